@@ -1,0 +1,319 @@
+/*
+ * unmask: fine-tune transformer language models by changing only the few weights that matter.
+ *
+ * Conventions of this header:
+ *  - A function that can fail returns `enum um_status` and fills the caller's `struct um_error`
+ *    (which may be NULL). The library never prints, exits or asserts on user data.
+ *  - Outputs come first, then the subject, then inputs, then options; the error comes last.
+ *  - "Owned" results are freed with the named function; every free function accepts NULL.
+ *  - Strings are UTF-8 and NUL-terminated.
+ *  - Handles may be used from one thread at a time; different handles are independent.
+ */
+#ifndef UNMASK_H
+#define UNMASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define UM_API __attribute__((visibility("default")))
+#define UM_CHECKED __attribute__((warn_unused_result))
+#else
+#define UM_API
+#define UM_CHECKED
+#endif
+
+/* What a call came to. The values of the failures are the program's exit statuses, see
+ * um_status_exit_code(). */
+enum um_status {
+    UM_OK = 0,
+    UM_E_RUNTIME,     /* failed while running: out of memory, disk, not a number in the loss */
+    UM_E_USAGE,       /* a wrong option, key, pattern or combination of them */
+    UM_E_INPUT,       /* a file that is malformed, unsupported or does not fit the others */
+    UM_E_INTERRUPTED, /* a callback asked to stop; a checkpoint was saved */
+};
+
+/* A failure in words: doing what, where, found what, expected what; and what to do. */
+struct um_error {
+    enum um_status status;
+    char message[1024];
+    char hint[512]; /* empty, or one line of advice */
+};
+
+/* Exit status of a program for `status`: 0, 1, 2, 3 or 130. */
+UM_API int um_status_exit_code(enum um_status status);
+
+/* The library's version, "MAJOR.MINOR.PATCH". */
+UM_API const char *um_version(void);
+
+/* ---------------------------------------------------------------- recipes: what a run is to do */
+
+/* A set of options by dotted key (`method.budget`), each a row of one table with a default. */
+struct um_recipe;
+
+/* One row of the option table. All strings live as long as the library. */
+struct um_option_info {
+    const char *key;           /* "method.budget" */
+    const char *flag;          /* "--budget", or NULL if only --set and the recipe reach it */
+    const char *value;         /* what stands for the value in help: "N", "DIR", "id3|full" */
+    const char *default_value; /* as text; "" if there is none */
+    const char *summary;       /* one line */
+};
+
+/* Returns an owned recipe with every option at its default (free with um_recipe_free). */
+UM_API UM_CHECKED enum um_status um_recipe_new(struct um_recipe **recipe, struct um_error *err);
+UM_API void um_recipe_free(struct um_recipe *recipe);
+/* Reads a YAML file over what is set. Unknown keys, wrong types and ranges: UM_E_USAGE, with line. */
+UM_API UM_CHECKED enum um_status um_recipe_load(struct um_recipe *recipe, const char *path,
+                                                struct um_error *err);
+/* Sets one key from text, as a flag or --set does. A list is given as "a,b,c". */
+UM_API UM_CHECKED enum um_status um_recipe_set(struct um_recipe *recipe, const char *key,
+                                               const char *value, struct um_error *err);
+/* The value as text (borrows, until the next call on this recipe), NULL for an unknown key. */
+UM_API const char *um_recipe_get(const struct um_recipe *recipe, const char *key);
+/* Writes all options as YAML that um_recipe_load reads back to the same values. */
+UM_API UM_CHECKED enum um_status um_recipe_save(const struct um_recipe *recipe, const char *path,
+                                                struct um_error *err);
+/* The option table. Returns the number of rows. */
+UM_API size_t um_recipe_options(const struct um_option_info **options);
+
+/* The members of a family ("method", "task", "architecture", "schedule", "importance",
+ * "lr_schedule", "optimizer", "metric"): name and one-line summary. */
+struct um_member_info {
+    const char *name, *summary;
+};
+/* Returns the number of members written to out[0..capacity); 0 for an unknown family. */
+UM_API size_t um_family_members(struct um_member_info *out, size_t capacity, const char *family);
+
+/* ------------------------------------------------------------------------------ runs: training */
+
+struct um_run;
+
+/* What a run will need and do, known before the first step. Bytes and counts. */
+struct um_plan {
+    int64_t n_parameters;       /* of the base model and the task head */
+    int64_t n_base_parameters;  /* of the base model alone: what a budget's share refers to */
+    int64_t n_scope;            /* parameters that may change */
+    int64_t n_whole;            /* of those, trained from the first step */
+    int64_t budget;             /* parameters that may change in all, whole ones included */
+    int64_t n_steps, n_train_rows, n_eval_rows, n_truncated_rows;
+    int64_t max_tokens_per_step;
+    double mean_tokens_per_step;
+    int64_t weights_bytes, activation_bytes, method_bytes, data_bytes, process_bytes;
+    int64_t peak_bytes;         /* the sum: what the resident set is expected to reach */
+    double flop_per_step;       /* of matrix products, on the mean step */
+};
+
+/* What a training step or an evaluation reports to the callback. */
+struct um_progress {
+    int64_t step, n_steps; /* steps done, of how many */
+    double epoch, loss, lr, grad_norm;
+    int64_t n_unmasked;    /* unmasked parameters, whole ones included */
+    int64_t n_scored;      /* candidates scored exactly by this step's selection */
+    const char *selection; /* which bound ran: "rank-1", "segments", "tiles" or "none" */
+    int64_t n_tokens;      /* in this step */
+    double tokens_per_second, seconds, seconds_left;
+    int64_t rss_bytes;
+    const char *split;     /* NULL for a step; "dev" and so on for an evaluation */
+    const char *metric;    /* an evaluation's main metric and its value */
+    double metric_value;
+    bool is_best;          /* the best evaluation so far */
+};
+
+/* Returning false stops the run: a checkpoint is saved and um_run_train returns UM_E_INTERRUPTED. */
+typedef bool um_progress_fn(const struct um_progress *progress, void *user);
+/* A line of what the run says about itself (table of what trains, warnings). */
+typedef void um_message_fn(const char *line, void *user);
+
+struct um_callbacks {
+    um_progress_fn *progress; /* may be NULL */
+    um_message_fn *message;   /* may be NULL */
+    void *user;
+};
+
+/* What a finished run promises, counted and verified. */
+struct um_summary {
+    int64_t n_steps, budget, n_changed, n_unmasked, n_updates;
+    bool is_within_budget; /* n_changed <= budget */
+    bool is_base_intact;   /* every masked parameter bit-identical to the base */
+    const char *metric;    /* main metric of the task; NULL if nothing was evaluated */
+    double metric_before, metric_best, metric_last; /* NaN where not evaluated */
+    int64_t best_step;
+    double seconds;
+    int64_t peak_rss_bytes, delta_bytes, model_bytes;
+};
+
+/* Opens everything a recipe names: model, tokenizer, data, method. Nothing is written yet.
+ * Returns an owned run (free with um_run_free). The recipe is copied. */
+UM_API UM_CHECKED enum um_status um_run_open(struct um_run **run, const struct um_recipe *recipe,
+                                             const struct um_callbacks *callbacks,
+                                             struct um_error *err);
+/* Opens a run folder to continue from its newest whole checkpoint (from the start if none). */
+UM_API UM_CHECKED enum um_status um_run_resume(struct um_run **run, const char *folder,
+                                               const struct um_callbacks *callbacks,
+                                               struct um_error *err);
+UM_API UM_CHECKED enum um_status um_run_plan(struct um_plan *plan, struct um_run *run,
+                                             struct um_error *err);
+/* Trains to the end, writing the run folder. UM_E_INTERRUPTED when a callback stopped it. */
+UM_API UM_CHECKED enum um_status um_run_train(struct um_summary *summary, struct um_run *run,
+                                              struct um_error *err);
+UM_API void um_run_free(struct um_run *run);
+
+/* ------------------------------------------------------------- predictors: a model put to use */
+
+/* A base model with an optional delta laid over it, ready for one task. Nothing is merged. */
+struct um_predictor;
+
+/* `delta` is a delta file, a run folder, or NULL. A model without delta must have a task head of
+ * its own. Returns owned (free with um_predictor_free). */
+UM_API UM_CHECKED enum um_status um_predictor_open(struct um_predictor **predictor,
+                                                   const char *model, const char *delta,
+                                                   struct um_error *err);
+UM_API void um_predictor_free(struct um_predictor *predictor);
+/* Outputs per row: the number of classes, or 1 for regression. */
+UM_API int64_t um_predictor_outputs(const struct um_predictor *predictor);
+/* Name of class k; NULL for regression or k out of range (borrows). */
+UM_API const char *um_predictor_label(const struct um_predictor *predictor, int64_t k);
+/* Logits [n, outputs], row-major, for n texts; `pairs` may be NULL. */
+UM_API UM_CHECKED enum um_status um_predictor_run(float *logits, struct um_predictor *predictor,
+                                                  int64_t n, const char *const *texts,
+                                                  const char *const *pairs, struct um_error *err);
+
+struct um_metric_value {
+    const char *name;
+    double value;
+};
+struct um_evaluation {
+    int64_t n_rows;
+    double loss;
+    size_t n_metrics;
+    struct um_metric_value metrics[8]; /* the first is the main one */
+};
+/* Scores data as training does. `recipe` names task, data, columns and batch; `predictions` is a
+ * TSV file to write (row, label, prediction, scores), or NULL. `data` may lack labels if only
+ * predictions are asked for: then n_metrics is 0. */
+UM_API UM_CHECKED enum um_status um_predictor_evaluate(struct um_evaluation *evaluation,
+                                                       struct um_predictor *predictor,
+                                                       const struct um_recipe *recipe,
+                                                       const char *predictions,
+                                                       struct um_error *err);
+
+/* ------------------------------------------------------------------------------------- deltas */
+
+struct um_delta_info {
+    char method[64], architecture[64], task[64], base_sha256[65];
+    int64_t budget, n_tensors, n_sparse, n_whole; /* tensors touched; parameters by kind */
+    int64_t file_bytes;
+};
+/* One touched tensor. Strings are borrowed until the delta is freed. */
+struct um_delta_tensor {
+    const char *name;
+    bool is_whole;
+    int64_t n_values, n_elements; /* values held, of how many the tensor has (whole: the same) */
+};
+struct um_delta;
+
+UM_API UM_CHECKED enum um_status um_delta_open(struct um_delta **delta, const char *path,
+                                               struct um_error *err);
+UM_API void um_delta_free(struct um_delta *delta);
+UM_API void um_delta_get_info(struct um_delta_info *info, const struct um_delta *delta);
+UM_API bool um_delta_get_tensor(struct um_delta_tensor *tensor, const struct um_delta *delta,
+                                int64_t index); /* false past the end */
+
+struct um_merge_report {
+    int64_t n_tensors, n_changed, n_written; /* values that differ from the base; values written */
+    int64_t bytes;
+    bool is_verified; /* read back: merged = base + delta, bit for bit */
+};
+/* Writes model + delta as a model folder of its own, tensor by tensor, then reads it back and
+ * verifies. `out` must not exist or be empty. */
+UM_API UM_CHECKED enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
+                                                const char *delta, const char *out,
+                                                struct um_error *err);
+/* Checks that the delta fits the base (architecture, SHA-256 of the tensors touched, shapes). */
+UM_API UM_CHECKED enum um_status um_delta_verify(const char *model, const char *delta,
+                                                 struct um_error *err);
+/* Writes the delta that turns one model folder into another of the same tensors. */
+UM_API UM_CHECKED enum um_status um_delta_diff(struct um_delta_info *info, const char *base,
+                                               const char *tuned, const char *out,
+                                               struct um_error *err);
+
+/* --------------------------------------------------------------------------------- tokenizers */
+
+struct um_tokenizer;
+struct um_tokens {
+    int32_t *ids, *types; /* owned (free with um_tokens_free): ids and segment numbers */
+    size_t n, capacity;
+    size_t n_truncated;   /* tokens cut off to fit */
+};
+
+/* From a model folder (tokenizer.json, else vocab.txt). Owned (free with um_tokenizer_free). */
+UM_API UM_CHECKED enum um_status um_tokenizer_open(struct um_tokenizer **tokenizer,
+                                                   const char *folder, struct um_error *err);
+UM_API void um_tokenizer_free(struct um_tokenizer *tokenizer);
+/* Encodes text (n_text bytes of UTF-8) and optionally a pair, with the special tokens of the
+ * tokenizer's template if `special`, cut to max_length tokens (0 = no limit; longest first).
+ * Writes over `tokens`, whose memory is reused. */
+UM_API UM_CHECKED enum um_status um_tokenizer_encode(struct um_tokens *tokens,
+                                                     const struct um_tokenizer *tokenizer,
+                                                     const char *text, size_t n_text,
+                                                     const char *pair, size_t n_pair,
+                                                     bool special, int64_t max_length,
+                                                     struct um_error *err);
+UM_API void um_tokens_free(struct um_tokens *tokens);
+UM_API int64_t um_tokenizer_size(const struct um_tokenizer *tokenizer);
+/* The token's text (borrows), NULL if out of range. */
+UM_API const char *um_tokenizer_token(const struct um_tokenizer *tokenizer, int32_t id);
+/* The id of a token by its exact text, or -1. */
+UM_API int32_t um_tokenizer_find(const struct um_tokenizer *tokenizer, const char *token);
+
+/* ---------------------------------------------------------------------------------- inspection */
+
+/* One tensor of a model, as um_inspect reports it. */
+struct um_tensor_info {
+    const char *name, *dtype;
+    int64_t n_dims, dims[8], n_elements;
+    bool is_used; /* false: in the file, but not part of the architecture */
+};
+typedef void um_tensor_fn(const struct um_tensor_info *tensor, void *user);
+struct um_model_info {
+    char architecture[64];
+    int64_t n_parameters, n_layers, n_features, n_vocabulary, max_length, file_bytes;
+};
+UM_API UM_CHECKED enum um_status um_inspect(struct um_model_info *info, const char *model,
+                                            um_tensor_fn *visit, void *user, struct um_error *err);
+
+/* --------------------------------------------------------------------------------------- bench */
+
+/* What the machine can do and where a training step's time goes. */
+struct um_bench_report {
+    char cpu_level[16];
+    int threads;
+    double gemm_gflops;       /* best of several square and model-shaped products */
+    double read_gbytes;       /* streaming read, GB/s */
+    int64_t n_steps;
+    double tokens_per_step, tokens_per_second;
+    size_t n_parts;
+    struct {
+        const char *name;     /* "gemm forward", "attention", ..., "other" */
+        double milliseconds;  /* mean per step */
+        double gflop;         /* of the part, 0 if not counted */
+    } parts[16];
+    double step_milliseconds;
+    double needed_gflop;      /* 4 FLOP per weight and token: what an exact ID3 step needs */
+    double share_of_gemm;     /* needed_gflop / step time, over gemm_gflops */
+};
+UM_API UM_CHECKED enum um_status um_bench(struct um_bench_report *report,
+                                          const struct um_recipe *recipe, int64_t n_steps,
+                                          const struct um_callbacks *callbacks,
+                                          struct um_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

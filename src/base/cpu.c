@@ -1,0 +1,101 @@
+/* What the machine can do. cpuid and XGETBV are asked by the compiler's builtins. */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "base/cpu.h"
+
+#include <omp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *const level_names[] = {
+    [UM_CPU_GENERIC] = "generic", [UM_CPU_AVX2] = "avx2", [UM_CPU_AVX512] = "avx512"};
+
+const char *um_cpu_level_name(enum um_cpu_level level)
+{
+    return level_names[level];
+}
+
+static enum um_cpu_level detect(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        return UM_CPU_GENERIC;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
+        !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl"))
+        return UM_CPU_AVX2;
+    return UM_CPU_AVX512;
+#else
+    return UM_CPU_GENERIC;
+#endif
+}
+
+enum um_cpu_level um_cpu_level(void)
+{
+    enum um_cpu_level level = detect();
+    const char *cap = getenv("UNMASK_CPU");
+    for (int i = 0; cap && i < (int)level; i++)
+        if (strcmp(cap, level_names[i]) == 0)
+            return (enum um_cpu_level)i;
+    return level;
+}
+
+int um_cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        return CPU_COUNT(&set);
+    return 1;
+}
+
+void um_threads_set(int n)
+{
+    omp_set_num_threads(n > 0 ? n : um_cpu_count());
+}
+
+int um_threads(void)
+{
+    return omp_get_max_threads();
+}
+
+int64_t um_memory_total(void)
+{
+    int64_t bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
+    FILE *file = fopen("/sys/fs/cgroup/memory.max", "re");
+    if (file) {
+        long long limit;
+        if (fscanf(file, "%lld", &limit) == 1 && limit < bytes)
+            bytes = limit;
+        (void)fclose(file);
+    }
+    return bytes;
+}
+
+int64_t um_memory_rss(void)
+{
+    long long total, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%lld %lld", &total, &resident) != 2)
+        resident = 0;
+    (void)fclose(file);
+    return (int64_t)resident * (int64_t)sysconf(_SC_PAGESIZE);
+}
+
+int64_t um_memory_rss_peak(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+double um_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}

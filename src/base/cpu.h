@@ -1,0 +1,23 @@
+/* What the machine can do: instruction sets (capped by UNMASK_CPU), threads, memory, time. */
+#ifndef UM_BASE_CPU_H
+#define UM_BASE_CPU_H
+
+#include <stdint.h>
+
+enum um_cpu_level { UM_CPU_GENERIC, UM_CPU_AVX2, UM_CPU_AVX512 };
+
+/* The best level that cpuid and the operating system have, not above UNMASK_CPU=generic|avx2|avx512. */
+enum um_cpu_level um_cpu_level(void);
+const char *um_cpu_level_name(enum um_cpu_level level);
+
+int um_cpu_count(void);       /* processors this process may use */
+void um_threads_set(int n);   /* for every parallel region, GEMM included; 0 = all */
+int um_threads(void);
+
+int64_t um_memory_total(void);     /* bytes of RAM, or the control group's limit if lower */
+int64_t um_memory_rss(void);       /* resident bytes of this process now */
+int64_t um_memory_rss_peak(void);  /* and at most so far */
+
+double um_seconds(void);      /* a monotonic clock */
+
+#endif

@@ -1,0 +1,36 @@
+/* Text: a growing string, nearest names for messages, human sizes, glob patterns. */
+#ifndef UM_BASE_STR_H
+#define UM_BASE_STR_H
+
+#include "base/mem.h"
+
+/* A growing, always NUL-terminated string. Once out of memory it stays `failed`; check at the end. */
+struct um_str {
+    char *text; /* owned (free with um_str_free); NULL while nothing was added */
+    size_t length, capacity;
+    bool failed;
+};
+
+void um_str_add(struct um_str *s, const char *text);
+void um_str_add_n(struct um_str *s, const char *text, size_t n);
+void um_str_addf(struct um_str *s, const char *fmt, ...) UM_PRINTF(2, 3);
+void um_str_clear(struct um_str *s); /* keeps the memory */
+void um_str_free(struct um_str *s);
+
+/* The name closest to `name` (edit distance at most a third of its length), or NULL. */
+const char *um_nearest(const char *name, const char *const *names, size_t n_names);
+
+/* "1.5 MiB" into `out` (at least 24 bytes); returns out. */
+char *um_format_bytes(char *out, double bytes);
+
+/* Shell-like pattern: `*` any run of characters, `?` one; the whole of `text` must match. */
+bool um_glob(const char *pattern, const char *text);
+
+/* Whole-string numbers; false if `text` is not exactly one (or is out of range). */
+bool um_parse_i64(int64_t *out, const char *text);
+bool um_parse_f64(double *out, const char *text);
+
+/* Length in bytes of the valid UTF-8 at the start of text[0..n): n if all of it is valid. */
+size_t um_utf8_valid(const char *text, size_t n);
+
+#endif

@@ -1,0 +1,115 @@
+/* Base: allocator and arenas, strings, files, numbers. */
+#include "test.h"
+
+#include "base/file.h"
+#include "base/philox.h"
+
+static void test_alloc_counts_and_fails_on_request(void **state)
+{
+    (void)state;
+    size_t before = um_mem_used();
+    void *p = um_alloc(1000);
+    assert_non_null(p);
+    assert_int_equal((uintptr_t)p % 64, 0);
+    assert_int_equal(um_mem_used(), before + 1000);
+    um_free(p);
+    assert_int_equal(um_mem_used(), before);
+    um_mem_fail_after(2);
+    p = um_alloc(1);
+    assert_non_null(p);
+    assert_null(um_alloc(1));
+    um_mem_fail_after(0);
+    um_free(p);
+    assert_null(um_calloc(SIZE_MAX / 2, 4));
+}
+
+static void test_arena_keeps_what_it_gave(void **state)
+{
+    (void)state;
+    struct um_arena arena = {0};
+    char *text = um_arena_strdup(&arena, "kept");
+    for (size_t n = 1; n < 3000000; n *= 3)
+        assert_non_null(memset(um_arena_alloc(&arena, n), 0xab, n));
+    assert_string_equal(text, "kept");
+    um_arena_free(&arena);
+    assert_int_equal(arena.used_bytes, 0);
+}
+
+static void test_nearest_name(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"method.budget", "train.epochs", "model"};
+    assert_string_equal(um_nearest("method.buget", names, 3), "method.budget");
+    assert_null(um_nearest("zzzz", names, 3));
+}
+
+static void test_glob(void **state)
+{
+    (void)state;
+    assert_true(um_glob("*.query.*", "layer.0.query.weight"));
+    assert_true(um_glob("layer.?.w", "layer.1.w"));
+    assert_false(um_glob("layer.?.w", "layer.10.w"));
+    assert_false(um_glob("*.bias", "a.weight"));
+    assert_true(um_glob("*", ""));
+}
+
+static void test_utf8_validity(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t n, valid;
+    } cases[] = {{"abc", 3, 3},          {"\xc3\xa9", 2, 2},         {"a\xc3", 2, 1},
+                 {"\xc0\x80", 2, 0},     {"\xed\xa0\x80", 3, 0},     {"\xf4\x90\x80\x80", 4, 0},
+                 {"\xf0\x9f\x98\x80", 4, 4}, {"\xff", 1, 0}, {"x\x80", 2, 1}};
+    for (size_t i = 0; i < UM_COUNT(cases); i++)
+        assert_int_equal(um_utf8_valid(cases[i].text, cases[i].n), cases[i].valid);
+}
+
+static void test_write_is_all_or_nothing(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/unmask test XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    struct um_error err;
+    char *path = um_path_join(folder, "file");
+    assert_ok(um_file_write(path, "old", 3, &err), err);
+    struct um_writer w;
+    assert_ok(um_writer_open(&w, path, &err), err);
+    assert_ok(um_writer_put(&w, "new content", 11, &err), err);
+    um_writer_abandon(&w);
+    char *text;
+    size_t n;
+    assert_ok(um_file_read(&text, &n, path, &err), err);
+    assert_string_equal(text, "old");
+    um_free(text);
+    assert_fails(um_file_write("/nonexistent/x", "a", 1, &err), UM_E_RUNTIME, "/nonexistent/x", err);
+    assert_ok(um_remove_folder(folder, &err), err);
+    assert_false(um_path_exists(folder));
+    um_free(path);
+}
+
+static void test_philox_known_answers(void **state)
+{
+    (void)state; /* Random123's kat_vectors: philox4x32-10 of all zeros and of all ones. */
+    uint32_t w[4];
+    um_philox(w, 0, 0, 0, 10);
+    assert_int_equal(w[0], 0x6627e8d5);
+    assert_int_equal(w[3], 0x9b00dbd8);
+    um_philox(w, UINT64_MAX, UINT64_MAX, UINT64_MAX, 10);
+    assert_int_equal(w[0], 0x408f276d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_alloc_counts_and_fails_on_request),
+        cmocka_unit_test(test_arena_keeps_what_it_gave),
+        cmocka_unit_test(test_nearest_name),
+        cmocka_unit_test(test_glob),
+        cmocka_unit_test(test_utf8_validity),
+        cmocka_unit_test(test_write_is_all_or_nothing),
+        cmocka_unit_test(test_philox_known_answers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
