@@ -1,0 +1,67 @@
+/*
+ * The resolved settings of a run: what the option table (recipe.c) fills, one member per key.
+ * Strings and lists are owned by the recipe; a string that is not set is "". Members stand in the
+ * order of the recipe file.
+ */
+#ifndef UM_TRAIN_CONFIG_H
+#define UM_TRAIN_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct um_list {
+    char **items; /* owned by the recipe */
+    size_t n;
+};
+
+struct um_config {
+    char *model, *task, *out;
+    int64_t threads;
+    struct {
+        char *path;               /* `data: DIR`, also `data.path` */
+        char *train, *eval;       /* files; "" = the task's own names in the folder */
+        char *text, *pair, *label; /* columns by name or number; "" = the task's own */
+        char *format;             /* "" = by the file's name; tsv, csv, jsonl */
+    } data;
+    struct {
+        char *name, *budget;
+        double exp, eps;
+        char *schedule, *importance; /* importance "" = the method's own */
+        double until;
+        int64_t every;
+        char *bound; /* auto, rank-1, segments, tiles: which selection bound (all give one mask) */
+    } method;
+    struct {
+        struct um_list include, exclude, whole;
+    } scope;
+    struct {
+        char *name;
+        double lr, beta1, beta2, eps, momentum, weight_decay, clip;
+        char *bias_correction; /* reference, per-parameter */
+    } optimizer;
+    struct {
+        char *name;
+        double warmup; /* share of the steps if below 1, else steps */
+    } lr_schedule;
+    struct {
+        double epochs;
+        int64_t max_steps, batch, accumulate, max_length;
+        char *order;   /* shuffle, sequential, grouped */
+        double dropout; /* negative = the model's own ("model") */
+        int64_t seed;
+        bool recompute;
+        int64_t log_every;
+    } train;
+    struct {
+        int64_t every, batch;
+        char *best; /* metric name; "" = the task's main one */
+        int64_t patience;
+        bool before; /* evaluate before the first step */
+    } eval;
+    struct {
+        int64_t every, keep;
+    } checkpoint;
+};
+
+#endif
