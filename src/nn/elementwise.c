@@ -1,0 +1,178 @@
+/* Elementwise ops: activations, dropout, and the residual sum a + drop(x). Dropout masks are not
+ * stored: the same counters give them again (base/philox.h). */
+#include "nn/ops.h"
+
+#include <string.h>
+
+/* ---- activations: dx = dy f'(x) */
+
+typedef void forward_kernel(float *y, const float *x, int64_t n);
+typedef void backward_kernel(float *dx, const float *dy, const float *x, int64_t n);
+
+static forward_kernel *activation(const struct um_kernels *k, enum um_activation kind)
+{
+    forward_kernel *const table[] = {[UM_ACT_GELU] = k->gelu,
+                                     [UM_ACT_GELU_TANH] = k->gelu_tanh,
+                                     [UM_ACT_SILU] = k->silu,
+                                     [UM_ACT_RELU] = k->relu,
+                                     [UM_ACT_TANH] = k->tanh};
+    return table[kind];
+}
+
+static backward_kernel *derivative(const struct um_kernels *k, enum um_activation kind)
+{
+    backward_kernel *const table[] = {[UM_ACT_GELU] = k->gelu_grad,
+                                      [UM_ACT_GELU_TANH] = k->gelu_tanh_grad,
+                                      [UM_ACT_SILU] = k->silu_grad,
+                                      [UM_ACT_RELU] = k->relu_grad,
+                                      [UM_ACT_TANH] = k->tanh_grad};
+    return table[kind];
+}
+
+static void activate_forward(struct um_tape *tape, struct um_node *node)
+{
+    forward_kernel *f = activation(tape->kernels, *(const enum um_activation *)node->options);
+    const struct um_value *x = node->in[0];
+    struct um_value *y = node->out;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < x->rows; i++)
+        f(y->data + i * y->ld, x->data + i * x->ld, x->cols);
+}
+
+static void activate_backward(struct um_tape *tape, struct um_node *node)
+{
+    backward_kernel *f = derivative(tape->kernels, *(const enum um_activation *)node->options);
+    struct um_value *x = node->in[0], *y = node->out;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < x->rows; i++) {
+        float *dy = y->grad + i * y->ld, *dx = x->grad + i * x->ld;
+        float *to = node->adds[0] ? dy : dx; /* dy is free to be written over */
+        f(to, dy, x->data + i * x->ld, x->cols);
+        if (node->adds[0])
+            tape->kernels->add_to(dx, to, x->cols);
+    }
+}
+
+static const struct um_op op_activate = {.name = "activate",
+                                         .part = UM_PART_ELEMENTWISE,
+                                         .keeps_inputs = 1,
+                                         .passes_grad = true,
+                                         .forward = activate_forward,
+                                         .backward = activate_backward};
+
+struct um_value *um_activate(struct um_tape *tape, struct um_value *x, enum um_activation kind)
+{
+    struct um_value *y = um_tape_value(tape, x->rows, x->cols);
+    um_tape_input(um_tape_append(tape, &op_activate, y, &kind, sizeof(kind)), x);
+    return y;
+}
+
+/* ---- dropout: y = drop(x); dx = drop(dy) with the same mask */
+
+static void dropout_forward(struct um_tape *tape, struct um_node *node)
+{
+    const struct um_value *x = node->in[0];
+    struct um_value *y = node->out;
+    float p = *(const float *)node->options;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < x->rows; i++)
+        tape->kernels->drop(y->data + i * y->ld, x->data + i * x->ld, x->cols,
+                            um_tape_drop(tape, node, p, (uint64_t)i));
+}
+
+static void dropout_backward(struct um_tape *tape, struct um_node *node)
+{
+    struct um_value *x = node->in[0], *y = node->out;
+    float p = *(const float *)node->options;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < x->rows; i++) {
+        struct um_drop d = um_tape_drop(tape, node, p, (uint64_t)i);
+        float *dy = y->grad + i * y->ld, *dx = x->grad + i * x->ld;
+        if (node->adds[0])
+            tape->kernels->add_drop(dx, dx, dy, x->cols, d);
+        else
+            tape->kernels->drop(dx, dy, x->cols, d);
+    }
+}
+
+static const struct um_op op_dropout = {.name = "dropout",
+                                        .part = UM_PART_ELEMENTWISE,
+                                        .passes_grad = true,
+                                        .forward = dropout_forward,
+                                        .backward = dropout_backward};
+
+struct um_value *um_dropout(struct um_tape *tape, struct um_value *x, float p)
+{
+    if (!tape->is_training || p == 0)
+        return x;
+    struct um_value *y = um_tape_value(tape, x->rows, x->cols);
+    um_tape_input(um_tape_append(tape, &op_dropout, y, &p, sizeof(p)), x);
+    return y;
+}
+
+/* ---- residual: y = a + drop(x); da = dy (handed on in place), dx = drop(dy) */
+
+static void residual_forward(struct um_tape *tape, struct um_node *node)
+{
+    const struct um_value *a = node->in[0], *x = node->in[1];
+    struct um_value *y = node->out;
+    float p = *(const float *)node->options;
+    bool is_dropped = tape->is_training && p > 0;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < x->rows; i++) {
+        float *to = y->data + i * y->ld;
+        const float *from = a->data + i * a->ld, *more = x->data + i * x->ld;
+        if (is_dropped)
+            tape->kernels->add_drop(to, from, more, x->cols,
+                                    um_tape_drop(tape, node, p, (uint64_t)i));
+        else
+            tape->kernels->add(to, from, more, x->cols);
+    }
+}
+
+static void residual_backward_row(struct um_tape *tape, struct um_node *node, int64_t i, float p)
+{
+    struct um_value *a = node->in[0], *x = node->in[1], *y = node->out;
+    const struct um_kernels *k = tape->kernels;
+    struct um_drop d = um_tape_drop(tape, node, p, (uint64_t)i);
+    const float *dy = y->grad + i * y->ld;
+    if (x->wants_grad) {
+        float *dx = x->grad + i * x->ld;
+        if (node->adds[1])
+            k->add_drop(dx, dx, dy, x->cols, d);
+        else
+            k->drop(dx, dy, x->cols, d);
+    }
+    if (a->wants_grad && a->grad != y->grad) {
+        float *da = a->grad + i * a->ld;
+        if (node->adds[0])
+            k->add_to(da, dy, x->cols);
+        else
+            memcpy(da, dy, (size_t)x->cols * sizeof(float));
+    }
+}
+
+static void residual_backward(struct um_tape *tape, struct um_node *node)
+{
+    float p = *(const float *)node->options;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < node->out->rows; i++)
+        residual_backward_row(tape, node, i, p);
+}
+
+static const struct um_op op_residual = {.name = "residual",
+                                         .part = UM_PART_ELEMENTWISE,
+                                         .passes_grad = true,
+                                         .forward = residual_forward,
+                                         .backward = residual_backward};
+
+struct um_value *um_residual(struct um_tape *tape, struct um_value *a, struct um_value *x, float p)
+{
+    if (a->rows != x->rows || a->cols != x->cols)
+        um_tape_fail(tape, "a residual sum of different shapes");
+    struct um_value *y = um_tape_value(tape, x->rows, x->cols);
+    struct um_node *node = um_tape_append(tape, &op_residual, y, &p, sizeof(p));
+    um_tape_input(node, a);
+    um_tape_input(node, x);
+    return y;
+}

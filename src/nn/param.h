@@ -1,0 +1,61 @@
+/*
+ * A parameter: a named matrix of the model, where its values stand, and whether its gradient is
+ * wanted. Values stored as fp32 are used (and updated) in place, in the privately mapped file;
+ * 16-bit values are expanded when they are used, with the sparse values that training has changed
+ * laid over them. A vector is a matrix with one column.
+ */
+#ifndef UM_NN_PARAM_H
+#define UM_NN_PARAM_H
+
+#include "base/mem.h"
+#include "tensor/dtype.h"
+
+struct um_param {
+    const char *name;     /* as in the base's file; transformers' own for an added one (borrows) */
+    int index;            /* place in the model's table: the parameter order of ties */
+    int64_t rows, cols, n_elements;
+    int n_dims;           /* 1 or 2, as stored */
+    enum um_dtype dtype;  /* as stored */
+    const unsigned char *stored; /* in the mapped file; NULL for an added parameter */
+    float *values;        /* fp32, writable; NULL while they are stored in 16 bits */
+    bool is_added;        /* freshly initialised, not in the base */
+    bool wants_grad;      /* someone consumes its gradient */
+
+    /* Changed values over a 16-bit base: ascending flat positions (borrows). */
+    const int64_t *overlay_index;
+    const float *overlay_value;
+    int64_t n_overlay;
+};
+
+/* Floats of scratch that um_param_read needs for all rows: 0 if the values are fp32. */
+int64_t um_param_scratch(const struct um_param *param);
+
+/* Rows first..first+n_rows-1 as fp32, with the overlay: in place, or expanded into `scratch`
+ * (n_rows * cols floats; not touched if the values are fp32). */
+const float *um_param_read(const struct um_param *param, int64_t first, int64_t n_rows,
+                           float *scratch);
+
+/* What the gradient of a parameter is made of, as the backward pass hands it over. */
+enum um_factor_kind {
+    UM_FACTOR_PRODUCT, /* dW[i][j] = sum_t dy[i][t] x[j][t] */
+    UM_FACTOR_LOOKUP,  /* dW[ids[t]][j] += dy[j][t]: an embedding */
+    UM_FACTOR_VECTOR,  /* dW[i] = vector[i]: biases, norm weights */
+};
+
+/* Pointers are borrowed until the sink returns. dy and x are feature-major. */
+struct um_factor {
+    enum um_factor_kind kind;
+    int64_t n_tokens;
+    const float *dy, *x, *vector;
+    int64_t lddy, ldx;
+    const int32_t *ids;
+};
+
+/* Who consumes gradients: called once for every use of a parameter that wants one, in backward
+ * order; the gradient is the sum over the uses. */
+struct um_sink {
+    void (*accept)(void *user, struct um_param *param, const struct um_factor *factor);
+    void *user;
+};
+
+#endif

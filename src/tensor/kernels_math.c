@@ -1,0 +1,229 @@
+/*
+ * Elementwise kernels: sums, activations and their derivatives, dropout. Outputs may be inputs
+ * (`omp simd` says that elements are independent, which `restrict` could not).
+ *
+ * Dropout keeps element i of a stream if 16 bits of Philox4x32-7 are not below a threshold. A group
+ * of 128 elements takes 16 counters: element 16 w + l of a group is half w / 4 of word w % 4 of
+ * counter l, so that lanes of a vector stand side by side.
+ */
+#include "tensor/kernels_private.h"
+
+enum { LANES = 16, GROUP = 128, DROP_ROUNDS = 7 };
+
+static void k_fill(float *y, float value, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = value;
+}
+
+static void k_add(float *y, const float *a, const float *b, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] = a[i] + b[i];
+}
+
+static void k_add_to(float *restrict y, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void k_scale(float *y, float s, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] *= s;
+}
+
+static void k_multiply(float *y, const float *a, const float *b, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] = a[i] * b[i];
+}
+
+/* tanh: odd polynomial of Cephes below 0.625, else 1 - 2 / (e^2x + 1). */
+static UM_ALWAYS_INLINE float tanh_of(float x)
+{
+    float t = x < 0 ? -x : x, s = x * x;
+    float p = -5.70498872745e-3F;
+    p = p * s + 2.06390887954e-2F;
+    p = p * s - 5.37397155531e-2F;
+    p = p * s + 1.33314422036e-1F;
+    p = p * s - 3.33332819422e-1F;
+    p = p * s * x + x;
+    float far = 1.0F - 2.0F / (um_exp(2 * t) + 1.0F);
+    far = x < 0 ? -far : far;
+    return t < 0.625F ? p : far;
+}
+
+static UM_ALWAYS_INLINE float sigmoid_of(float x)
+{
+    return 1.0F / (1.0F + um_exp(-x));
+}
+
+static void k_gelu(float *restrict y, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = 0.5F * x[i] * (1.0F + um_erf(x[i] * 0.70710678118654752F));
+}
+
+static void k_gelu_grad(float *dx, const float *dy, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float v = x[i];
+        float below = 0.5F * (1.0F + um_erf(v * 0.70710678118654752F));
+        dx[i] = dy[i] * (below + v * 0.39894228040143268F * um_exp(-0.5F * v * v));
+    }
+}
+
+#define SQRT_2_OVER_PI 0.79788456080286536F
+
+static void k_gelu_tanh(float *restrict y, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float v = x[i];
+        y[i] = 0.5F * v * (1.0F + tanh_of(SQRT_2_OVER_PI * (v + 0.044715F * v * v * v)));
+    }
+}
+
+static void k_gelu_tanh_grad(float *dx, const float *dy, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float v = x[i];
+        float t = tanh_of(SQRT_2_OVER_PI * (v + 0.044715F * v * v * v));
+        float slope = SQRT_2_OVER_PI * (1.0F + 3 * 0.044715F * v * v);
+        dx[i] = dy[i] * (0.5F * (1.0F + t) + 0.5F * v * (1.0F - t * t) * slope);
+    }
+}
+
+static void k_silu(float *restrict y, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] * sigmoid_of(x[i]);
+}
+
+static void k_silu_grad(float *dx, const float *dy, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float s = sigmoid_of(x[i]);
+        dx[i] = dy[i] * s * (1.0F + x[i] * (1.0F - s));
+    }
+}
+
+static void k_relu(float *restrict y, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] > 0 ? x[i] : 0;
+}
+
+static void k_relu_grad(float *dx, const float *dy, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = x[i] > 0 ? dy[i] : 0;
+}
+
+static void k_tanh(float *restrict y, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = tanh_of(x[i]);
+}
+
+static void k_tanh_grad(float *dx, const float *dy, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float t = tanh_of(x[i]);
+        dx[i] = dy[i] * (1.0F - t * t);
+    }
+}
+
+/* The four words of 16 consecutive counters. */
+static UM_ALWAYS_INLINE void random_words(uint32_t words[4][LANES], struct um_drop d,
+                                          uint32_t counter)
+{
+    uint32_t *c0 = words[0], *c1 = words[1], *c2 = words[2], *c3 = words[3];
+    for (int l = 0; l < LANES; l++) {
+        c0[l] = counter + (uint32_t)l;
+        c1[l] = 0;
+        c2[l] = (uint32_t)d.stream;
+        c3[l] = (uint32_t)(d.stream >> 32);
+    }
+    uint32_t k0 = (uint32_t)d.seed, k1 = (uint32_t)(d.seed >> 32);
+    for (int r = 0; r < DROP_ROUNDS; r++) {
+        for (int l = 0; l < LANES; l++) {
+            uint64_t p0 = (uint64_t)0xD2511F53U * c0[l], p1 = (uint64_t)0xCD9E8D57U * c2[l];
+            c0[l] = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0;
+            c2[l] = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
+            c1[l] = (uint32_t)p1;
+            c3[l] = (uint32_t)p0;
+        }
+        k0 += 0x9E3779B9U;
+        k1 += 0xBB67AE85U;
+    }
+}
+
+/* keep[i] = scale or 0 for the elements of group `group`. */
+static UM_ALWAYS_INLINE void keep_factors(float keep[GROUP], struct um_drop d, int64_t group)
+{
+    uint32_t words[4][LANES];
+    random_words(words, d, (uint32_t)group * LANES);
+    for (int w = 0; w < 4; w++) {
+        for (int l = 0; l < LANES; l++) {
+            keep[w * LANES + l] = (words[w][l] & 0xffff) < d.threshold ? 0 : d.scale;
+            keep[(w + 4) * LANES + l] = (words[w][l] >> 16) < d.threshold ? 0 : d.scale;
+        }
+    }
+}
+
+static void k_drop(float *y, const float *x, int64_t n, struct um_drop d)
+{
+    if (d.threshold == 0) {
+        memmove(y, x, (size_t)n * sizeof(float));
+        return;
+    }
+    float keep[GROUP];
+    for (int64_t i = 0; i < n; i += GROUP) {
+        keep_factors(keep, d, i / GROUP);
+        int64_t m = n - i < GROUP ? n - i : GROUP;
+#pragma omp simd
+        for (int64_t j = 0; j < m; j++)
+            y[i + j] = x[i + j] * keep[j];
+    }
+}
+
+static void k_add_drop(float *y, const float *a, const float *x, int64_t n, struct um_drop d)
+{
+    if (d.threshold == 0) {
+        k_add(y, a, x, n);
+        return;
+    }
+    float keep[GROUP];
+    for (int64_t i = 0; i < n; i += GROUP) {
+        keep_factors(keep, d, i / GROUP);
+        int64_t m = n - i < GROUP ? n - i : GROUP;
+#pragma omp simd
+        for (int64_t j = 0; j < m; j++)
+            y[i + j] = a[i + j] + x[i + j] * keep[j];
+    }
+}
+
+void UM_LEVELED(um_kernels_fill_math)(struct um_kernels *k)
+{
+    k->fill = k_fill;
+    k->add = k_add;
+    k->add_to = k_add_to;
+    k->scale = k_scale;
+    k->multiply = k_multiply;
+    k->gelu = k_gelu;
+    k->gelu_grad = k_gelu_grad;
+    k->gelu_tanh = k_gelu_tanh;
+    k->gelu_tanh_grad = k_gelu_tanh_grad;
+    k->silu = k_silu;
+    k->silu_grad = k_silu_grad;
+    k->relu = k_relu;
+    k->relu_grad = k_relu_grad;
+    k->tanh = k_tanh;
+    k->tanh_grad = k_tanh_grad;
+    k->drop = k_drop;
+    k->add_drop = k_add_drop;
+}
