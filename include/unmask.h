@@ -214,7 +214,7 @@ struct um_delta_info {
 struct um_delta_tensor {
     const char *name;
     bool is_whole;
-    int64_t n_values, n_elements; /* values held, of how many the tensor has (whole: the same) */
+    int64_t n_values; /* that it holds */
 };
 struct um_delta;
 
