@@ -33,3 +33,13 @@ const float *um_param_read(const struct um_param *param, int64_t first, int64_t 
         scratch[param->overlay_index[k] - start] = param->overlay_value[k];
     return scratch;
 }
+
+float um_param_stored(const struct um_param *param, int64_t index)
+{
+    float value;
+    if (param->values)
+        return param->values[index];
+    um_to_f32(&value, param->stored + (size_t)index * um_dtype_bytes(param->dtype), param->dtype,
+              1);
+    return value;
+}

@@ -7,7 +7,7 @@
 #ifndef UM_NN_PARAM_H
 #define UM_NN_PARAM_H
 
-#include "base/mem.h"
+#include "base/str.h"
 #include "tensor/dtype.h"
 
 struct um_param {
@@ -34,6 +34,10 @@ int64_t um_param_scratch(const struct um_param *param);
  * (n_rows * cols floats; not touched if the values are fp32). */
 const float *um_param_read(const struct um_param *param, int64_t first, int64_t n_rows,
                            float *scratch);
+
+/* One element by its flat position, as fp32; the overlay is not looked at (masked elements have
+ * none). */
+float um_param_stored(const struct um_param *param, int64_t index);
 
 /* What the gradient of a parameter is made of, as the backward pass hands it over. */
 enum um_factor_kind {

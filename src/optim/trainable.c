@@ -89,13 +89,9 @@ static bool grow_entry(const struct um_trainable *set, struct um_entry *entry, i
 static void set_element(struct um_entry *entry, int64_t at, const struct um_pick *pick,
                         int64_t step)
 {
-    float scratch;
-    const struct um_param *param = entry->param;
-    const struct um_param element = {.cols = 1, .values = param->values, .stored = param->stored,
-                                     .dtype = param->dtype};
     entry->index[at] = pick->index;
     const float start[UM_N_COLUMNS] = {
-        [UM_COLUMN_VALUE] = *um_param_read(&element, pick->index, 1, &scratch),
+        [UM_COLUMN_VALUE] = um_param_stored(entry->param, pick->index),
         [UM_COLUMN_GRAD] = pick->grad,
         [UM_COLUMN_BORN] = (float)step};
     for (int c = 0; c < UM_N_COLUMNS; c++)

@@ -94,7 +94,7 @@ static UM_ALWAYS_INLINE int is_candidate(const float *theta, const float *bound,
     float size = 1.0F;
     if (theta)
         size = fabsf(theta[j]) + eps;
-    return !(size > bound[j] * scale);
+    return !(size > bound[j] * scale + 0x1p-125F); /* what an underflow may have lost */
 }
 
 static UM_ALWAYS_INLINE int64_t scan_with(int32_t *out, const float *theta, const float *bound,

@@ -1,0 +1,152 @@
+/* Hugging Face folders: which files hold the weights, and nothing taken on trust. */
+#include "format/folder.h"
+
+#include <string.h>
+
+#define SINGLE "model.safetensors"
+#define INDEX  "model.safetensors.index.json"
+
+static enum um_status add_shard(struct um_folder *folder, const char *name, struct um_error *err)
+{
+    for (size_t i = 0; i < folder->n_shards; i++)
+        if (strcmp(folder->shard_names[i], name) == 0)
+            return UM_OK;
+    char *path = um_path_join(folder->path, name);
+    char *copy = um_strdup(name);
+    enum um_status status = UM_OK;
+    if (!path || !copy)
+        status = um_fail_memory(err, name, strlen(name));
+    else
+        status = um_safetensors_open(&folder->shards[folder->n_shards], path, err);
+    if (status == UM_OK)
+        folder->shard_names[folder->n_shards++] = copy;
+    else
+        um_free(copy);
+    um_free(path);
+    return status;
+}
+
+static bool room_for_shards(struct um_folder *folder, size_t n)
+{
+    folder->shards = UM_NEW(n, struct um_safetensors);
+    folder->shard_names = UM_NEW(n, char *);
+    return folder->shards && folder->shard_names;
+}
+
+/* The index maps tensors to files. A file name must not leave the folder. */
+static enum um_status open_indexed(struct um_folder *folder, const json_t *index,
+                                   const char *path, struct um_error *err)
+{
+    const json_t *map = json_object_get(index, "weight_map");
+    const char *tensor;
+    json_t *value;
+    if (!json_is_object(map) || json_object_size(map) == 0)
+        return um_fail(err, UM_E_INPUT, "cannot read '%s': no 'weight_map'", path);
+    if (!room_for_shards(folder, json_object_size(map)))
+        return um_fail_memory(err, path, json_object_size(map) * sizeof(struct um_safetensors));
+    json_object_foreach ((json_t *)map, tensor, value) {
+        const char *file = json_string_value(value);
+        if (!file || !*file || strchr(file, '/') || strcmp(file, "..") == 0)
+            return um_fail(err, UM_E_INPUT,
+                           "cannot read '%s': tensor '%s' is in '%s', expected a file name in "
+                           "this folder",
+                           path, tensor, file ? file : "(not a text)");
+        enum um_status status = add_shard(folder, file, err);
+        if (status != UM_OK)
+            return um_error_prefix(err, "shard of '%s'", path);
+        if (!um_folder_find(folder, tensor))
+            return um_fail(err, UM_E_INPUT,
+                           "cannot load '%s/%s': tensor '%s' should be there by the index, but "
+                           "is not",
+                           folder->path, file, tensor);
+    }
+    return UM_OK;
+}
+
+static enum um_status fail_no_weights(const struct um_folder *folder, struct um_error *err)
+{
+    um_fail(err, UM_E_INPUT, "cannot open '%s': neither " SINGLE " nor " INDEX " is there",
+            folder->path);
+    char *old = um_path_join(folder->path, "pytorch_model.bin");
+    if (old && um_path_exists(old))
+        um_error_hint(err, "pytorch_model.bin holds pickled code, which is not read; save the "
+                           "model again with save_pretrained(..., safe_serialization=True)");
+    um_free(old);
+    return UM_E_INPUT;
+}
+
+static enum um_status open_weights(struct um_folder *folder, struct um_error *err)
+{
+    enum um_status status = UM_OK;
+    char *single = um_path_join(folder->path, SINGLE), *index = um_path_join(folder->path, INDEX);
+    json_t *json = NULL;
+    if (!single || !index)
+        UM_TRY(um_fail_memory(err, folder->path, 0));
+    if (um_path_exists(single)) {
+        if (!room_for_shards(folder, 1))
+            UM_TRY(um_fail_memory(err, single, sizeof(struct um_safetensors)));
+        UM_TRY(add_shard(folder, SINGLE, err));
+    } else if (um_path_exists(index)) {
+        UM_TRY(um_json_load(&json, index, err));
+        UM_TRY(open_indexed(folder, json, index, err));
+    } else {
+        UM_TRY(fail_no_weights(folder, err));
+    }
+out:
+    json_decref(json);
+    um_free(single);
+    um_free(index);
+    return status;
+}
+
+enum um_status um_folder_open(struct um_folder *folder, const char *path, struct um_error *err)
+{
+    *folder = (struct um_folder){.path = um_strdup(path)};
+    char *config = um_path_join(path, "config.json");
+    enum um_status status = UM_OK;
+    if (!folder->path || !config)
+        UM_TRY(um_fail_memory(err, path, strlen(path)));
+    if (!um_path_is_folder(path))
+        UM_TRY(um_fail(err, UM_E_INPUT, "cannot open model '%s': %s", path,
+                       um_path_exists(path) ? "not a folder" : "no such folder"));
+    UM_TRY(um_json_load(&folder->config, config, err));
+    if (!json_is_object(folder->config))
+        UM_TRY(um_fail(err, UM_E_INPUT, "cannot read '%s': not an object", config));
+    UM_TRY(open_weights(folder, err));
+out:
+    um_free(config);
+    if (status != UM_OK)
+        um_folder_close(folder);
+    return status;
+}
+
+void um_folder_close(struct um_folder *folder)
+{
+    for (size_t i = 0; i < folder->n_shards; i++) {
+        um_safetensors_close(&folder->shards[i]);
+        um_free(folder->shard_names[i]);
+    }
+    um_free(folder->shards);
+    um_free(folder->shard_names);
+    um_free(folder->path);
+    json_decref(folder->config);
+    *folder = (struct um_folder){0};
+}
+
+const struct um_tensor_view *um_folder_find(const struct um_folder *folder, const char *name)
+{
+    for (size_t i = 0; i < folder->n_shards; i++) {
+        const struct um_tensor_view *tensor = um_safetensors_find(&folder->shards[i], name);
+        if (tensor)
+            return tensor;
+    }
+    return NULL;
+}
+
+int64_t um_folder_bytes(const struct um_folder *folder)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < folder->n_shards; i++)
+        bytes += (int64_t)folder->shards[i].map.n_bytes;
+    return bytes;
+}

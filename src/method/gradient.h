@@ -1,0 +1,55 @@
+/*
+ * The gradient of one parameter, as far as a method needs it: either a product of two factors that
+ * is never formed, or the few dense rows that are not zero (embeddings, biases, norm weights,
+ * gradients accumulated over micro-batches).
+ */
+#ifndef UM_METHOD_GRADIENT_H
+#define UM_METHOD_GRADIENT_H
+
+#include "optim/trainable.h"
+#include "tensor/kernels.h"
+
+struct um_gradient {
+    struct um_param *param;
+    int64_t rows, cols;       /* the parameter's; a vector is one row */
+    bool is_product;
+    /* Product: dW[i][j] = sum_t dy[i][t] x[j][t]. */
+    const float *dy, *x;
+    int64_t lddy, ldx, n_tokens;
+    /* Else: n_rows rows [n_rows, cols], number k being row `row[k]` (ascending), or k if NULL. */
+    const float *dense;
+    const int32_t *row;
+    int64_t n_rows;
+};
+
+/* Scratch to bring factors into that form; grows to the largest seen, then allocates nothing. */
+struct um_gradient_work {
+    float *rows;
+    int32_t *row, *slot;      /* distinct ids; slot of an id, -1 while unused */
+    size_t rows_capacity, row_capacity, slot_capacity, n_slots;
+    struct um_pair *pairs;
+    float *dots;
+    size_t pairs_capacity, dots_capacity;
+};
+void um_gradient_work_free(struct um_gradient_work *work);
+
+/* The gradient that one factor makes (borrows from factor and work). UM_E_RUNTIME, naming
+ * the parameter, if it is dense and not finite (of products, norms and entries tell later). */
+enum um_status um_gradient_of(struct um_gradient *gradient, struct um_gradient_work *work,
+                              struct um_param *param, const struct um_factor *factor,
+                              struct um_error *err);
+
+/* Writes, or adds, the gradient at the entry's elements to its gradient column: dot products for
+ * sparse entries, a GEMM for whole ones. */
+enum um_status um_gradient_take(struct um_entry *entry, struct um_gradient_work *work,
+                                const struct um_gradient *gradient, bool adds,
+                                struct um_error *err);
+
+/* out[k] = the gradient at pairs (row, column) of a product, in parallel. */
+void um_gradient_dots(float *out, const struct um_gradient *gradient, const struct um_pair *pairs,
+                      int64_t n_pairs);
+
+/* Writes, or adds, the whole gradient to g [rows, cols]. */
+void um_gradient_dense(float *g, const struct um_gradient *gradient, bool adds);
+
+#endif

@@ -1,0 +1,37 @@
+/* The tables: importances and named methods. A new method is a row. */
+#include <string.h>
+
+#include "method/method.h"
+
+static const struct um_importance importances[] = {
+    {"d3", "|gradient| / (|weight| + eps)^exp: ID3's D3", 1, true},
+    {"gradient", "|gradient|", 1, false},
+    {"fisher", "gradient squared", 2, false},
+};
+const struct um_importance *const um_importances[] = {&importances[0], &importances[1],
+                                                      &importances[2]};
+const size_t um_n_importances = UM_COUNT(um_importances);
+
+const struct um_importance *um_importance_find(const char *name)
+{
+    for (size_t i = 0; i < um_n_importances; i++)
+        if (strcmp(importances[i].name, name) == 0)
+            return &importances[i];
+    return NULL;
+}
+
+static const struct um_method methods[] = {
+    {"id3", "unmask a few parameters at every step, by D3 computed anew (Agarwal et al. 2025)",
+     UM_STRATEGY_INCREMENT, "d3"},
+    {"full", "full fine-tuning: every parameter in scope", UM_STRATEGY_ALL, NULL},
+};
+const struct um_method *const um_methods[] = {&methods[0], &methods[1]};
+const size_t um_n_methods = UM_COUNT(um_methods);
+
+const struct um_method *um_method_find(const char *name)
+{
+    for (size_t i = 0; i < um_n_methods; i++)
+        if (strcmp(methods[i].name, name) == 0)
+            return &methods[i];
+    return NULL;
+}

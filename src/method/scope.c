@@ -1,0 +1,133 @@
+/* Scope and budget: which parameters may change, which train whole, and how many in all. */
+#include "method/scope.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool matches_any(const struct um_patterns *patterns, const char *name)
+{
+    for (size_t i = 0; i < patterns->n; i++)
+        if (um_glob(patterns->items[i], name))
+            return true;
+    return false;
+}
+
+/* Every pattern must match something; the message names the nearest parameter. */
+static enum um_status check_patterns(const struct um_patterns *patterns, const char *key,
+                                     const struct um_param *params, int64_t n_params,
+                                     struct um_error *err)
+{
+    for (size_t i = 0; i < patterns->n; i++) {
+        int64_t p = 0;
+        while (p < n_params && !um_glob(patterns->items[i], params[p].name))
+            p++;
+        if (p < n_params)
+            continue;
+        const char **names = UM_NEW(n_params, const char *);
+        for (p = 0; names && p < n_params; p++)
+            names[p] = params[p].name;
+        const char *near = names ? um_nearest(patterns->items[i], names, (size_t)n_params) : NULL;
+        um_fail(err, UM_E_USAGE, "%s: pattern '%s' matches no parameter; the nearest is '%s'", key,
+                patterns->items[i], near ? near : params[n_params / 2].name);
+        um_error_hint(err, "`unmask inspect --model DIR` lists all names; `*` stands for any text");
+        um_free(names);
+        return UM_E_USAGE;
+    }
+    return UM_OK;
+}
+
+enum um_status um_scope_work_out(struct um_scope *scope, struct um_param *params,
+                                 int64_t n_params, const struct um_tuning_options *options,
+                                 struct um_error *err)
+{
+    *scope = (struct um_scope){.params = UM_NEW(n_params, struct um_param *),
+                               .is_whole = UM_NEW(n_params, bool)};
+    if (!scope->params || !scope->is_whole)
+        return um_fail_memory(err, "the scope", (size_t)n_params * sizeof(struct um_param *));
+    UM_RETURN_IF(check_patterns(&options->include, "scope.include", params, n_params, err));
+    UM_RETURN_IF(check_patterns(&options->exclude, "scope.exclude", params, n_params, err));
+    UM_RETURN_IF(check_patterns(&options->whole, "scope.whole", params, n_params, err));
+    for (int64_t p = 0; p < n_params; p++) {
+        struct um_param *param = &params[p];
+        bool is_whole = param->is_added || matches_any(&options->whole, param->name);
+        bool is_in = is_whole || ((options->include.n == 0 ||
+                                   matches_any(&options->include, param->name)) &&
+                                  !matches_any(&options->exclude, param->name));
+        param->wants_grad = is_in;
+        scope->n_base += param->is_added ? 0 : param->n_elements;
+        if (!is_in)
+            continue;
+        is_whole = is_whole || options->method->strategy == UM_STRATEGY_ALL;
+        scope->params[scope->n] = param;
+        scope->is_whole[scope->n++] = is_whole;
+        scope->n_elements += param->n_elements;
+        scope->n_whole += is_whole ? param->n_elements : 0;
+    }
+    if (scope->n_elements == 0)
+        return um_fail(err, UM_E_USAGE, "scope: nothing is left to train");
+    return UM_OK;
+}
+
+void um_scope_free(struct um_scope *scope)
+{
+    um_free(scope->params);
+    um_free(scope->is_whole);
+    *scope = (struct um_scope){0};
+}
+
+/* Bytes of delta for one value: an I64 index and an F32, or the F32 alone. */
+enum { SPARSE_BYTES = 12, WHOLE_BYTES = 4 };
+
+static const struct {
+    const char *suffix;
+    double bytes;
+} byte_units[] = {{"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}, {"kB", 1e3},
+                  {"KB", 1e3},   {"MB", 1e6},      {"GB", 1e9},         {"B", 1}};
+
+enum um_status um_budget_parse(int64_t *budget, const char *text, int64_t n_base, int64_t n_whole,
+                               struct um_error *err)
+{
+    char *unit;
+    double number = strtod(text, &unit);
+    bool is_number = unit != text && isfinite(number);
+    while (*unit == ' ')
+        unit++;
+    double count = -1;
+    if (is_number && *unit == '\0' && number == floor(number))
+        count = number;
+    else if (is_number && strcmp(unit, "%") == 0)
+        count = floor(number / 100 * (double)n_base);
+    for (size_t i = 0; is_number && i < UM_COUNT(byte_units); i++)
+        if (strcmp(unit, byte_units[i].suffix) == 0)
+            count = (double)n_whole +
+                    floor((number * byte_units[i].bytes - WHOLE_BYTES * (double)n_whole) /
+                          SPARSE_BYTES);
+    if (count < 1 || count > 9e15)
+        return um_fail(err, UM_E_USAGE,
+                       "method.budget is '%s', expected a count above zero (320000), a share of "
+                       "the base model's parameters (0.17%%), or bytes of delta (2MB)",
+                       text);
+    *budget = (int64_t)count;
+    return UM_OK;
+}
+
+enum um_status um_budget_check(int64_t *budget, const struct um_scope *scope,
+                               const struct um_tuning_options *options, struct um_error *err)
+{
+    if (options->method->strategy == UM_STRATEGY_ALL) {
+        *budget = scope->n_elements;
+        return UM_OK;
+    }
+    UM_RETURN_IF(um_budget_parse(budget, options->budget, scope->n_base, scope->n_whole, err));
+    if (*budget > scope->n_elements)
+        return um_fail(err, UM_E_USAGE,
+                       "method.budget '%s' is %lld parameters, but the scope has only %lld",
+                       options->budget, (long long)*budget, (long long)scope->n_elements);
+    if (*budget < scope->n_whole)
+        return um_fail(err, UM_E_USAGE,
+                       "method.budget '%s' is %lld parameters, but %lld train whole (a fresh task "
+                       "head, or scope.whole): give at least that many",
+                       options->budget, (long long)*budget, (long long)scope->n_whole);
+    return UM_OK;
+}

@@ -1,0 +1,511 @@
+/*
+ * Exact selection by bounds: panels of rows are scanned with the running cut, what may reach it is
+ * confirmed by dot products, best bounds first, so that the cut rises early.
+ *
+ * A bound G >= |g| lets an entry reach the cut only if |theta| + eps <= (G^power / cut)^(1/exp).
+ * The right side is split into a factor of the column and one of the row, so that rank-1 scanning
+ * is one multiplication and one comparison per entry. Slack: a dot product of T terms in fp32
+ * differs from the exact one by at most T 2^-23 r c (twice what is needed); a GEMM may differ from
+ * the dot product by twice that.
+ */
+#include "method/select.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "method/top.h"
+#include "tensor/gemm.h"
+
+enum {
+    PANEL_MAX = 1 << 18, /* entries of a panel at most (or one row) */
+    CHUNK = 4096,        /* candidates confirmed before the cut is looked at again */
+    SEGMENTS = 16
+};
+
+/* Norms below this are taken as this: products of norms then do not drown in denormals. */
+#define NORM_FLOOR 0x1p-60
+
+struct candidate {
+    struct um_pair at;
+    double bound; /* upper bound of the score, for the order of confirmation */
+};
+
+struct um_selector {
+    const struct um_trainable *set;
+    struct um_select_options options;
+    double column_power, row_power; /* power / exp and 1 / exp; or 1 and 1 / power without size */
+    struct um_top top;
+    struct um_select_stats stats;
+    struct um_pick *picks;
+    size_t picks_capacity;
+    /* Scratch, grown to the largest panel and factor seen. */
+    float *row_norms, *column_norms, *column_bounds; /* r, c, c^column_power */
+    float *row_segments, *column_segments;           /* [rows, S] and [S, cols] */
+    float *tile, *theta, *dots;
+    int32_t *hits, *n_hits;
+    struct candidate *candidates;
+    struct um_pair *pairs;
+    size_t row_norms_capacity, column_norms_capacity, column_bounds_capacity;
+    size_t row_segments_capacity, column_segments_capacity, tile_capacity, theta_capacity;
+    size_t dots_capacity, hits_capacity, n_hits_capacity, candidates_capacity, pairs_capacity;
+};
+
+const char *um_bound_name(enum um_bound bound)
+{
+    static const char *const names[] = {[UM_BOUND_AUTO] = "none",
+                                        [UM_BOUND_RANK1] = "rank-1",
+                                        [UM_BOUND_SEGMENTS] = "segments",
+                                        [UM_BOUND_TILES] = "tiles"};
+    return names[bound];
+}
+
+double um_importance_score(const struct um_select_options *o, double gradient, double value)
+{
+    double size = fabs(gradient);
+    if (o->importance->power != 1)
+        size = pow(size, o->importance->power);
+    if (!o->importance->uses_size || o->exp == 0)
+        return size;
+    double weight = fabs(value) + o->eps;
+    return size / (o->exp == 1 ? weight : pow(weight, o->exp));
+}
+
+enum um_status um_selector_new(struct um_selector **selector, const struct um_trainable *set,
+                               const struct um_select_options *options, struct um_error *err)
+{
+    struct um_selector *s = *selector = UM_NEW(1, struct um_selector);
+    if (!s)
+        return um_fail_memory(err, "the selector", sizeof(*s));
+    bool is_sized = options->importance->uses_size && options->exp > 0;
+    s->set = set;
+    s->options = *options;
+    s->column_power = is_sized ? options->importance->power / options->exp : 1;
+    s->row_power = is_sized ? 1 / options->exp : 1 / options->importance->power;
+    return UM_OK;
+}
+
+void um_selector_free(struct um_selector *s)
+{
+    if (!s)
+        return;
+    um_top_free(&s->top);
+    void *const owned[] = {s->picks, s->row_norms, s->column_norms, s->column_bounds,
+                           s->row_segments, s->column_segments, s->tile, s->theta, s->dots,
+                           s->hits, s->n_hits, s->candidates, s->pairs};
+    for (size_t i = 0; i < UM_COUNT(owned); i++)
+        um_free(owned[i]);
+    um_free(s);
+}
+
+enum um_status um_selector_begin(struct um_selector *s, int64_t n_wanted, struct um_error *err)
+{
+    s->stats = (struct um_select_stats){0};
+    return um_top_begin(&s->top, n_wanted, err);
+}
+
+static bool is_sized(const struct um_selector *s)
+{
+    return s->options.importance->uses_size && s->options.exp > 0;
+}
+
+/* x^power as a float that errs upwards: never too small, never zero. */
+static float upper(double x, double power)
+{
+    double y = power == 1 ? x : pow(x, power);
+    y *= 1 + 0x1p-20;
+    return y < FLT_MIN ? FLT_MIN : y > FLT_MAX ? INFINITY : (float)y;
+}
+
+static double norm_of(const float *row, int64_t n)
+{
+    double sum = (double)um_kernels()->sum_squares(row, n);
+    if (!(sum > 1e-25 && sum < 1e30)) /* too close to the ends of fp32 */
+        sum = um_kernels()->sum_squares_f64(row, n);
+    return sum == 0 ? 0 : fmax(sqrt(sum), NORM_FLOOR);
+}
+
+static double slack(int64_t n_tokens)
+{
+    return 1 + (double)n_tokens * 0x1p-23 + 0x1p-20;
+}
+
+/* Norms of the rows of dy and x; the columns' ready for scanning. */
+static enum um_status work_out_norms(struct um_selector *s, const struct um_gradient *g,
+                                     struct um_error *err)
+{
+    size_t rows = (size_t)g->rows, cols = (size_t)g->cols;
+    if (!um_grow(&s->row_norms, &s->row_norms_capacity, rows, sizeof(float)) ||
+        !um_grow(&s->column_norms, &s->column_norms_capacity, cols, sizeof(float)) ||
+        !um_grow(&s->column_bounds, &s->column_bounds_capacity, cols, sizeof(float)))
+        return um_fail_memory(err, "norms", (rows + 2 * cols) * sizeof(float));
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < g->rows; i++)
+        s->row_norms[i] = (float)norm_of(g->dy + i * g->lddy, g->n_tokens);
+#pragma omp parallel for schedule(static)
+    for (int64_t j = 0; j < g->cols; j++) {
+        double norm = norm_of(g->x + j * g->ldx, g->n_tokens);
+        s->column_norms[j] = (float)norm;
+        s->column_bounds[j] = upper(norm, s->column_power);
+    }
+    for (int64_t i = 0; i < g->rows + g->cols; i++)
+        if (!isfinite(i < g->rows ? s->row_norms[i] : s->column_norms[i - g->rows]))
+            return um_fail(err, UM_E_RUNTIME, "the gradient of '%s' is not finite",
+                           g->param->name);
+    return UM_OK;
+}
+
+/* What a bound is multiplied with before it is compared with |theta| + eps (or with 1). */
+static float scan_scale(const struct um_selector *s, double row_norm, int64_t n_tokens)
+{
+    double cut = um_top_cut(&s->top);
+    if (cut == 0)
+        return INFINITY;
+    double bound = row_norm * slack(n_tokens);
+    return is_sized(s) ? upper(pow(bound, s->options.importance->power) / cut, s->row_power)
+                       : upper(bound / pow(cut, s->row_power), 1);
+}
+
+/* Room for a panel of n entries. */
+static enum um_status panel_room(struct um_selector *s, int64_t n_rows, int64_t n,
+                                 struct um_error *err)
+{
+    size_t need = (size_t)n;
+    if (!um_grow(&s->hits, &s->hits_capacity, need, sizeof(*s->hits)) ||
+        !um_grow(&s->n_hits, &s->n_hits_capacity, (size_t)n_rows, sizeof(*s->n_hits)) ||
+        !um_grow(&s->theta, &s->theta_capacity, need, sizeof(*s->theta)))
+        return um_fail_memory(err, "a panel of entries", need * sizeof(float));
+    return UM_OK;
+}
+
+/*
+ * Compares rows first..first+n_rows-1 with the cut: `bounds` is one row of bounds for all (ld 0) or
+ * one per row; row i is scaled by the norm of its row of dy if there is one. Hits of row i stand at
+ * hits + i * cols. Returns their number.
+ */
+static int64_t scan_panel(struct um_selector *s, const struct um_gradient *g, int64_t first,
+                          int64_t n_rows, const float *bounds, int64_t ld, const float *row_norms)
+{
+    const float *theta = NULL;
+    int64_t total = 0;
+    if (is_sized(s)) {
+        /* A vector is one row here, but n rows of one to the parameter. */
+        int64_t per_row = g->param->rows / g->rows;
+        theta = um_param_read(g->param, first * per_row, n_rows * per_row, s->theta);
+    }
+#pragma omp parallel for schedule(static) reduction(+ : total)
+    for (int64_t i = 0; i < n_rows; i++) {
+        double norm = row_norms ? (double)row_norms[first + i] : 1;
+        s->n_hits[i] = 0;
+        if (norm > 0)
+            s->n_hits[i] = (int32_t)um_kernels()->scan(
+                s->hits + i * g->cols, theta ? theta + i * g->cols : NULL, bounds + i * ld,
+                scan_scale(s, norm, g->n_tokens), (float)s->options.eps, g->cols);
+        total += s->n_hits[i];
+    }
+    s->stats.n_scanned += n_rows * g->cols;
+    return total;
+}
+
+/* Norms of S runs of tokens of each row of dy and x, for the tighter bound. */
+static enum um_status work_out_segments(struct um_selector *s, const struct um_gradient *g,
+                                        struct um_error *err)
+{
+    size_t rows = (size_t)g->rows * SEGMENTS, cols = (size_t)g->cols * SEGMENTS;
+    if (!um_grow(&s->row_segments, &s->row_segments_capacity, rows, sizeof(float)) ||
+        !um_grow(&s->column_segments, &s->column_segments_capacity, cols, sizeof(float)))
+        return um_fail_memory(err, "segment norms", (rows + cols) * sizeof(float));
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < g->rows + g->cols; i++) {
+        bool is_row = i < g->rows;
+        int64_t j = i - g->rows;
+        const float *values = is_row ? g->dy + i * g->lddy : g->x + j * g->ldx;
+        for (int64_t k = 0; k < SEGMENTS; k++) {
+            int64_t t0 = g->n_tokens * k / SEGMENTS, t1 = g->n_tokens * (k + 1) / SEGMENTS;
+            float norm = (float)norm_of(values + t0, t1 - t0);
+            if (is_row)
+                s->row_segments[i * SEGMENTS + k] = norm;
+            else
+                s->column_segments[k * g->cols + j] = norm;
+        }
+    }
+    return UM_OK;
+}
+
+/* tile = the tighter bounds of a panel, raised to column_power. */
+static enum um_status bound_tile(struct um_selector *s, const struct um_gradient *g,
+                                 int64_t first, int64_t n_rows, enum um_bound bound,
+                                 struct um_error *err)
+{
+    size_t need = (size_t)(n_rows * g->cols);
+    if (!um_grow(&s->tile, &s->tile_capacity, need, sizeof(float)))
+        return um_fail_memory(err, "a tile of bounds", need * sizeof(float));
+    if (bound == UM_BOUND_SEGMENTS)
+        um_gemm(s->tile, g->cols, s->row_segments + first * SEGMENTS, SEGMENTS, UM_PLAIN,
+                s->column_segments, g->cols, UM_PLAIN, n_rows, g->cols, SEGMENTS, 0);
+    else
+        um_gemm(s->tile, g->cols, g->dy + first * g->lddy, g->lddy, UM_PLAIN, g->x, g->ldx,
+                UM_TRANSPOSED, n_rows, g->cols, g->n_tokens, 0);
+    double rounding = bound == UM_BOUND_TILES ? 2 * (slack(g->n_tokens) - 1) : 0x1p-20;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n_rows; i++) {
+        float *row = s->tile + i * g->cols;
+        float error = (float)(rounding * (double)s->row_norms[first + i]);
+        for (int64_t j = 0; j < g->cols; j++)
+            row[j] = fabsf(row[j]) + error * s->column_norms[j] + FLT_MIN;
+        if (s->column_power != 1)
+            for (int64_t j = 0; j < g->cols; j++)
+                row[j] = upper((double)row[j], s->column_power);
+    }
+    return UM_OK;
+}
+
+/* Whether a tighter bound pays: dot products run at about a third of a GEMM's rate. */
+static bool pays(enum um_bound bound, int64_t n_hits, int64_t n, int64_t n_tokens)
+{
+    double confirm = 3.0 * (double)n_hits * (double)n_tokens;
+    double tighten = (double)n * (bound == UM_BOUND_SEGMENTS ? 4.0 * SEGMENTS : (double)n_tokens);
+    return n_hits > CHUNK / 4 && confirm > 2 * tighten;
+}
+
+/* Scans a panel with as tight a bound as pays (or as was asked for). Returns the hits. */
+static enum um_status find_hits(int64_t *n_hits, struct um_selector *s,
+                                const struct um_gradient *g, int64_t first, int64_t n_rows,
+                                bool *has_segments, struct um_error *err)
+{
+    int64_t n = n_rows * g->cols;
+    enum um_bound used = UM_BOUND_RANK1, asked = s->options.bound;
+    *n_hits = scan_panel(s, g, first, n_rows, s->column_bounds, 0, s->row_norms);
+    for (enum um_bound b = UM_BOUND_SEGMENTS; b <= UM_BOUND_TILES && um_top_cut(&s->top) > 0; b++) {
+        if (asked == UM_BOUND_AUTO ? !pays(b, *n_hits, n, g->n_tokens) : b != asked)
+            continue;
+        if (b == UM_BOUND_SEGMENTS && !*has_segments) {
+            UM_RETURN_IF(work_out_segments(s, g, err));
+            *has_segments = true;
+        }
+        UM_RETURN_IF(bound_tile(s, g, first, n_rows, b, err));
+        *n_hits = scan_panel(s, g, first, n_rows, s->tile, g->cols, NULL);
+        used = b;
+    }
+    s->stats.n_panels[used]++;
+    if (used > s->stats.bound)
+        s->stats.bound = used;
+    return UM_OK;
+}
+
+/* Hits that are not in the set, with the rank-1 bounds of their scores. Returns their number. */
+static int64_t collect(struct um_selector *s, const struct um_gradient *g, int64_t first,
+                       int64_t n_rows)
+{
+    const struct um_entry *entry = s->set->of_param[g->param->index];
+    int64_t n = 0;
+    for (int64_t i = 0; i < n_rows; i++) {
+        for (int32_t h = 0; h < s->n_hits[i]; h++) {
+            int32_t j = s->hits[i * g->cols + h];
+            int64_t index = (first + i) * g->cols + j;
+            if (um_entry_has(entry, index))
+                continue;
+            double bound = (double)s->row_norms[first + i] * (double)s->column_norms[j];
+            double value = (double)um_param_stored(g->param, index);
+            s->candidates[n++] = (struct candidate){
+                .at = {.row = (int32_t)(first + i), .column = j},
+                .bound = um_importance_score(&s->options, bound, value)};
+        }
+    }
+    return n;
+}
+
+/* Moves the k greatest bounds of items[0..n) to the front (quickselect). */
+static void greatest_first(struct candidate *items, int64_t n, int64_t k)
+{
+    int64_t low = 0, high = n - 1;
+    while (low < high) {
+        double pivot = items[low + (high - low) / 2].bound;
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (items[i].bound > pivot)
+                i++;
+            while (items[j].bound < pivot)
+                j--;
+            if (i <= j) {
+                struct candidate swap = items[i];
+                items[i++] = items[j];
+                items[j--] = swap;
+            }
+        }
+        if (k - 1 <= j)
+            high = j;
+        else if (k - 1 >= i)
+            low = i;
+        else
+            return;
+    }
+}
+
+static int compare_pairs(const void *a, const void *b)
+{
+    const struct um_pair *x = a, *y = b;
+    if (x->row != y->row)
+        return x->row < y->row ? -1 : 1;
+    return (x->column > y->column) - (x->column < y->column);
+}
+
+/* Computes n candidates exactly and offers them. */
+static void confirm(struct um_selector *s, const struct um_gradient *g,
+                    const struct candidate *items, int64_t n, bool is_in_order)
+{
+    for (int64_t k = 0; k < n; k++)
+        s->pairs[k] = items[k].at;
+    if (!is_in_order)
+        qsort(s->pairs, (size_t)n, sizeof(*s->pairs), compare_pairs);
+    um_gradient_dots(s->dots, g, s->pairs, n);
+    for (int64_t k = 0; k < n; k++) {
+        int64_t index = s->pairs[k].row * g->cols + s->pairs[k].column;
+        double value = (double)um_param_stored(g->param, index);
+        um_top_offer(&s->top, um_importance_score(&s->options, (double)s->dots[k], value),
+                     (struct um_pick){.param = g->param->index, .index = index,
+                                      .grad = s->dots[k]});
+    }
+    s->stats.n_scored += n;
+}
+
+/* Confirms the hits of a panel, the most promising first, dropping what the rising cut rules out. */
+static enum um_status confirm_hits(struct um_selector *s, const struct um_gradient *g,
+                                   int64_t first, int64_t n_rows, int64_t n_hits,
+                                   struct um_error *err)
+{
+    size_t need = (size_t)n_hits;
+    if (!um_grow(&s->candidates, &s->candidates_capacity, need, sizeof(*s->candidates)) ||
+        !um_grow(&s->pairs, &s->pairs_capacity, need, sizeof(*s->pairs)) ||
+        !um_grow(&s->dots, &s->dots_capacity, need, sizeof(*s->dots)))
+        return um_fail_memory(err, "candidates", need * sizeof(*s->candidates));
+    int64_t n = collect(s, g, first, n_rows), done = 0;
+    int64_t chunk = s->top.n_wanted > CHUNK ? s->top.n_wanted : CHUNK;
+    while (done < n) {
+        int64_t m = n - done < chunk ? n - done : chunk;
+        bool is_all = done == 0 && m == n;
+        if (!is_all)
+            greatest_first(s->candidates + done, n - done, m);
+        confirm(s, g, s->candidates + done, m, is_all);
+        done += m;
+        /* Keep what may still reach the cut; the slack covers the rounding of bound and score. */
+        double least = um_top_cut(&s->top) * (1 - 1e-4);
+        int64_t kept = done;
+        double loosen = pow(slack(g->n_tokens), s->options.importance->power);
+        for (int64_t k = done; k < n; k++)
+            if (!(s->candidates[k].bound * loosen < least))
+                s->candidates[kept++] = s->candidates[k];
+        n = kept;
+    }
+    return UM_OK;
+}
+
+static enum um_status offer_product(struct um_selector *s, const struct um_gradient *g,
+                                    struct um_error *err)
+{
+    bool has_segments = false;
+    UM_RETURN_IF(work_out_norms(s, g, err));
+    /* Small panels first: they raise the cut for the large ones. */
+    int64_t entries = 4 * s->top.n_wanted;
+    for (int64_t first = 0, n_rows; first < g->rows; first += n_rows) {
+        int64_t left = g->rows - first, n_hits;
+        n_rows = (entries < PANEL_MAX ? entries : PANEL_MAX) / g->cols;
+        n_rows = n_rows < 1 ? 1 : n_rows > left ? left : n_rows;
+        entries = 2 * n_rows * g->cols;
+        UM_RETURN_IF(panel_room(s, n_rows, n_rows * g->cols, err));
+        UM_RETURN_IF(find_hits(&n_hits, s, g, first, n_rows, &has_segments, err));
+        UM_RETURN_IF(confirm_hits(s, g, first, n_rows, n_hits, err));
+    }
+    return UM_OK;
+}
+
+/* Dense rows are known exactly: one scan, and the hits are offered as they are. */
+static enum um_status offer_dense(struct um_selector *s, const struct um_gradient *g,
+                                  struct um_error *err)
+{
+    const struct um_entry *entry = s->set->of_param[g->param->index];
+    for (int64_t k = 0; k < g->n_rows; k++) {
+        int64_t row = g->row ? g->row[k] : k;
+        UM_RETURN_IF(panel_room(s, 1, g->cols, err));
+        if (!um_grow(&s->tile, &s->tile_capacity, (size_t)g->cols, sizeof(float)))
+            return um_fail_memory(err, "bounds", (size_t)g->cols * sizeof(float));
+        const float *values = g->dense + k * g->cols;
+        for (int64_t j = 0; j < g->cols; j++)
+            s->tile[j] = s->column_power == 1 ? fabsf(values[j])
+                                              : upper(fabs((double)values[j]), s->column_power);
+        int64_t n = scan_panel(s, g, row, 1, s->tile, 0, NULL);
+        for (int64_t h = 0; h < n; h++) {
+            int64_t index = row * g->cols + s->hits[h];
+            float grad = values[s->hits[h]];
+            if (grad == 0 || um_entry_has(entry, index))
+                continue;
+            double value = (double)um_param_stored(g->param, index);
+            um_top_offer(&s->top, um_importance_score(&s->options, (double)grad, value),
+                         (struct um_pick){.param = g->param->index, .index = index, .grad = grad});
+            s->stats.n_scored++;
+        }
+    }
+    return UM_OK;
+}
+
+enum um_status um_selector_offer(struct um_selector *s, const struct um_gradient *g,
+                                 struct um_error *err)
+{
+    if (s->top.n_wanted == 0)
+        return UM_OK;
+    return g->is_product ? offer_product(s, g, err) : offer_dense(s, g, err);
+}
+
+static int compare_picks(const void *a, const void *b)
+{
+    const struct um_pick *x = a, *y = b;
+    if (x->param != y->param)
+        return x->param < y->param ? -1 : 1;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+static bool is_picked(const struct um_selector *s, int64_t n, struct um_pick pick)
+{
+    return n && bsearch(&pick, s->picks, (size_t)n, sizeof(pick), compare_picks);
+}
+
+/* Too few scores above zero: zeros follow, by parameter and position. */
+static int64_t fill_with_zeros(struct um_selector *s, int64_t n)
+{
+    int64_t n_scored = n;
+    for (size_t e = 0; e < s->set->n_entries && n < s->top.n_wanted; e++) {
+        const struct um_entry *entry = &s->set->entries[e];
+        const struct um_param *param = entry->param;
+        for (int64_t i = 0; i < param->n_elements && n < s->top.n_wanted; i++) {
+            struct um_pick pick = {.param = param->index, .index = i};
+            double value = (double)um_param_stored(param, i);
+            if (um_entry_has(entry, i) || is_picked(s, n_scored, pick) ||
+                !isfinite(um_importance_score(&s->options, 0, value)))
+                continue;
+            s->picks[n++] = pick;
+        }
+    }
+    return n;
+}
+
+enum um_status um_selector_finish(struct um_selector *s, const struct um_pick **picks,
+                                  int64_t *n_picks, struct um_select_stats *stats,
+                                  struct um_error *err)
+{
+    int64_t n = s->top.n;
+    if (!um_grow(&s->picks, &s->picks_capacity, (size_t)s->top.n_wanted, sizeof(*s->picks)))
+        return um_fail_memory(err, "picks", (size_t)s->top.n_wanted * sizeof(*s->picks));
+    for (int64_t i = 0; i < n; i++)
+        s->picks[i] = s->top.items[i].pick;
+    qsort(s->picks, (size_t)n, sizeof(*s->picks), compare_picks);
+    if (n < s->top.n_wanted) {
+        n = fill_with_zeros(s, n);
+        qsort(s->picks, (size_t)n, sizeof(*s->picks), compare_picks);
+    }
+    *picks = s->picks;
+    *n_picks = n;
+    if (stats)
+        *stats = s->stats;
+    return UM_OK;
+}

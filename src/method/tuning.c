@@ -1,0 +1,149 @@
+/* A method at work: takes gradient factors, fills the set's gradients, selects, unmasks. */
+#include "method/method.h"
+
+#include <math.h>
+
+#include "method/scope.h"
+
+enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params, int64_t n_params,
+                              const struct um_tuning_options *options, struct um_error *err)
+{
+    struct um_scope scope;
+    enum um_status status;
+    bool has_column[UM_N_COLUMNS];
+    *tuning = (struct um_tuning){.method = options->method, .options = *options};
+    UM_TRY(um_scope_work_out(&scope, params, n_params, options, err));
+    UM_TRY(um_budget_check(&tuning->budget, &scope, options, err));
+    for (int c = 0; c < UM_N_COLUMNS; c++)
+        has_column[c] = options->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD;
+    tuning->n_scope = scope.n_elements;
+    tuning->n_base = scope.n_base;
+    UM_TRY(um_trainable_open(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
+                             has_column, err));
+    if (options->method->strategy == UM_STRATEGY_INCREMENT)
+        UM_TRY(um_selector_new(&tuning->selector, &tuning->set, &options->select, err));
+    if (tuning->selector && options->n_micro > 1) {
+        tuning->accumulated = UM_NEW(n_params, float *);
+        for (size_t i = 0; i < scope.n; i++) {
+            const struct um_param *param = scope.params[i];
+            if (!tuning->accumulated || scope.is_whole[i])
+                continue;
+            float **dense = &tuning->accumulated[param->index];
+            *dense = UM_ARENA_NEW(&tuning->set.arena, param->n_elements, float);
+            if (!*dense)
+                UM_TRY(um_fail_memory(err, "gradients over micro-batches",
+                                      (size_t)param->n_elements * sizeof(float)));
+        }
+        if (!tuning->accumulated)
+            UM_TRY(um_fail_memory(err, "gradients over micro-batches", 0));
+    }
+out:
+    um_scope_free(&scope);
+    if (status != UM_OK)
+        um_tuning_close(tuning);
+    return status;
+}
+
+void um_tuning_close(struct um_tuning *tuning)
+{
+    um_selector_free(tuning->selector);
+    um_gradient_work_free(&tuning->work);
+    um_free(tuning->accumulated);
+    um_trainable_close(&tuning->set);
+    *tuning = (struct um_tuning){0};
+}
+
+int64_t um_tuning_bytes(const struct um_tuning *tuning)
+{
+    int64_t n_columns = 0, n_whole = tuning->set.n_whole, n_sparse = tuning->budget - n_whole;
+    for (int c = 0; c < UM_N_COLUMNS; c++)
+        n_columns += tuning->set.has_column[c];
+    int64_t whole_columns = n_columns - 1 - tuning->set.has_column[UM_COLUMN_BORN];
+    int64_t bytes = 4 * (whole_columns * n_whole + n_columns * n_sparse) + 8 * n_sparse;
+    bytes += (int64_t)(sizeof(struct um_pair) + sizeof(float)) * n_sparse / 8;
+    return bytes + (int64_t)tuning->set.arena.used_bytes;
+}
+
+enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n_steps,
+                               struct um_error *err)
+{
+    int64_t every = tuning->options.every > 1 ? tuning->options.every : 1, n_wanted = 0;
+    tuning->step = step;
+    tuning->status = UM_OK;
+    tuning->stats = (struct um_select_stats){0};
+    for (size_t e = 0; e < tuning->set.n_entries; e++) {
+        struct um_entry *entry = &tuning->set.entries[e];
+        for (int64_t i = 0; i < entry->n; i++)
+            entry->column[UM_COLUMN_GRAD][i] = 0;
+    }
+    if (!tuning->selector)
+        return UM_OK;
+    if (step % every == 0) {
+        int64_t last = step + every < n_steps ? step + every - 1 : n_steps - 1;
+        int64_t total = um_schedule_total(tuning->options.schedule,
+                                          tuning->budget - tuning->set.n_whole, last, n_steps,
+                                          tuning->options.until);
+        n_wanted = total - (tuning->set.n - tuning->set.n_whole);
+    }
+    tuning->is_selecting = n_wanted > 0;
+    return um_selector_begin(tuning->selector, n_wanted > 0 ? n_wanted : 0, err);
+}
+
+void um_tuning_micro(struct um_tuning *tuning, int64_t micro)
+{
+    tuning->micro = micro;
+}
+
+/* Over several micro-batches the gradient is summed up dense, and offered with the last one. */
+static enum um_status offer(struct um_tuning *tuning, struct um_gradient *g, struct um_error *err)
+{
+    if (tuning->options.n_micro > 1) {
+        float *dense = tuning->accumulated[g->param->index];
+        um_gradient_dense(dense, g, tuning->micro > 0);
+        if (tuning->micro + 1 < tuning->options.n_micro)
+            return UM_OK;
+        g->is_product = false;
+        g->dense = dense;
+        g->row = NULL;
+        g->n_rows = g->rows;
+    }
+    return um_selector_offer(tuning->selector, g, err);
+}
+
+static void accept(void *user, struct um_param *param, const struct um_factor *factor)
+{
+    struct um_tuning *tuning = user;
+    struct um_entry *entry = tuning->set.of_param[param->index];
+    struct um_gradient gradient;
+    if (tuning->status != UM_OK || !entry)
+        return;
+    struct um_error *err = &tuning->fault;
+    enum um_status status = um_gradient_of(&gradient, &tuning->work, param, factor, err);
+    if (status == UM_OK && entry->n > 0)
+        status = um_gradient_take(entry, &tuning->work, &gradient, tuning->micro > 0, err);
+    if (status == UM_OK && tuning->is_selecting && !entry->is_whole)
+        status = offer(tuning, &gradient, err);
+    tuning->status = status;
+}
+
+struct um_sink um_tuning_sink(struct um_tuning *tuning)
+{
+    return (struct um_sink){.accept = accept, .user = tuning};
+}
+
+enum um_status um_tuning_end(struct um_tuning *tuning, struct um_error *err)
+{
+    if (tuning->status != UM_OK) {
+        if (err)
+            *err = tuning->fault;
+        return tuning->status;
+    }
+    if (tuning->is_selecting) {
+        const struct um_pick *picks;
+        int64_t n_picks;
+        UM_RETURN_IF(um_selector_finish(tuning->selector, &picks, &n_picks, &tuning->stats, err));
+        UM_RETURN_IF(um_trainable_insert(&tuning->set, picks, n_picks, tuning->step, err));
+    }
+    tuning->n_updates += tuning->set.n;
+    return UM_OK;
+}

@@ -1,0 +1,318 @@
+/* Loading: config keys to dimensions, table rows to parameters, all checked against each other. */
+#include "model/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/philox.h"
+
+static const struct {
+    const char *name;
+    enum um_activation kind;
+} activations[] = {
+    {"gelu", UM_ACT_GELU},           {"gelu_new", UM_ACT_GELU_TANH},
+    {"gelu_fast", UM_ACT_GELU_TANH}, {"gelu_pytorch_tanh", UM_ACT_GELU_TANH},
+    {"silu", UM_ACT_SILU},           {"swish", UM_ACT_SILU},
+    {"relu", UM_ACT_RELU},           {"tanh", UM_ACT_TANH},
+};
+
+enum um_status um_activation_from_name(enum um_activation *out, const char *name,
+                                       const char *where, struct um_error *err)
+{
+    struct um_str known = {0};
+    for (size_t i = 0; i < UM_COUNT(activations); i++) {
+        if (strcmp(activations[i].name, name) == 0) {
+            *out = activations[i].kind;
+            um_str_free(&known);
+            return UM_OK;
+        }
+        um_str_addf(&known, "%s%s", i ? ", " : "", activations[i].name);
+    }
+    enum um_status status = um_fail(err, UM_E_INPUT, "%s: activation '%s' is not one of %s", where,
+                                    name, known.text ? known.text : "");
+    um_str_free(&known);
+    return status;
+}
+
+static enum um_status find_arch(const struct um_arch **arch, const json_t *config,
+                                const char *where, struct um_error *err)
+{
+    const char *type = NULL;
+    struct um_str known = {0};
+    UM_RETURN_IF(um_json_get_str(&type, config, "model_type", where, err));
+    for (size_t a = 0; a < um_n_archs; a++) {
+        for (const char *const *t = um_archs[a]->model_types; *t; t++) {
+            if (type && strcmp(*t, type) == 0) {
+                *arch = um_archs[a];
+                um_str_free(&known);
+                return UM_OK;
+            }
+            um_str_addf(&known, "%s%s", known.length ? ", " : "", *t);
+        }
+    }
+    enum um_status status =
+        um_fail(err, UM_E_INPUT, "cannot load '%s': model_type is '%s', known are: %s", where,
+                type ? type : "(missing)", known.text ? known.text : "");
+    um_str_free(&known);
+    return status;
+}
+
+static enum um_status read_key(struct um_dims *dims, const struct um_config_key *key,
+                               const json_t *config, const char *where, struct um_error *err)
+{
+    char *member = (char *)dims + key->offset;
+    if (key->is_required && !json_object_get(config, key->name))
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' is missing", where, key->name);
+    if (key->is_real) {
+        double value;
+        memcpy(&value, member, sizeof(value));
+        UM_RETURN_IF(um_json_get_f64(&value, config, key->name, where, err));
+        memcpy(member, &value, sizeof(value));
+        return UM_OK;
+    }
+    int64_t value;
+    memcpy(&value, member, sizeof(value));
+    UM_RETURN_IF(um_json_get_i64(&value, config, key->name, where, err));
+    memcpy(member, &value, sizeof(value));
+    if (value < (key->is_required ? 1 : 0) || value > INT32_MAX)
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' is %lld", where, key->name,
+                       (long long)value);
+    return UM_OK;
+}
+
+static enum um_status read_config(struct um_model *model, const char *where, struct um_error *err)
+{
+    const json_t *config = model->folder.config;
+    const char *activation = "gelu";
+    UM_RETURN_IF(find_arch(&model->arch, config, where, err));
+    const struct um_arch *arch = model->arch;
+    struct um_dims *dims = &model->dims;
+    *dims = (struct um_dims){.norm_eps = 1e-12, .dropout = 0.1, .attention_dropout = 0.1,
+                             .head_dropout = -1, .init_std = 0.02};
+    for (size_t k = 0; k < arch->n_keys; k++)
+        UM_RETURN_IF(read_key(dims, &arch->keys[k], config, where, err));
+    UM_RETURN_IF(um_json_get_str(&activation, config, arch->activation_key, where, err));
+    UM_RETURN_IF(um_activation_from_name(&dims->activation, activation, where, err));
+    if (dims->D % dims->H != 0 || dims->L > 4096)
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': %lld features do not divide by %lld heads (or there are "
+                       "too many layers)",
+                       where, (long long)dims->D, (long long)dims->H);
+    if (dims->dropout < 0 || dims->dropout >= 1 || dims->attention_dropout < 0 ||
+        dims->attention_dropout >= 1 || dims->head_dropout >= 1)
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': a dropout outside [0, 1)", where);
+    if (dims->head_dropout < 0)
+        dims->head_dropout = dims->dropout;
+    return arch->check ? arch->check(dims, config, where, err) : UM_OK;
+}
+
+static int64_t dim_of(const struct um_dims *dims, char letter)
+{
+    const struct {
+        char letter;
+        int64_t n;
+    } table[] = {{'V', dims->V}, {'D', dims->D}, {'F', dims->F}, {'P', dims->P},
+                 {'Y', dims->Y}, {'O', dims->O}, {'1', 1}};
+    for (size_t i = 0; i < UM_COUNT(table); i++)
+        if (table[i].letter == letter)
+            return table[i].n;
+    return 0;
+}
+
+/* The tensor of a weight: by its bare name, or with the architecture's prefix. */
+static const struct um_tensor_view *find_tensor(const struct um_model *model, const char *name,
+                                                char *full, size_t full_size)
+{
+    (void)snprintf(full, full_size, "%s%s", model->arch->prefix, name);
+    const struct um_tensor_view *tensor = um_folder_find(&model->folder, full);
+    if (tensor)
+        return tensor;
+    (void)snprintf(full, full_size, "%s", name);
+    return um_folder_find(&model->folder, full);
+}
+
+static enum um_status fail_shape(const struct um_model *model, const struct um_tensor_view *tensor,
+                                 const struct um_param *param, struct um_error *err)
+{
+    struct um_str found = {0};
+    for (int d = 0; d < tensor->n_dims; d++)
+        um_str_addf(&found, "%s%lld", d ? ", " : "", (long long)tensor->dims[d]);
+    char expected[64];
+    (void)snprintf(expected, sizeof(expected), param->n_dims == 2 ? "%lld, %lld" : "%lld",
+                   (long long)param->rows, (long long)param->cols);
+    enum um_status status =
+        um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is [%s], config.json says [%s]",
+                model->folder.path, tensor->name, found.text ? found.text : "", expected);
+    um_str_free(&found);
+    return status;
+}
+
+/* Points a parameter at its tensor; fp32 in place where it is aligned, else copied. */
+static enum um_status bind(struct um_model *model, struct um_param *param,
+                           const struct um_tensor_view *tensor, struct um_error *err)
+{
+    bool fits = tensor->n_dims == param->n_dims && tensor->dims[0] == param->rows &&
+                (tensor->n_dims < 2 || tensor->dims[1] == param->cols);
+    if (!fits)
+        return fail_shape(model, tensor, param, err);
+    if (!um_dtype_is_weight(tensor->dtype))
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': tensor '%s' is %s, expected F32, F16 or BF16",
+                       model->folder.path, tensor->name, um_dtype_name(tensor->dtype));
+    param->name = tensor->name;
+    param->dtype = tensor->dtype;
+    param->stored = tensor->bytes;
+    if (tensor->dtype != UM_F32)
+        return UM_OK;
+    if ((uintptr_t)tensor->bytes % sizeof(float) == 0) {
+        param->values = (float *)(void *)tensor->bytes;
+        return UM_OK;
+    }
+    param->values = UM_ARENA_NEW(&model->arena, param->n_elements, float);
+    if (!param->values)
+        return um_fail_memory(err, tensor->name, tensor->n_bytes);
+    memcpy(param->values, tensor->bytes, tensor->n_bytes);
+    return UM_OK;
+}
+
+/* A fresh weight: matrices normal with the config's deviation, biases zero, as transformers does. */
+static enum um_status make_fresh(struct um_model *model, struct um_param *param, const char *name,
+                                 uint64_t seed, struct um_error *err)
+{
+    struct um_random random = {.seed = seed, .stream = (uint64_t)param->index + 1};
+    param->is_added = true;
+    param->dtype = UM_F32;
+    param->name = um_arena_strdup(&model->arena, name);
+    param->values = UM_ARENA_NEW(&model->arena, param->n_elements, float);
+    if (!param->name || !param->values)
+        return um_fail_memory(err, name, (size_t)param->n_elements * sizeof(float));
+    for (int64_t i = 0; param->n_dims == 2 && i < param->n_elements; i++)
+        param->values[i] = (float)(um_random_normal(&random) * model->dims.init_std);
+    return UM_OK;
+}
+
+static enum um_status add_param(struct um_model *model, const struct um_weight *weight,
+                                int64_t layer, uint64_t seed, struct um_error *err)
+{
+    char name[256], full[320];
+    if (layer < 0) {
+        (void)snprintf(name, sizeof(name), "%s", weight->name);
+    } else { /* the table's only conversion is the layer's %d */
+        const char *place = strstr(weight->name, "%d");
+        (void)snprintf(name, sizeof(name), "%.*s%lld%s", (int)(place - weight->name), weight->name,
+                       (long long)layer, place + 2);
+    }
+    const struct um_tensor_view *tensor = find_tensor(model, name, full, sizeof(full));
+    struct um_param *param = &model->params[model->n_params];
+    *param = (struct um_param){.index = (int)model->n_params,
+                               .rows = dim_of(&model->dims, weight->rows),
+                               .cols = dim_of(&model->dims, weight->cols),
+                               .n_dims = weight->cols == '1' ? 1 : 2};
+    param->n_elements = param->rows * param->cols;
+    bool is_head = weight->flags & UM_WEIGHT_HEAD;
+    if (is_head && (param->n_elements == 0 || (tensor && tensor->dims[0] != param->rows)))
+        tensor = NULL; /* no head wanted, or another task's */
+    if (param->n_elements == 0 || (!tensor && (weight->flags & UM_WEIGHT_OPTIONAL)))
+        return UM_OK;
+    if (tensor) {
+        UM_RETURN_IF(bind(model, param, tensor, err));
+    } else if (is_head) {
+        UM_RETURN_IF(make_fresh(model, param, name, seed, err));
+    } else {
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is missing",
+                       model->folder.path, name);
+    }
+    int64_t row = layer < 0 ? model->dims.L : layer;
+    model->by_role[row * model->arch->n_roles + weight->role] = param;
+    model->n_params++;
+    return UM_OK;
+}
+
+static bool is_of_layer(const struct um_weight *weight)
+{
+    return strstr(weight->name, "%d") != NULL;
+}
+
+static enum um_status add_params(struct um_model *model, uint64_t seed, struct um_error *err)
+{
+    const struct um_arch *arch = model->arch;
+    size_t n_max = arch->n_weights * (size_t)(model->dims.L + 1);
+    model->params = UM_ARENA_NEW(&model->arena, n_max, struct um_param);
+    model->by_role = UM_ARENA_NEW(&model->arena, (model->dims.L + 1) * arch->n_roles,
+                                  struct um_param *);
+    if (!model->params || !model->by_role)
+        return um_fail_memory(err, model->folder.path, n_max * sizeof(struct um_param));
+    size_t w = 0;
+    for (; w < arch->n_weights && !is_of_layer(&arch->weights[w]); w++)
+        UM_RETURN_IF(add_param(model, &arch->weights[w], -1, seed, err));
+    size_t end = w;
+    while (end < arch->n_weights && is_of_layer(&arch->weights[end]))
+        end++;
+    for (int64_t layer = 0; layer < model->dims.L; layer++)
+        for (size_t k = w; k < end; k++)
+            UM_RETURN_IF(add_param(model, &arch->weights[k], layer, seed, err));
+    for (w = end; w < arch->n_weights; w++)
+        UM_RETURN_IF(add_param(model, &arch->weights[w], -1, seed, err));
+    return UM_OK;
+}
+
+/* Outputs of the head in the file: rows of its last weight, 0 if there is none. */
+static int64_t stored_outputs(const struct um_model *model)
+{
+    char full[320];
+    for (size_t w = 0; w < model->arch->n_weights; w++) {
+        const struct um_weight *weight = &model->arch->weights[w];
+        if (weight->rows != 'O' || weight->cols == '1')
+            continue;
+        const struct um_tensor_view *t = find_tensor(model, weight->name, full, sizeof(full));
+        if (t && t->n_dims == 2)
+            return t->dims[0];
+    }
+    return 0;
+}
+
+enum um_status um_model_open(struct um_model *model, const char *path,
+                             const struct um_model_options *options, struct um_error *err)
+{
+    *model = (struct um_model){0};
+    char *where = um_path_join(path, "config.json");
+    enum um_status status = UM_OK;
+    if (!where)
+        UM_TRY(um_fail_memory(err, path, strlen(path)));
+    UM_TRY(um_folder_open(&model->folder, path, err));
+    UM_TRY(read_config(model, where, err));
+    model->dims.O = options->n_outputs ? options->n_outputs : stored_outputs(model);
+    if (options->dropout >= 0)
+        model->dims.dropout = model->dims.attention_dropout = model->dims.head_dropout =
+            options->dropout;
+    UM_TRY(add_params(model, options->seed, err));
+    const char *first = model->params[0].name;
+    model->has_prefix = strncmp(first, model->arch->prefix, strlen(model->arch->prefix)) == 0;
+out:
+    um_free(where);
+    if (status != UM_OK)
+        um_model_close(model);
+    return status;
+}
+
+void um_model_close(struct um_model *model)
+{
+    um_folder_close(&model->folder);
+    um_arena_free(&model->arena);
+    *model = (struct um_model){0};
+}
+
+struct um_param *um_model_param(const struct um_model *model, int role, int64_t layer)
+{
+    return model->by_role[(layer < 0 ? model->dims.L : layer) * model->arch->n_roles + role];
+}
+
+int64_t um_model_n_elements(const struct um_model *model, bool with_added)
+{
+    int64_t n = 0;
+    for (int64_t p = 0; p < model->n_params; p++)
+        if (with_added || !model->params[p].is_added)
+            n += model->params[p].n_elements;
+    return n;
+}

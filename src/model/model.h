@@ -1,0 +1,110 @@
+/*
+ * Models: architectures as const descriptors, and a loaded model with its parameters.
+ *
+ * An architecture's file holds one descriptor: the names it answers to, its config keys, its table
+ * of weights and its forward function. Loader, memory plan, inspection and tests read the same
+ * table. ARCHITECTURE.md shows how decoders, DeBERTa and encoder-decoders fit.
+ */
+#ifndef UM_MODEL_MODEL_H
+#define UM_MODEL_MODEL_H
+
+#include "format/folder.h"
+#include "nn/ops.h"
+
+/* A model's dimensions and settings; letters as in docs/glossary.md. */
+struct um_dims {
+    int64_t V, D, L, H, F, P, Y; /* vocabulary, model, layers, heads, feed-forward, positions, types */
+    int64_t O;                   /* outputs of the task head, 0 = none */
+    double norm_eps, dropout, attention_dropout, head_dropout, init_std;
+    enum um_activation activation;
+};
+
+/* One config.json key and the member it fills. */
+struct um_config_key {
+    const char *name;
+    size_t offset;     /* in struct um_dims */
+    bool is_real;      /* double, else int64_t */
+    bool is_required;
+};
+
+enum um_weight_flags {
+    UM_WEIGHT_OPTIONAL = 1, /* left out if the file has none */
+    UM_WEIGHT_HEAD = 2,     /* of the task head: fresh if the file has none that fits */
+};
+
+/*
+ * One row of a table of weights. `name` is transformers' name without the base model's prefix, with
+ * %d for the layer. rows and cols are letters of struct um_dims, or '1': a vector is [rows].
+ */
+struct um_weight {
+    int role; /* of the architecture's own enum */
+    const char *name;
+    char rows, cols;
+    unsigned flags;
+};
+
+struct um_model;
+
+/* A batch as a forward function sees it: T tokens of B sequences laid end to end. */
+struct um_input {
+    int64_t n_tokens;
+    const int32_t *ids, *types, *positions; /* n_tokens each */
+    const int32_t *first;                   /* column of each sequence's first token */
+    int64_t n_sequences;
+};
+
+struct um_arch {
+    const char *name, *summary;
+    const char *const *model_types;  /* config.json "model_type", NULL at the end */
+    const char *prefix;              /* of base weights inside a task model: "bert." */
+    const char *task_class;          /* "BertForSequenceClassification" */
+    const struct um_config_key *keys;
+    size_t n_keys;
+    const char *activation_key;
+    enum um_status (*check)(struct um_dims *dims, const json_t *config, const char *where,
+                            struct um_error *err); /* what keys alone cannot say; may be NULL */
+    const struct um_weight *weights; /* those without %d first, the layer's, then the rest */
+    size_t n_weights;
+    int n_roles;
+    /* Records hidden states [D, T], and from them the task head's outputs [O, B]. */
+    struct um_value *(*hidden)(const struct um_model *model, struct um_tape *tape,
+                               const struct um_input *input);
+    struct um_value *(*head)(const struct um_model *model, struct um_tape *tape,
+                             const struct um_input *input, struct um_value *hidden);
+};
+
+extern const struct um_arch *const um_archs[];
+extern const size_t um_n_archs;
+
+struct um_model {
+    const struct um_arch *arch;
+    struct um_dims dims;
+    struct um_folder folder;
+    struct um_param *params; /* n_params, in table order: the parameter order */
+    int64_t n_params;
+    struct um_param **by_role; /* [L + 1][n_roles]: layer l at row l, others at row L */
+    bool has_prefix;         /* the file's names carry the architecture's prefix */
+    struct um_arena arena;
+};
+
+struct um_model_options {
+    int64_t n_outputs;    /* of the task head; 0: as the file has it, or none */
+    uint64_t seed;        /* of fresh weights */
+    double dropout;       /* negative: the config's own */
+};
+
+/* Opens a folder as the architecture its config names. UM_E_INPUT: unknown model_type (lists the
+ * known), missing tensors, wrong shapes. Close with um_model_close, also after a failure. */
+enum um_status um_model_open(struct um_model *model, const char *path,
+                             const struct um_model_options *options, struct um_error *err);
+void um_model_close(struct um_model *model);
+
+/* A parameter by role, of layer `layer` (-1: not of a layer); NULL if left out. */
+struct um_param *um_model_param(const struct um_model *model, int role, int64_t layer);
+int64_t um_model_n_elements(const struct um_model *model, bool with_added);
+
+/* config.json's "hidden_act" and the like. */
+enum um_status um_activation_from_name(enum um_activation *out, const char *name,
+                                       const char *where, struct um_error *err);
+
+#endif
