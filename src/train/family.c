@@ -1,36 +1,40 @@
 /*
  * The families by name, for help, validation and "one of ..." messages. Each family's list stands
- * in its own layer; a new family is one accessor and one row here.
+ * in its own layer; a new family is two lines here.
  */
 #include <string.h>
 
+#include "method/method.h"
+#include "model/model.h"
 #include "optim/optimizer.h"
 
 /* Member i of a family; false past its end. */
 typedef bool member_fn(struct um_member_info *member, size_t i);
 
-static bool get_optimizer(struct um_member_info *member, size_t i)
-{
-    if (i >= um_n_optimizers)
-        return false;
-    *member = (struct um_member_info){um_optimizers[i]->name, um_optimizers[i]->summary};
-    return true;
-}
+/* Defines get_FAMILY for a list of pointers to descriptors with a name and a summary. */
+#define DEFINE_GET(family, list, count)                                                            \
+    static bool get_##family(struct um_member_info *member, size_t i)                              \
+    {                                                                                              \
+        if (i >= (count))                                                                          \
+            return false;                                                                          \
+        *member = (struct um_member_info){(list)[i]->name, (list)[i]->summary};                    \
+        return true;                                                                               \
+    }
 
-static bool get_lr_schedule(struct um_member_info *member, size_t i)
-{
-    if (i >= um_n_lr_schedules)
-        return false;
-    *member = (struct um_member_info){um_lr_schedules[i]->name, um_lr_schedules[i]->summary};
-    return true;
-}
+DEFINE_GET(method, um_methods, um_n_methods)
+DEFINE_GET(importance, um_importances, um_n_importances)
+DEFINE_GET(schedule, um_schedules, um_n_schedules)
+DEFINE_GET(optimizer, um_optimizers, um_n_optimizers)
+DEFINE_GET(lr_schedule, um_lr_schedules, um_n_lr_schedules)
+DEFINE_GET(architecture, um_archs, um_n_archs)
 
 static const struct {
     const char *name;
     member_fn *get;
 } families[] = {
-    {"optimizer", get_optimizer},
-    {"lr_schedule", get_lr_schedule},
+    {"method", get_method},           {"importance", get_importance},
+    {"schedule", get_schedule},       {"optimizer", get_optimizer},
+    {"lr_schedule", get_lr_schedule}, {"architecture", get_architecture},
 };
 
 size_t um_family_members(struct um_member_info *out, size_t capacity, const char *family)
