@@ -51,6 +51,13 @@ UM_API int um_status_exit_code(enum um_status status);
 /* The library's version, "MAJOR.MINOR.PATCH". */
 UM_API const char *um_version(void);
 
+/* The name closest to `name` (edit distance at most a third of its length), or NULL: for messages
+ * that ask "did you mean ...?". */
+UM_API const char *um_nearest(const char *name, const char *const *names, size_t n_names);
+
+/* "1.5 MiB" into `out` (at least 24 bytes); returns out. */
+UM_API char *um_format_bytes(char *out, double bytes);
+
 /* ---------------------------------------------------------------- recipes: what a run is to do */
 
 /* A set of options by dotted key (`method.budget`), each a row of one table with a default. */
