@@ -258,6 +258,7 @@ struct um_tokens {
     int32_t *ids, *types; /* owned (free with um_tokens_free): ids and segment numbers */
     size_t n, capacity;
     size_t n_truncated;   /* tokens cut off to fit */
+    void *scratch;        /* working memory, reused from call to call; start with all zero */
 };
 
 /* From a model folder (tokenizer.json, else vocab.txt). Owned (free with um_tokenizer_free). */
@@ -266,7 +267,7 @@ UM_API UM_CHECKED enum um_status um_tokenizer_open(struct um_tokenizer **tokeniz
 UM_API void um_tokenizer_free(struct um_tokenizer *tokenizer);
 /* Encodes text (n_text bytes of UTF-8) and optionally a pair, with the special tokens of the
  * tokenizer's template if `special`, cut to max_length tokens (0 = no limit; longest first).
- * Writes over `tokens`, whose memory is reused. */
+ * Writes over `tokens`, whose memory is reused. Threads may share a tokenizer, not a um_tokens. */
 UM_API UM_CHECKED enum um_status um_tokenizer_encode(struct um_tokens *tokens,
                                                      const struct um_tokenizer *tokenizer,
                                                      const char *text, size_t n_text,

@@ -52,7 +52,7 @@ struct um_tuning_options {
     const char *budget;       /* as a recipe says it */
     double until;
     int64_t every;            /* steps from one selection to the next */
-    int64_t n_micro;          /* micro-batches per step */
+    int64_t n_micro;          /* micro-batches per step at most */
     struct um_patterns include, exclude, whole;
     bool has_column[UM_N_COLUMNS]; /* the optimizer's state */
 };
@@ -67,6 +67,7 @@ struct um_tuning {
     int64_t n_scope, n_base;        /* parameters in scope; of the base model */
     float **accumulated;            /* per parameter: gradient over micro-batches, if n_micro > 1 */
     int64_t step, micro;            /* being worked on */
+    bool is_last_micro;
     bool is_selecting;              /* in this step */
     struct um_select_stats stats;   /* of this step */
     int64_t n_updates;              /* parameter updates so far */
@@ -91,7 +92,8 @@ int64_t um_tuning_bytes(const struct um_tuning *tuning);
 
 enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n_steps,
                                struct um_error *err);
-void um_tuning_micro(struct um_tuning *tuning, int64_t micro); /* before each backward pass */
+/* Before each backward pass: which micro-batch of the step, and whether it is the last. */
+void um_tuning_micro(struct um_tuning *tuning, int64_t micro, bool is_last);
 struct um_sink um_tuning_sink(struct um_tuning *tuning);
 enum um_status um_tuning_end(struct um_tuning *tuning, struct um_error *err);
 

@@ -123,6 +123,8 @@ static double norm_of(const float *row, int64_t n)
     double sum = (double)um_kernels()->sum_squares(row, n);
     if (!(sum > 1e-25 && sum < 1e30)) /* too close to the ends of fp32 */
         sum = um_kernels()->sum_squares_f64(row, n);
+    if (!isfinite(sum)) /* sums of squares of finite fp32 numbers are finite in double */
+        return (double)NAN;
     return sum == 0 ? 0 : fmax(sqrt(sum), NORM_FLOOR);
 }
 
@@ -150,7 +152,7 @@ static enum um_status work_out_norms(struct um_selector *s, const struct um_grad
         s->column_bounds[j] = upper(norm, s->column_power);
     }
     for (int64_t i = 0; i < g->rows + g->cols; i++)
-        if (!isfinite(i < g->rows ? s->row_norms[i] : s->column_norms[i - g->rows]))
+        if (isnan(i < g->rows ? s->row_norms[i] : s->column_norms[i - g->rows]))
             return um_fail(err, UM_E_RUNTIME, "the gradient of '%s' is not finite",
                            g->param->name);
     return UM_OK;

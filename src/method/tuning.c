@@ -89,9 +89,10 @@ enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n
     return um_selector_begin(tuning->selector, n_wanted > 0 ? n_wanted : 0, err);
 }
 
-void um_tuning_micro(struct um_tuning *tuning, int64_t micro)
+void um_tuning_micro(struct um_tuning *tuning, int64_t micro, bool is_last)
 {
     tuning->micro = micro;
+    tuning->is_last_micro = is_last;
 }
 
 /* Over several micro-batches the gradient is summed up dense, and offered with the last one. */
@@ -100,7 +101,7 @@ static enum um_status offer(struct um_tuning *tuning, struct um_gradient *g, str
     if (tuning->options.n_micro > 1) {
         float *dense = tuning->accumulated[g->param->index];
         um_gradient_dense(dense, g, tuning->micro > 0);
-        if (tuning->micro + 1 < tuning->options.n_micro)
+        if (!tuning->is_last_micro)
             return UM_OK;
         g->is_product = false;
         g->dense = dense;

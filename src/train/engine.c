@@ -1,0 +1,123 @@
+/* The engine: batches in, outputs or gradients out. */
+#include "train/engine.h"
+
+#include <math.h>
+#include <string.h>
+
+void um_batch_free(struct um_batch *batch)
+{
+    um_free(batch->ids);
+    um_free(batch->types);
+    um_free(batch->positions);
+    um_free(batch->first);
+    um_free(batch->labels);
+    um_free(batch->targets);
+    um_free(batch->offsets);
+    *batch = (struct um_batch){0};
+}
+
+enum um_status um_batch_begin(struct um_batch *b, int64_t n_rows, int64_t n_tokens,
+                              struct um_error *err)
+{
+    size_t rows = (size_t)n_rows, tokens = (size_t)n_tokens;
+    if (!um_grow(&b->ids, &b->tokens_capacity, tokens, sizeof(*b->ids)) ||
+        !um_grow(&b->types, &b->types_capacity, tokens, sizeof(*b->types)) ||
+        !um_grow(&b->positions, &b->positions_capacity, tokens, sizeof(*b->positions)) ||
+        !um_grow(&b->first, &b->first_capacity, rows, sizeof(*b->first)) ||
+        !um_grow(&b->labels, &b->labels_capacity, rows, sizeof(*b->labels)) ||
+        !um_grow(&b->targets, &b->targets_capacity, rows, sizeof(*b->targets)) ||
+        !um_grow(&b->offsets, &b->offsets_capacity, rows + 1, sizeof(*b->offsets)))
+        return um_fail_memory(err, "a batch", tokens * 3 * sizeof(*b->ids));
+    b->n_rows = b->n_tokens = b->offsets[0] = 0;
+    return UM_OK;
+}
+
+void um_batch_add(struct um_batch *b, const int32_t *ids, const uint8_t *types, int64_t n,
+                  int64_t label, double target)
+{
+    memcpy(b->ids + b->n_tokens, ids, (size_t)n * sizeof(*ids));
+    for (int64_t i = 0; i < n; i++) {
+        b->types[b->n_tokens + i] = types ? types[i] : 0;
+        b->positions[b->n_tokens + i] = (int32_t)i;
+    }
+    b->first[b->n_rows] = (int32_t)b->n_tokens;
+    b->labels[b->n_rows] = (int32_t)label;
+    b->targets[b->n_rows] = (float)target;
+    b->n_tokens += n;
+    b->offsets[++b->n_rows] = b->n_tokens;
+}
+
+enum um_status um_engine_open(struct um_engine *engine, struct um_model *model,
+                              size_t pool_bytes, bool is_dry, struct um_error *err)
+{
+    *engine = (struct um_engine){.model = model};
+    return um_pool_open(&engine->pool, pool_bytes, is_dry, err);
+}
+
+void um_engine_close(struct um_engine *engine)
+{
+    um_pool_close(&engine->pool);
+    *engine = (struct um_engine){0};
+}
+
+/* Records the model's forward pass over a batch. Returns the head's outputs. */
+static struct um_value *record(struct um_tape *tape, struct um_engine *engine,
+                               const struct um_batch *batch, bool is_training)
+{
+    const struct um_model *model = engine->model;
+    const struct um_input input = {.n_tokens = batch->n_tokens,
+                                   .ids = batch->ids,
+                                   .types = batch->types,
+                                   .positions = batch->positions,
+                                   .first = batch->first,
+                                   .n_sequences = batch->n_rows};
+    um_tape_open(tape, &engine->pool,
+                 (struct um_sequences){.n = batch->n_rows, .offsets = batch->offsets});
+    tape->is_training = is_training;
+    tape->recompute = engine->recompute;
+    tape->profile = engine->profile;
+    tape->seed = engine->seed;
+    return model->arch->head(model, tape, &input, model->arch->hidden(model, tape, &input));
+}
+
+enum um_status um_engine_predict(float *outputs, struct um_engine *engine,
+                                 const struct um_batch *batch, struct um_error *err)
+{
+    struct um_tape tape;
+    struct um_value *y = record(&tape, engine, batch, false);
+    y->is_output = true;
+    enum um_status status = um_tape_forward(&tape, err);
+    for (int64_t i = 0; status == UM_OK && !engine->pool.is_dry && i < batch->n_rows; i++)
+        for (int64_t k = 0; k < y->rows; k++)
+            outputs[i * y->rows + k] = y->data[k * y->ld + i];
+    um_tape_close(&tape);
+    return status;
+}
+
+enum um_status um_engine_train(double *loss, struct um_engine *engine,
+                               const struct um_batch *batch, int64_t n_total, uint64_t stream,
+                               struct um_sink sink, struct um_error *err)
+{
+    struct um_tape tape;
+    struct um_value *y = record(&tape, engine, batch, true);
+    enum um_status status;
+    tape.sink = sink;
+    tape.stream = stream;
+    struct um_value *l =
+        engine->is_regression
+            ? um_squared_error(&tape, y, batch->targets, (double)n_total)
+            : um_cross_entropy(&tape, y, batch->labels, (double)n_total);
+    UM_TRY(um_tape_forward(&tape, err));
+    if (!engine->pool.is_dry) {
+        *loss += (double)l->data[0];
+        if (!isfinite(l->data[0]))
+            UM_TRY(um_fail(err, UM_E_RUNTIME,
+                           "the loss is not finite (%g): a weight of the model is not a number, "
+                           "or the learning rate is too high",
+                           (double)l->data[0]));
+    }
+    UM_TRY(um_tape_backward(&tape, err));
+out:
+    um_tape_close(&tape);
+    return status;
+}
