@@ -4,7 +4,9 @@
  */
 #include <string.h>
 
+#include "data/task.h"
 #include "method/method.h"
+#include "metric/metric.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
 
@@ -27,14 +29,21 @@ DEFINE_GET(schedule, um_schedules, um_n_schedules)
 DEFINE_GET(optimizer, um_optimizers, um_n_optimizers)
 DEFINE_GET(lr_schedule, um_lr_schedules, um_n_lr_schedules)
 DEFINE_GET(architecture, um_archs, um_n_archs)
+DEFINE_GET(task, um_tasks, um_n_tasks)
+DEFINE_GET(metric, um_metrics, um_n_metrics)
 
 static const struct {
     const char *name;
     member_fn *get;
 } families[] = {
-    {"method", get_method},           {"importance", get_importance},
-    {"schedule", get_schedule},       {"optimizer", get_optimizer},
-    {"lr_schedule", get_lr_schedule}, {"architecture", get_architecture},
+    {"method", get_method},
+    {"importance", get_importance},
+    {"schedule", get_schedule},
+    {"optimizer", get_optimizer},
+    {"lr_schedule", get_lr_schedule},
+    {"architecture", get_architecture},
+    {"task", get_task},
+    {"metric", get_metric},
 };
 
 size_t um_family_members(struct um_member_info *out, size_t capacity, const char *family)

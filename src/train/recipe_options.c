@@ -47,7 +47,7 @@ const struct um_option um_options[] = {
               "format of the data files, if their names do not tell", NULL},
      .type = UM_OPTION_CHOICE,
      .offset = AT(data.format),
-     .choices = "tsv|csv|jsonl|conll"},
+     .choices = "tsv|csv|jsonl"},
     {.info = {"out", "--out", "RUN", "", "folder of the run, made anew", NULL},
      .type = UM_OPTION_PATH,
      .offset = AT(out)},

@@ -304,8 +304,8 @@ static void test_out_of_memory_leaks_nothing(void **state)
 static void test_families_have_members(void **state)
 {
     (void)state;
-    static const char *const families[] = {"method",    "importance",  "schedule",
-                                           "optimizer", "lr_schedule", "architecture"};
+    static const char *const families[] = {"method",      "importance",   "schedule", "optimizer",
+                                           "lr_schedule", "architecture", "task",     "metric"};
     struct um_member_info members[64];
     for (size_t i = 0; i < UM_COUNT(families); i++) {
         size_t n = um_family_members(members, UM_COUNT(members), families[i]);
