@@ -17,4 +17,8 @@ const struct um_config *um_recipe_config(const struct um_recipe *recipe);
 enum um_status um_recipe_clone(struct um_recipe **copy, const struct um_recipe *recipe,
                                struct um_error *err);
 
+/* Reads text[0..n), the content of a recipe file at `path`, over what is set (um_recipe_load). */
+enum um_status um_recipe_parse(struct um_recipe *recipe, const char *text, size_t n,
+                               const char *path, struct um_error *err);
+
 #endif

@@ -238,28 +238,34 @@ static enum um_status check_text(const char *text, size_t n, const char *path, s
     return um_fail(err, UM_E_USAGE, "%s:%zu: not valid UTF-8", path, at);
 }
 
-enum um_status um_recipe_load(struct um_recipe *recipe, const char *path, struct um_error *err)
+enum um_status um_recipe_parse(struct um_recipe *recipe, const char *text, size_t n,
+                               const char *path, struct um_error *err)
 {
     enum um_status status = UM_OK;
     struct reader r = {.recipe = recipe, .path = path};
-    char *text = NULL;
-    size_t n_text;
-    bool has_parser = false;
-    UM_TRY(um_file_read(&text, &n_text, path, err));
-    UM_TRY(check_text(text, n_text, path, err));
+    UM_RETURN_IF(check_text(text, n, path, err));
+    if (!yaml_parser_initialize(&r.parser))
+        return um_fail_memory(err, "a YAML reader", sizeof(r));
     r.seen = UM_NEW(2 * um_n_options, bool);
-    if (!r.seen || !(has_parser = yaml_parser_initialize(&r.parser)))
+    if (!r.seen)
         UM_TRY(um_fail_memory(err, "a YAML reader", 2 * um_n_options));
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n_text);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n);
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
     UM_TRY(read_stream(&r, err));
 out:
-    if (has_parser) {
-        yaml_event_delete(&r.event);
-        yaml_parser_delete(&r.parser);
-    }
+    yaml_event_delete(&r.event);
+    yaml_parser_delete(&r.parser);
     um_str_free(&r.text);
     um_free(r.seen);
+    return status;
+}
+
+enum um_status um_recipe_load(struct um_recipe *recipe, const char *path, struct um_error *err)
+{
+    char *text;
+    size_t n;
+    UM_RETURN_IF(um_file_read(&text, &n, path, err));
+    enum um_status status = um_recipe_parse(recipe, text, n, path, err);
     um_free(text);
     return status;
 }
