@@ -30,10 +30,10 @@ static void print_info(const struct um_delta_info *info)
 static void print_tensors(const struct um_delta *delta)
 {
     struct um_delta_tensor tensor;
-    printf("\n%12s %14s  %s\n", "values", "of", "tensor");
+    printf("\n%12s  %s\n", "values", "tensor");
     for (int64_t i = 0; um_delta_get_tensor(&tensor, delta, i); i++)
-        printf("%12lld %14lld  %s%s\n", (long long)tensor.n_values, (long long)tensor.n_elements,
-               tensor.name, tensor.is_whole ? " (whole)" : "");
+        printf("%12lld  %s%s\n", (long long)tensor.n_values, tensor.name,
+               tensor.is_whole ? " (whole)" : "");
 }
 
 static void print_info_json(const struct um_delta_info *info, const struct um_delta *delta,
@@ -57,7 +57,6 @@ static void print_info_json(const struct um_delta_info *info, const struct um_de
             cli_json_text("name", tensor.name);
             cli_json_bool("is_whole", tensor.is_whole);
             cli_json_integer("n_values", tensor.n_values);
-            cli_json_integer("n_elements", tensor.n_elements);
             cli_json_close('}');
         }
         cli_json_close(']');
