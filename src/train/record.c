@@ -1,7 +1,10 @@
 /* The run folder: resolved recipe, metrics.jsonl, the delta, and the verified summary. */
+#define _GNU_SOURCE /* fileno, flock */
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "base/cpu.h"
 #include "train/run.h"
@@ -42,6 +45,23 @@ static enum um_status refuse_old_run(const struct um_run *run, struct um_error *
     return status;
 }
 
+/* One process at a time may work on a run; the lock goes with the process, however it ends. */
+static enum um_status lock(struct um_run *run, struct um_error *err)
+{
+    char *path = um_run_path(run, "lock");
+    if (!path)
+        return um_fail_memory(err, run->config->out, 0);
+    run->lock = fopen(path, "ae");
+    um_free(path);
+    if (!run->lock)
+        return um_fail(err, UM_E_RUNTIME, "cannot write into '%s': %s", run->config->out,
+                       strerror(errno));
+    if (flock(fileno(run->lock), LOCK_EX | LOCK_NB) != 0)
+        return um_fail(err, UM_E_USAGE, "another process is working on the run '%s'",
+                       run->config->out);
+    return UM_OK;
+}
+
 enum um_status um_record_begin(struct um_run *run, struct um_error *err)
 {
     char *recipe = NULL, *log = NULL;
@@ -53,6 +73,7 @@ enum um_status um_record_begin(struct um_run *run, struct um_error *err)
     if (!run->is_resumed)
         UM_RETURN_IF(refuse_old_run(run, err));
     UM_TRY(um_make_folder(run->config->out, err));
+    UM_TRY(lock(run, err));
     recipe = um_run_path(run, "recipe.yaml");
     log = um_run_path(run, "metrics.jsonl");
     if (!recipe || !log)

@@ -223,6 +223,8 @@ void um_run_free(struct um_run *run)
         return;
     if (run->log)
         (void)fclose(run->log);
+    if (run->lock)
+        (void)fclose(run->lock);
     um_tuning_close(&run->tuning);
     um_batches_close(&run->batches);
     um_encoded_close(&run->train_tokens);

@@ -41,7 +41,7 @@ struct um_run {
     int64_t steps_per_epoch, n_steps, n_warmup;
     int64_t resident_before;        /* bytes, before anything was computed */
     struct um_run_state state;
-    FILE *log;                      /* metrics.jsonl */
+    FILE *log, *lock;               /* metrics.jsonl; held while this process works on the run */
     double opened_at;               /* um_seconds() when training (re)started */
     struct um_profile *profile;     /* NULL = not measured (borrows) */
     bool is_in_memory;              /* writes nothing: for bench */
