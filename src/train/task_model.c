@@ -44,7 +44,7 @@ enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
         const int64_t *which = um_batches_rows(&n, &order, 0, b);
         UM_TRY(um_task_model_batch(tm, encoded, rows, which, n, err));
         UM_TRY(um_engine_predict(some, &tm->engine, &tm->batch, err));
-        for (int64_t i = 0; i < n; i++)
+        for (int64_t i = 0; outputs && i < n; i++) /* NULL: a dry run */
             memcpy(outputs + which[i] * n_outputs, some + i * n_outputs,
                    (size_t)n_outputs * sizeof(float));
     }

@@ -24,7 +24,7 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
                                    const struct um_row *rows, const int64_t *which, int64_t n,
                                    struct um_error *err);
 
-/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length). */
+/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length); NULL on a dry pool. */
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
                                      int64_t batch, struct um_error *err);
