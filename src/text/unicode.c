@@ -80,20 +80,6 @@ bool um_is_space(uint32_t c)
     return c == 0x85 || is_in_categories(c, CATEGORY(ZS) | CATEGORY(ZL) | CATEGORY(ZP));
 }
 
-bool um_is_punctuation(uint32_t c)
-{
-    if (c < 0x80)
-        return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
-               (c >= 123 && c <= 126);
-    return is_in_categories(c, CATEGORY(PC) | CATEGORY(PD) | CATEGORY(PS) | CATEGORY(PE) |
-                                   CATEGORY(PI) | CATEGORY(PF) | CATEGORY(PO));
-}
-
-bool um_is_other(uint32_t c)
-{
-    return is_in_categories(c, CATEGORY(CC) | CATEGORY(CF) | CATEGORY(CO));
-}
-
 bool um_is_numeric(uint32_t c)
 {
     return is_in_categories(c, CATEGORY(ND) | CATEGORY(NL) | CATEGORY(NO));
@@ -102,11 +88,6 @@ bool um_is_numeric(uint32_t c)
 bool um_is_mark(uint32_t c)
 {
     return is_in_categories(c, CATEGORY(MN) | CATEGORY(MC) | CATEGORY(ME));
-}
-
-bool um_is_mark_nonspacing(uint32_t c)
-{
-    return is_in_categories(c, CATEGORY(MN));
 }
 
 bool um_is_word(uint32_t c)

@@ -27,14 +27,15 @@ size_t um_utf8_count(const char *text, size_t n); /* code points */
 /* Where the code point that ends before text[end] starts; end > 0. */
 size_t um_utf8_before(const char *text, size_t end);
 
-bool um_is_space(uint32_t c);          /* property White_Space */
-bool um_is_punctuation(uint32_t c);    /* ASCII that is neither letter, digit nor space; or P* */
-bool um_is_other(uint32_t c);          /* Cc, Cf, Co */
-bool um_is_numeric(uint32_t c);        /* N* */
-bool um_is_mark(uint32_t c);           /* M* */
-bool um_is_mark_nonspacing(uint32_t c);/* Mn */
-bool um_is_word(uint32_t c);           /* what \w means: letters, marks, decimals, connectors */
-bool um_is_chinese(uint32_t c);        /* the CJK blocks that BERT sets apart */
+bool um_is_space(uint32_t c);   /* property White_Space */
+bool um_is_numeric(uint32_t c); /* N* */
+bool um_is_mark(uint32_t c);    /* M* */
+bool um_is_word(uint32_t c);    /* what \w means: letters, marks, decimals, connectors */
+bool um_is_chinese(uint32_t c); /* the CJK blocks that BERT sets apart */
+/* As of Unicode 7, which BERT's tokenizers keep to. */
+bool um_is_punctuation(uint32_t c);     /* ASCII that is neither letter, digit nor space; or P* */
+bool um_is_other(uint32_t c);           /* Cc, Cf, Co */
+bool um_is_mark_nonspacing(uint32_t c); /* Mn */
 
 /* Makes room for n more bytes (and the NUL); false, and s->failed, when out of memory. */
 bool um_text_room(struct um_str *s, size_t n);
