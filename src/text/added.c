@@ -3,45 +3,10 @@
 
 #include "text/pipeline_private.h"
 
-static enum um_status add_node(uint32_t *index, struct um_added_set *set, char byte,
-                               uint32_t sibling, struct um_error *err)
-{
-    if (!set->n_nodes)
-        set->n_nodes = 1; /* index 0 means none */
-    if (!um_grow(&set->nodes, &set->capacity, set->n_nodes + 1, sizeof(*set->nodes)))
-        return um_fail_memory(err, "added tokens", set->n_nodes * sizeof(*set->nodes));
-    *index = (uint32_t)set->n_nodes++;
-    set->nodes[*index] = (struct um_trie_node){.byte = byte, .sibling = sibling};
-    return UM_OK;
-}
-
-static uint32_t find_sibling(const struct um_added_set *set, uint32_t node, char byte)
-{
-    while (node && set->nodes[node].byte != byte)
-        node = set->nodes[node].sibling;
-    return node;
-}
-
-/* Puts a content into the trie; the first token of a content keeps it. */
-static enum um_status insert(struct um_added_set *set, const char *text, size_t n, uint32_t token,
+static enum um_status insert(struct um_trie *trie, const char *text, size_t n, uint32_t value,
                              struct um_error *err)
 {
-    uint32_t node = set->roots[(unsigned char)text[0]];
-    if (!node) {
-        UM_RETURN_IF(add_node(&node, set, text[0], 0, err));
-        set->roots[(unsigned char)text[0]] = node;
-    }
-    for (size_t i = 1; i < n; i++) {
-        uint32_t child = find_sibling(set, set->nodes[node].child, text[i]);
-        if (!child) {
-            UM_RETURN_IF(add_node(&child, set, text[i], set->nodes[node].child, err));
-            set->nodes[node].child = child;
-        }
-        node = child;
-    }
-    if (!set->nodes[node].token)
-        set->nodes[node].token = token;
-    return UM_OK;
+    return um_trie_insert(trie, text, n, value) ? UM_OK : um_fail_memory(err, "added tokens", n);
 }
 
 /* The content as it looks in normalised text. */
@@ -109,22 +74,22 @@ out:
 
 void um_added_free(struct um_added *added)
 {
-    um_free(added->raw.nodes);
-    um_free(added->normalized.nodes);
+    um_trie_free(&added->raw);
+    um_trie_free(&added->normalized);
 }
 
 /* The longest content at text[at], as the index + 1 of its token; 0 if there is none. */
-static uint32_t match_at(size_t *end, const struct um_added_set *set, const char *text, size_t n,
+static uint32_t match_at(size_t *end, const struct um_trie *set, const char *text, size_t n,
                          size_t at)
 {
-    uint32_t best = 0, node = set->roots[(unsigned char)text[at]];
+    uint32_t best = 0, node = um_trie_root(set, text[at]);
     while (node) {
         at++;
-        if (set->nodes[node].token) {
-            best = set->nodes[node].token;
+        if (set->nodes[node].value) {
+            best = set->nodes[node].value;
             *end = at;
         }
-        node = at < n ? find_sibling(set, set->nodes[node].child, text[at]) : 0;
+        node = at < n ? um_trie_step(set, node, text[at]) : 0;
     }
     return best;
 }
@@ -154,13 +119,13 @@ static void strip_around(size_t *start, size_t *end, const struct um_added_token
 }
 
 const struct um_added_token *um_added_find(size_t *start, size_t *end, const struct um_added *added,
-                                           const struct um_added_set *set, const char *text,
+                                           const struct um_trie *set, const char *text,
                                            size_t n, size_t from)
 {
-    if (!set->n_nodes)
+    if (!set->n)
         return NULL;
     for (size_t i = from; i < n; i++) {
-        uint32_t index = set->roots[(unsigned char)text[i]] ? match_at(end, set, text, n, i) : 0;
+        uint32_t index = um_trie_root(set, text[i]) ? match_at(end, set, text, n, i) : 0;
         if (!index)
             continue;
         const struct um_added_token *token = &added->tokens[index - 1];

@@ -82,7 +82,7 @@ static enum um_status encode_stretch(const struct um_tokenizer *t, struct um_scr
 static enum um_status encode_gap(const struct um_tokenizer *t, struct um_scratch *s,
                                  const char *text, size_t n, bool is_first, struct um_error *err)
 {
-    const struct um_added_set *set = &t->added.normalized;
+    const struct um_trie *set = &t->added.normalized;
     const struct um_added_token *token;
     size_t from = 0, start, end;
     if (!n)

@@ -181,3 +181,21 @@ enum um_status um_split_by_char(struct um_scratch *s, um_char_fn *is_delimiter,
     um_scratch_swap_pieces(s);
     return UM_OK;
 }
+
+enum um_status um_prefix_pieces(struct um_scratch *s, const char *prefix, size_t n_prefix,
+                                bool only_first, struct um_error *err)
+{
+    for (size_t i = 0; i < s->pieces.n; i++) {
+        struct um_piece *piece = &s->pieces.items[i];
+        const char *text = s->text.text + piece->start;
+        size_t n = piece->end - piece->start, start = s->spare.length;
+        bool has_it = n >= n_prefix && !memcmp(text, prefix, n_prefix);
+        if (!has_it && (piece->is_first || !only_first))
+            um_str_add_n(&s->spare, prefix, n_prefix);
+        um_str_add_n(&s->spare, text, n);
+        piece->start = start;
+        piece->end = s->spare.length;
+    }
+    um_scratch_swap_text(s);
+    return um_scratch_check(s, err);
+}

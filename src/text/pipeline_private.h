@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "text/regex.h"
 #include "text/scan.h"
+#include "text/trie.h"
 #include "text/unicode.h"
 #include "text/vocab.h"
 
@@ -144,6 +145,9 @@ enum um_status um_split_behavior_parse(enum um_split_behavior *behavior, struct 
 /* Cuts one piece by scratch->matches (which cover it without gaps), onto spare_pieces. */
 enum um_status um_split_piece(struct um_scratch *scratch, struct um_piece piece,
                               enum um_split_behavior behavior, struct um_error *err);
+/* Puts a text in front of every piece that does not begin with it, or of the first one only. */
+enum um_status um_prefix_pieces(struct um_scratch *scratch, const char *prefix, size_t n_prefix,
+                                bool only_first, struct um_error *err);
 /* Cuts all pieces at single characters that `is_delimiter`. */
 typedef bool um_char_fn(uint32_t c);
 enum um_status um_split_by_char(struct um_scratch *scratch, um_char_fn *is_delimiter,
@@ -168,23 +172,11 @@ struct um_added_token {
     bool is_special, is_single_word, strips_left, strips_right, is_normalized;
 };
 
-struct um_trie_node {
-    uint32_t child, sibling; /* indices, 0: none */
-    uint32_t token;          /* index + 1 of the added token that ends here */
-    char byte;
-};
-
-/* A trie of contents; two of them, for text before and behind the normalizer. */
-struct um_added_set {
-    struct um_trie_node *nodes; /* owned; [0] is unused */
-    size_t n_nodes, capacity;
-    uint32_t roots[256];
-};
-
 struct um_added {
     struct um_added_token *tokens; /* in the arena */
     size_t n;
-    struct um_added_set raw, normalized;
+    struct um_trie raw, normalized; /* contents to index + 1: for text before and behind the
+                                       normalizer */
 };
 
 enum um_status um_added_parse(struct um_loader *loader, const json_t *json, struct um_error *err);
@@ -192,7 +184,7 @@ void um_added_free(struct um_added *added);
 /* The next added token at or behind `from`, where the last one ended; [*start, *end) includes the
  * white space that it strips. NULL if there is none. */
 const struct um_added_token *um_added_find(size_t *start, size_t *end, const struct um_added *added,
-                                           const struct um_added_set *set, const char *text,
+                                           const struct um_trie *set, const char *text,
                                            size_t n, size_t from);
 /* NULL if the id is not an added token's. */
 const struct um_added_token *um_added_by_id(const struct um_added *added, int32_t id);

@@ -4,6 +4,7 @@
 
 #include "text/pipeline_private.h"
 
-extern const struct um_kind um_pre_tokenizer_bert;
+extern const struct um_kind um_pre_tokenizer_bert, um_pre_tokenizer_byte_level,
+    um_pre_tokenizer_metaspace;
 
 #endif
