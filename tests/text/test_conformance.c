@@ -167,16 +167,25 @@ static void check_tokenizer(const char *name)
     assert_true(check.n_pairs >= MIN_PAIRS);
 }
 
-static void test_bert_uncased(void **state)
-{
-    (void)state;
-    check_tokenizer("bert-uncased");
-}
+#define TEST(function, name)                                                                       \
+    static void function(void **state)                                                             \
+    {                                                                                              \
+        (void)state;                                                                               \
+        check_tokenizer(name);                                                                     \
+    }
+
+TEST(test_bert_uncased, "bert-uncased")
+TEST(test_llama2, "llama2")
+TEST(test_llama3, "llama3.1")
+TEST(test_qwen3, "qwen3")
+TEST(test_gemma3, "gemma3")
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bert_uncased),
+        cmocka_unit_test(test_bert_uncased), cmocka_unit_test(test_llama2),
+        cmocka_unit_test(test_llama3),       cmocka_unit_test(test_qwen3),
+        cmocka_unit_test(test_gemma3),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
