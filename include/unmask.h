@@ -51,6 +51,13 @@ UM_API int um_status_exit_code(enum um_status status);
 /* The library's version, "MAJOR.MINOR.PATCH". */
 UM_API const char *um_version(void);
 
+/* The name closest to `name` (edit distance at most a third of its length), or NULL: for messages
+ * that ask "did you mean ...?". */
+UM_API const char *um_nearest(const char *name, const char *const *names, size_t n_names);
+
+/* "1.5 MiB" into `out` (at least 24 bytes); returns out. */
+UM_API char *um_format_bytes(char *out, double bytes);
+
 /* ---------------------------------------------------------------- recipes: what a run is to do */
 
 /* A set of options by dotted key (`method.budget`), each a row of one table with a default. */
@@ -63,6 +70,7 @@ struct um_option_info {
     const char *value;         /* what stands for the value in help: "N", "DIR", "id3|full" */
     const char *default_value; /* as text; "" if there is none */
     const char *summary;       /* one line */
+    const char *family;        /* whose members are the values (um_family_members), or NULL */
 };
 
 /* Returns an owned recipe with every option at its default (free with um_recipe_free). */
@@ -79,8 +87,8 @@ UM_API const char *um_recipe_get(const struct um_recipe *recipe, const char *key
 /* Writes all options as YAML that um_recipe_load reads back to the same values. */
 UM_API UM_CHECKED enum um_status um_recipe_save(const struct um_recipe *recipe, const char *path,
                                                 struct um_error *err);
-/* The option table. Returns the number of rows. */
-UM_API size_t um_recipe_options(const struct um_option_info **options);
+/* Row `index` of the option table, from 0; NULL past the end. */
+UM_API const struct um_option_info *um_recipe_option(size_t index);
 
 /* The members of a family ("method", "task", "architecture", "schedule", "importance",
  * "lr_schedule", "optimizer", "metric"): name and one-line summary. */
@@ -214,7 +222,7 @@ struct um_delta_info {
 struct um_delta_tensor {
     const char *name;
     bool is_whole;
-    int64_t n_values, n_elements; /* values held, of how many the tensor has (whole: the same) */
+    int64_t n_values; /* that it holds */
 };
 struct um_delta;
 

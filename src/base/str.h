@@ -1,4 +1,4 @@
-/* Text: a growing string, nearest names for messages, human sizes, glob patterns. */
+/* Text: a growing string, glob patterns, numbers, UTF-8. (um_nearest, um_format_bytes: unmask.h) */
 #ifndef UM_BASE_STR_H
 #define UM_BASE_STR_H
 
@@ -16,12 +16,6 @@ void um_str_add_n(struct um_str *s, const char *text, size_t n);
 void um_str_addf(struct um_str *s, const char *fmt, ...) UM_PRINTF(2, 3);
 void um_str_clear(struct um_str *s); /* keeps the memory */
 void um_str_free(struct um_str *s);
-
-/* The name closest to `name` (edit distance at most a third of its length), or NULL. */
-const char *um_nearest(const char *name, const char *const *names, size_t n_names);
-
-/* "1.5 MiB" into `out` (at least 24 bytes); returns out. */
-char *um_format_bytes(char *out, double bytes);
 
 /* Shell-like pattern: `*` any run of characters, `?` one; the whole of `text` must match. */
 bool um_glob(const char *pattern, const char *text);

@@ -54,8 +54,8 @@ static const struct um_weight weights[] = {
     {OUT_BETA, LAYER "output.LayerNorm.bias", 'D', '1', 0},
     {POOLER_W, "pooler.dense.weight", 'D', 'D', UM_WEIGHT_HEAD},
     {POOLER_B, "pooler.dense.bias", 'D', '1', UM_WEIGHT_HEAD},
-    {HEAD_W, "classifier.weight", 'O', 'D', UM_WEIGHT_HEAD},
-    {HEAD_B, "classifier.bias", 'O', '1', UM_WEIGHT_HEAD},
+    {HEAD_W, "classifier.weight", 'O', 'D', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
+    {HEAD_B, "classifier.bias", 'O', '1', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
 };
 
 static enum um_status check(struct um_dims *dims, const json_t *config, const char *where,

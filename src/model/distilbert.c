@@ -45,10 +45,10 @@ static const struct um_weight weights[] = {
     {DOWN_B, LAYER "ffn.lin2.bias", 'D', '1', 0},
     {OUT_GAMMA, LAYER "output_layer_norm.weight", 'D', '1', 0},
     {OUT_BETA, LAYER "output_layer_norm.bias", 'D', '1', 0},
-    {PRE_W, "pre_classifier.weight", 'D', 'D', UM_WEIGHT_HEAD},
-    {PRE_B, "pre_classifier.bias", 'D', '1', UM_WEIGHT_HEAD},
-    {HEAD_W, "classifier.weight", 'O', 'D', UM_WEIGHT_HEAD},
-    {HEAD_B, "classifier.bias", 'O', '1', UM_WEIGHT_HEAD},
+    {PRE_W, "pre_classifier.weight", 'D', 'D', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
+    {PRE_B, "pre_classifier.bias", 'D', '1', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
+    {HEAD_W, "classifier.weight", 'O', 'D', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
+    {HEAD_B, "classifier.bias", 'O', '1', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
 };
 
 static struct um_linear_pair pair(const struct um_model *m, enum role weight, int64_t layer)

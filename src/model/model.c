@@ -218,7 +218,9 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
     if (tensor) {
         UM_RETURN_IF(bind(model, param, tensor, err));
     } else if (is_head) {
-        UM_RETURN_IF(make_fresh(model, param, name, seed, err));
+        (void)snprintf(full, sizeof(full), "%s%s",
+                       weight->flags & UM_WEIGHT_TASK ? "" : model->arch->prefix, name);
+        UM_RETURN_IF(make_fresh(model, param, full, seed, err));
     } else {
         return um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is missing",
                        model->folder.path, name);

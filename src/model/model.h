@@ -29,7 +29,8 @@ struct um_config_key {
 
 enum um_weight_flags {
     UM_WEIGHT_OPTIONAL = 1, /* left out if the file has none */
-    UM_WEIGHT_HEAD = 2,     /* of the task head: fresh if the file has none that fits */
+    UM_WEIGHT_HEAD = 2,     /* fresh if the file has none that fits */
+    UM_WEIGHT_TASK = 4,     /* outside the base model: its name takes no prefix */
 };
 
 /*

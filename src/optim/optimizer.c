@@ -99,10 +99,11 @@ double um_grad_norm(const struct um_trainable *set)
     return sqrt(sum);
 }
 
-double um_optimizer_step(const struct um_optimizer *optimizer, struct um_trainable *set,
-                         const struct um_optimizer_options *options, double lr, int64_t step)
+void um_optimizer_step(const struct um_optimizer *optimizer, struct um_trainable *set,
+                       const struct um_optimizer_options *options, double norm, double lr,
+                       int64_t step)
 {
-    double norm = um_grad_norm(set), g_scale = 1;
+    double g_scale = 1;
     if (options->clip > 0 && norm > options->clip)
         g_scale = options->clip / (norm + 1e-6); /* as torch.nn.utils.clip_grad_norm_ */
     for (size_t e = 0; e < set->n_entries; e++) {
@@ -111,5 +112,4 @@ double um_optimizer_step(const struct um_optimizer *optimizer, struct um_trainab
         optimizer->update(&set->entries[e], options, lr, g_scale, step);
         um_entry_publish(&set->entries[e]);
     }
-    return norm;
 }

@@ -34,9 +34,10 @@ const struct um_optimizer *um_optimizer_find(const char *name); /* NULL if unkno
 /* Global norm of the trainable gradients (summed in double, in order). */
 double um_grad_norm(const struct um_trainable *set);
 
-/* Clips, updates and publishes every entry. Returns the norm before clipping. */
-double um_optimizer_step(const struct um_optimizer *optimizer, struct um_trainable *set,
-                         const struct um_optimizer_options *options, double lr, int64_t step);
+/* Clips to options->clip by the given norm, updates and publishes every entry. */
+void um_optimizer_step(const struct um_optimizer *optimizer, struct um_trainable *set,
+                       const struct um_optimizer_options *options, double norm, double lr,
+                       int64_t step);
 
 /* Learning-rate schedules: the factor at step t of n with w warm-up steps, as in transformers. */
 struct um_lr_schedule {

@@ -111,7 +111,7 @@ static void test_ten_losses(void **state)
         open_rig(&r, names[i]);
         for (int64_t t = 0; t < 10; t++) {
             losses[t] = (float)step(&r, t);
-            (void)um_optimizer_step(um_optimizer_find("adamw"), &r.tuning.set, &options, 1e-3, t);
+            um_optimizer_step(um_optimizer_find("adamw"), &r.tuning.set, &options, 0, 1e-3, t);
         }
         double d = relative_difference(losses, golden_floats(&r.g, "losses"), 10);
         if (!(d < 1e-4))

@@ -1,0 +1,216 @@
+/* unmask inspect: what a model is made of, and what a recipe would need. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const char *const usage[] = {
+    "MODEL [--tensors] [--json]",
+    "--plan [RECIPE] [OPTION...]",
+    NULL,
+};
+
+static const char *const examples[] = {
+    "unmask inspect model-folder",
+    "unmask inspect --plan recipe.yaml --batch 8",
+    NULL,
+};
+
+static const struct cli_option options[] = {
+    {"--tensors", NULL, "list each tensor instead of groups of like ones", false},
+    {"--plan", NULL, "print what training by a recipe needs: the same as train --dry-run", false},
+    {"--json", NULL, "print as JSON", false},
+    {"--set", "KEY=VALUE", "with --plan: set any recipe key", true},
+};
+
+static const char *const keys[] = {"*", NULL};
+
+/* Tensors of one name but for the numbers in it, of one shape and type. */
+struct group {
+    char *name; /* owned: with '*' for each number */
+    char shape[96];
+    const char *dtype;
+    int64_t n_tensors, n_elements;
+    bool is_used;
+};
+
+struct listing {
+    struct group *groups; /* owned */
+    size_t n, capacity;
+    bool by_tensor, failed;
+};
+
+static void format_shape(char shape[96], const struct um_tensor_info *tensor)
+{
+    size_t used = (size_t)snprintf(shape, 96, "[");
+    for (int64_t i = 0; i < tensor->n_dims && i < 8 && used < 96; i++)
+        used += (size_t)snprintf(shape + used, 96 - used, "%s%lld", i ? ", " : "",
+                                 (long long)tensor->dims[i]);
+    if (used < 96)
+        (void)snprintf(shape + used, 96 - used, "]");
+}
+
+/* "layer.11.weight" -> "layer.*.weight": a part that is a number alone. Owned (free). */
+static char *group_name(const char *name, bool by_tensor)
+{
+    char *out = malloc(strlen(name) + 1), *to = out;
+    bool is_start = true;
+    while (out && *name) {
+        size_t n = strspn(name, "0123456789");
+        if (!by_tensor && is_start && n > 0 && (name[n] == '.' || name[n] == '\0')) {
+            *to++ = '*';
+            name += n;
+        } else {
+            is_start = *name == '.';
+            *to++ = *name++;
+        }
+    }
+    if (out)
+        *to = '\0';
+    return out;
+}
+
+static bool belongs(const struct group *g, const char *name, const char *shape,
+                    const struct um_tensor_info *tensor)
+{
+    return strcmp(g->name, name) == 0 && strcmp(g->shape, shape) == 0 &&
+           strcmp(g->dtype, tensor->dtype) == 0 && g->is_used == tensor->is_used;
+}
+
+static bool append(struct listing *list, struct group group)
+{
+    if (list->n == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 64;
+        struct group *groups = realloc(list->groups, capacity * sizeof(*groups));
+        if (!groups)
+            return false;
+        list->groups = groups;
+        list->capacity = capacity;
+    }
+    list->groups[list->n++] = group;
+    return true;
+}
+
+static void visit(const struct um_tensor_info *tensor, void *user)
+{
+    struct listing *list = user;
+    struct group group = {.name = group_name(tensor->name, list->by_tensor),
+                          .dtype = tensor->dtype,
+                          .n_tensors = 1,
+                          .n_elements = tensor->n_elements,
+                          .is_used = tensor->is_used};
+    format_shape(group.shape, tensor);
+    for (size_t i = 0; group.name && i < list->n && !list->by_tensor; i++) {
+        if (belongs(&list->groups[i], group.name, group.shape, tensor)) {
+            list->groups[i].n_tensors++;
+            list->groups[i].n_elements += tensor->n_elements;
+            free(group.name);
+            return;
+        }
+    }
+    if (!group.name || !append(list, group)) {
+        free(group.name);
+        list->failed = true;
+    }
+}
+
+static void print_text(const struct um_model_info *m, const struct listing *list)
+{
+    char text[32];
+    printf("architecture %s\n", m->architecture);
+    printf("parameters   %s\n", cli_format_count(text, m->n_parameters));
+    printf("layers       %lld of %lld features\n", (long long)m->n_layers,
+           (long long)m->n_features);
+    printf("vocabulary   %s\n", cli_format_count(text, m->n_vocabulary));
+    printf("length       %lld tokens at most\n", (long long)m->max_length);
+    printf("file         %s\n", um_format_bytes(text, (double)m->file_bytes));
+    printf("\n%14s %5s %-5s %-16s %s\n", "parameters", "times", "type", "shape", "tensor");
+    for (size_t i = 0; i < list->n; i++) {
+        const struct group *g = &list->groups[i];
+        printf("%14s %5lld %-5s %-16s %s%s\n", cli_format_count(text, g->n_elements),
+               (long long)g->n_tensors, g->dtype, g->shape, g->name,
+               g->is_used ? "" : " (not used)");
+    }
+}
+
+static void print_json(const struct um_model_info *m, const struct listing *list)
+{
+    cli_json_open(NULL, '{');
+    cli_json_text("architecture", m->architecture);
+    cli_json_integer("n_parameters", m->n_parameters);
+    cli_json_integer("n_layers", m->n_layers);
+    cli_json_integer("n_features", m->n_features);
+    cli_json_integer("n_vocabulary", m->n_vocabulary);
+    cli_json_integer("max_length", m->max_length);
+    cli_json_integer("file_bytes", m->file_bytes);
+    cli_json_open("tensors", '[');
+    for (size_t i = 0; i < list->n; i++) {
+        const struct group *g = &list->groups[i];
+        cli_json_open(NULL, '{');
+        cli_json_text("name", g->name);
+        cli_json_text("dtype", g->dtype);
+        cli_json_text("shape", g->shape);
+        cli_json_integer("n_tensors", g->n_tensors);
+        cli_json_integer("n_elements", g->n_elements);
+        cli_json_bool("is_used", g->is_used);
+        cli_json_close('}');
+    }
+    cli_json_close(']');
+    cli_json_close('}');
+}
+
+static enum um_status run_plan(const struct cli_args *args, struct um_error *err)
+{
+    struct um_callbacks callbacks = {0};
+    struct um_recipe *recipe;
+    struct um_run *run = NULL;
+    struct um_plan plan;
+    enum um_status status =
+        cli_recipe(&recipe, args, args->n_positionals > 0 ? args->positionals[0] : NULL, err);
+    if (status == UM_OK)
+        status = um_run_open(&run, recipe, &callbacks, err);
+    if (status == UM_OK)
+        status = um_run_plan(&plan, run, err);
+    if (status == UM_OK)
+        cli_print_plan(&plan, cli_has(args, "--json"));
+    um_run_free(run);
+    um_recipe_free(recipe);
+    return status;
+}
+
+static enum um_status run_inspect(const struct cli_args *args, struct um_error *err)
+{
+    struct um_model_info info;
+    struct listing list = {.by_tensor = cli_has(args, "--tensors")};
+    if (cli_has(args, "--plan"))
+        return run_plan(args, err);
+    const char *model = args->n_positionals > 0 ? args->positionals[0] : cli_value(args, "--model");
+    if (!model)
+        return cli_fail(err, UM_E_USAGE, "'unmask inspect' needs a model folder");
+    enum um_status status = um_inspect(&info, model, visit, &list, err);
+    if (status == UM_OK && list.failed)
+        status = cli_fail(err, UM_E_RUNTIME, "out of memory");
+    if (status == UM_OK && cli_has(args, "--json"))
+        print_json(&info, &list);
+    else if (status == UM_OK)
+        print_text(&info, &list);
+    for (size_t i = 0; i < list.n; i++)
+        free(list.groups[i].name);
+    free(list.groups);
+    return status;
+}
+
+const struct cli_command cli_inspect = {
+    .name = "inspect",
+    .summary = "say what a model is made of, or what a recipe needs",
+    .usage = usage,
+    .description = "Lists a model's parameters, tensors that differ only in the layer's number "
+                   "together; the names are what the patterns of scope.include and its like "
+                   "match. With --plan: steps, budget and memory of a recipe, before any training.",
+    .examples = examples,
+    .options = options,
+    .n_options = CLI_COUNT(options),
+    .recipe_keys = keys,
+    .n_positionals_max = 1,
+    .run = run_inspect,
+};

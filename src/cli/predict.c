@@ -1,0 +1,245 @@
+/*
+ * unmask predict: predictions as TSV. Texts come from the command line, from a data file, or from
+ * standard input, a line each, with a tab before the second text of a pair.
+ */
+#define _POSIX_C_SOURCE 200809L /* getline, mkstemp */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static const char *const usage[] = {
+    "RUN [TEXT...] [OPTION...]",
+    "--model DIR [--delta FILE] [TEXT...] [OPTION...]",
+    NULL,
+};
+
+static const char *const examples[] = {
+    "unmask predict RUN 'A text to classify.'",
+    "unmask predict RUN < lines.txt",
+    "unmask predict RUN --eval-file unlabelled.tsv --out predictions.tsv",
+    NULL,
+};
+
+static const struct cli_option options[] = {
+    {"--delta", "FILE", "delta to lay over the model: a file or a run folder", false},
+    {"--out", "FILE", "write there instead of to standard output", false},
+    {"--scores", NULL, "add a column for each class, with its probability", false},
+};
+
+static const char *const keys[] = {"model",      "task",    "data.*", "train.max_length",
+                                   "eval.batch", "threads", NULL};
+
+enum { BATCH = 32 };
+
+/* Texts on their way to the model, with room for their outputs. */
+struct batch {
+    struct um_predictor *predictor;
+    FILE *to;
+    bool with_scores;
+    int64_t n_outputs, n;
+    const char *texts[BATCH], *pairs[BATCH];
+    char *lines[BATCH]; /* owned, if the texts are lines read */
+    float *logits;      /* [BATCH, n_outputs] */
+};
+
+static void print_header(const struct batch *b)
+{
+    (void)fputs("prediction", b->to);
+    if (b->n_outputs > 1)
+        (void)fputs("\tprobability", b->to);
+    for (int64_t k = 0; k < b->n_outputs && b->n_outputs > 1 && b->with_scores; k++)
+        (void)fprintf(b->to, "\t%s", um_predictor_label(b->predictor, k));
+    (void)fputs("\ttext\n", b->to);
+}
+
+static void print_text(FILE *to, const char *text)
+{
+    for (; *text; text++)
+        (void)fputc(*text == '\t' || *text == '\n' || *text == '\r' ? ' ' : *text, to);
+}
+
+/* The class of greatest logit, with softmax probabilities; or the one number of a regression. */
+static void print_row(const struct batch *b, int64_t row)
+{
+    const float *z = b->logits + row * b->n_outputs;
+    int64_t best = 0;
+    double sum = 0;
+    for (int64_t k = 1; k < b->n_outputs; k++)
+        best = z[k] > z[best] ? k : best;
+    for (int64_t k = 0; k < b->n_outputs; k++)
+        sum += exp((double)z[k] - (double)z[best]);
+    if (b->n_outputs > 1)
+        (void)fprintf(b->to, "%s\t%.4f", um_predictor_label(b->predictor, best), 1 / sum);
+    else
+        (void)fprintf(b->to, "%.6g", (double)z[0]);
+    for (int64_t k = 0; k < b->n_outputs && b->n_outputs > 1 && b->with_scores; k++)
+        (void)fprintf(b->to, "\t%.4f", exp((double)z[k] - (double)z[best]) / sum);
+    (void)fputc('\t', b->to);
+    print_text(b->to, b->texts[row]);
+    if (b->pairs[row]) {
+        (void)fputs("  |  ", b->to);
+        print_text(b->to, b->pairs[row]);
+    }
+    (void)fputc('\n', b->to);
+}
+
+/* Predicts and prints what is in the batch, and empties it. */
+static enum um_status flush(struct batch *b, struct um_error *err)
+{
+    enum um_status status = UM_OK;
+    bool has_pairs = b->n > 0 && b->pairs[0];
+    if (b->n > 0)
+        status = um_predictor_run(b->logits, b->predictor, b->n, b->texts,
+                                  has_pairs ? b->pairs : NULL, err);
+    for (int64_t i = 0; i < b->n; i++) {
+        if (status == UM_OK)
+            print_row(b, i);
+        free(b->lines[i]);
+        b->lines[i] = NULL;
+    }
+    b->n = 0;
+    return status;
+}
+
+/* Adds a text (and pair, or NULL); takes `line`. All texts of a batch have pairs, or none has. */
+static enum um_status add(struct batch *b, const char *text, const char *pair, char *line,
+                          struct um_error *err)
+{
+    enum um_status status = UM_OK;
+    if (b->n == BATCH || (b->n > 0 && !pair != !b->pairs[0]))
+        status = flush(b, err);
+    b->texts[b->n] = text;
+    b->pairs[b->n] = pair;
+    b->lines[b->n++] = line;
+    return status;
+}
+
+static enum um_status predict_lines(struct batch *b, struct um_error *err)
+{
+    enum um_status status = UM_OK;
+    while (status == UM_OK) {
+        char *line = NULL;
+        size_t capacity = 0;
+        ssize_t n = getline(&line, &capacity, stdin);
+        if (n < 0) {
+            free(line);
+            break;
+        }
+        line[strcspn(line, "\r\n")] = '\0';
+        char *pair = strchr(line, '\t');
+        if (pair)
+            *pair++ = '\0';
+        status = add(b, line, pair, line, err);
+    }
+    return status;
+}
+
+static enum um_status predict_texts(const struct cli_args *args, struct um_predictor *predictor,
+                                    int first, FILE *to, struct um_error *err)
+{
+    struct batch *b = calloc(1, sizeof(*b));
+    float *logits = calloc(BATCH, (size_t)um_predictor_outputs(predictor) * sizeof(*logits));
+    enum um_status status = UM_OK;
+    if (!b || !logits) {
+        free(b);
+        free(logits);
+        return cli_fail(err, UM_E_RUNTIME, "out of memory");
+    }
+    *b = (struct batch){.predictor = predictor, .to = to, .logits = logits};
+    b->n_outputs = um_predictor_outputs(predictor);
+    b->with_scores = cli_has(args, "--scores");
+    print_header(b);
+    for (int i = first; i < args->n_positionals && status == UM_OK; i++)
+        status = add(b, args->positionals[i], NULL, NULL, err);
+    if (first >= args->n_positionals)
+        status = predict_lines(b, err);
+    if (status == UM_OK)
+        status = flush(b, err);
+    for (int64_t i = 0; i < b->n; i++)
+        free(b->lines[i]);
+    free(logits);
+    free(b);
+    return status;
+}
+
+static enum um_status copy_to_stdout(const char *path, struct um_error *err)
+{
+    char buffer[4096];
+    size_t n;
+    FILE *from = fopen(path, "r");
+    if (!from)
+        return cli_fail(err, UM_E_RUNTIME, "cannot read '%s'", path);
+    while ((n = fread(buffer, 1, sizeof(buffer), from)) > 0)
+        (void)fwrite(buffer, 1, n, stdout);
+    (void)fclose(from);
+    return UM_OK;
+}
+
+/* Predictions for a data file, which the library writes; by way of a temporary file to stdout. */
+static enum um_status predict_data(const struct cli_target *target, struct um_predictor *predictor,
+                                   const char *out, struct um_error *err)
+{
+    struct um_evaluation evaluation;
+    char temporary[] = "/tmp/unmask-predict-XXXXXX";
+    if (out)
+        return um_predictor_evaluate(&evaluation, predictor, target->recipe, out, err);
+    int descriptor = mkstemp(temporary);
+    if (descriptor < 0)
+        return cli_fail(err, UM_E_RUNTIME, "cannot make a temporary file in /tmp");
+    (void)close(descriptor);
+    enum um_status status =
+        um_predictor_evaluate(&evaluation, predictor, target->recipe, temporary, err);
+    if (status == UM_OK)
+        status = copy_to_stdout(temporary, err);
+    (void)unlink(temporary);
+    return status;
+}
+
+static enum um_status predict(const struct cli_args *args, const struct cli_target *target,
+                              struct um_predictor *predictor, struct um_error *err)
+{
+    const char *out = cli_value(args, "--out");
+    if (cli_has(args, "--data") || cli_has(args, "--eval-file"))
+        return predict_data(target, predictor, out, err);
+    FILE *to = out ? fopen(out, "w") : stdout;
+    if (!to)
+        return cli_fail(err, UM_E_RUNTIME, "cannot write '%s'", out);
+    enum um_status status = predict_texts(args, predictor, target->n_used, to, err);
+    if (out && fclose(to) != 0 && status == UM_OK)
+        status = cli_fail(err, UM_E_RUNTIME, "cannot write '%s'", out);
+    return status;
+}
+
+static enum um_status run_predict(const struct cli_args *args, struct um_error *err)
+{
+    struct cli_target target;
+    struct um_predictor *predictor = NULL;
+    enum um_status status = cli_target_open(&target, args, err);
+    if (status != UM_OK)
+        return status;
+    status = um_predictor_open(&predictor, target.model, target.delta, err);
+    if (status == UM_OK)
+        status = predict(args, &target, predictor, err);
+    um_predictor_free(predictor);
+    cli_target_close(&target);
+    return status;
+}
+
+const struct cli_command cli_predict = {
+    .name = "predict",
+    .summary = "predict with a run or a model, as TSV",
+    .usage = usage,
+    .description =
+        "Predicts from the base model with the delta laid over it in memory; nothing is merged. "
+        "Texts are the arguments after the run, or the rows of --eval-file, or the lines of "
+        "standard input; there, a tab stands before the second text of a pair.",
+    .examples = examples,
+    .options = options,
+    .n_options = CLI_COUNT(options),
+    .recipe_keys = keys,
+    .n_positionals_max = -1,
+    .run = run_predict,
+};

@@ -1,0 +1,85 @@
+/*
+ * Progress of a run on standard error: on a terminal one line that is updated, else a line now and
+ * then; evaluations always. The callback is also where an interrupt is seen: the first SIGINT or
+ * SIGTERM asks the run to save and stop, a second one ends the program at once.
+ */
+#define _POSIX_C_SOURCE 200809L /* sigaction, isatty */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static volatile sig_atomic_t is_interrupted;
+
+static struct {
+    bool is_terminal;
+    bool is_line_open;      /* a line without its end stands on the terminal */
+    double printed_seconds; /* of the run, when a line was last printed */
+} state;
+
+enum { PLAIN_SECONDS = 10 }; /* between two lines where there is no terminal */
+
+static void on_signal(int number)
+{
+    (void)number;
+    is_interrupted = 1;
+}
+
+void cli_progress_end(void)
+{
+    if (state.is_line_open)
+        (void)fputc('\n', stderr);
+    state.is_line_open = false;
+}
+
+static void print_message(const char *line, void *user)
+{
+    (void)user;
+    cli_progress_end();
+    (void)fprintf(stderr, "%s\n", line);
+}
+
+static void print_step(const struct um_progress *p)
+{
+    char unmasked[32], left[32];
+    (void)fprintf(stderr, "%sstep %lld/%lld  loss %.4f  %s unmasked  %.0f tokens/s  %s left%s",
+                  state.is_terminal ? "\r\033[K" : "", (long long)p->step, (long long)p->n_steps,
+                  p->loss, cli_format_count(unmasked, p->n_unmasked), p->tokens_per_second,
+                  cli_format_seconds(left, p->seconds_left), state.is_terminal ? "" : "\n");
+    state.is_line_open = state.is_terminal;
+    state.printed_seconds = p->seconds;
+    (void)fflush(stderr);
+}
+
+static bool on_progress(const struct um_progress *p, void *user)
+{
+    (void)user;
+    if (p->split) {
+        cli_progress_end();
+        (void)fprintf(stderr, "step %lld/%lld  %s: %s %.4f%s\n", (long long)p->step,
+                      (long long)p->n_steps, p->split, p->metric ? p->metric : "loss",
+                      p->metric ? p->metric_value : p->loss, p->is_best ? "  (best)" : "");
+    } else if (p->step <= 1 || p->step == p->n_steps ||
+               p->seconds - state.printed_seconds >= (state.is_terminal ? 0.1 : PLAIN_SECONDS)) {
+        print_step(p);
+    }
+    if (is_interrupted) {
+        cli_progress_end();
+        (void)fprintf(stderr, "interrupted: saving a checkpoint\n");
+    }
+    return !is_interrupted;
+}
+
+struct um_callbacks cli_progress_start(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = on_signal;
+    action.sa_flags = (int)SA_RESETHAND;
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    state.is_terminal = isatty(STDERR_FILENO) == 1;
+    return (struct um_callbacks){.progress = on_progress, .message = print_message};
+}

@@ -1,0 +1,227 @@
+/* A task's rows from its table: columns found, labels known or learnt, everything checked. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/task.h"
+
+/* DIR/FILE, or DIR/TASK/FILE with the task's folder in any case. */
+static char *find_file(const char *folder, const char *task_folder, const char *file)
+{
+    char *path = um_path_join(folder, file);
+    if (!path || um_path_exists(path) || !task_folder)
+        return path;
+    char lower[32] = {0};
+    for (size_t i = 0; task_folder[i] && i + 1 < sizeof(lower); i++)
+        lower[i] = (char)tolower((unsigned char)task_folder[i]);
+    const char *const names[] = {task_folder, lower};
+    for (size_t i = 0; i < UM_COUNT(names); i++) {
+        char *inner = um_path_join(folder, names[i]);
+        char *deep = inner ? um_path_join(inner, file) : NULL;
+        um_free(inner);
+        if (deep && um_path_exists(deep)) {
+            um_free(path);
+            return deep;
+        }
+        um_free(deep);
+    }
+    return path;
+}
+
+static enum um_status work_out_path(char **path, const struct um_task *task,
+                                    const struct um_data_options *o, struct um_error *err)
+{
+    const char *key = o->is_train ? "data.train" : "data.eval";
+    const char *own = o->is_train ? task->train : task->eval;
+    if (!*o->file && (!own || !*o->folder))
+        return um_fail(err, UM_E_USAGE, "task '%s' needs %s", task->name,
+                       own ? "data: the folder with its files" : key);
+    if (*o->file)
+        *path = um_strdup(o->file);
+    else
+        *path = find_file(o->folder, task->folder, own);
+    return *path ? UM_OK : um_fail_memory(err, key, 0);
+}
+
+static const char *column_name(const char *given, const char *own)
+{
+    return *given ? given : own;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    long x = strtol(*(const char *const *)a, NULL, 10), y = strtol(*(const char *const *)b, NULL, 10);
+    return (x > y) - (x < y);
+}
+
+static bool are_numbers(const char **names, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int64_t value;
+        if (!um_parse_i64(&value, names[i]))
+            return false;
+    }
+    return true;
+}
+
+static enum um_status copy_labels(struct um_dataset *data, const char *const *names, int64_t n,
+                                  struct um_error *err)
+{
+    data->labels = UM_NEW(n + 1, char *);
+    for (int64_t i = 0; data->labels && i < n; i++) {
+        data->labels[i] = um_strdup(names[i]);
+        data->n_labels = i + 1;
+        if (!data->labels[i])
+            return um_fail_memory(err, "labels", strlen(names[i]));
+    }
+    return data->labels ? UM_OK : um_fail_memory(err, "labels", (size_t)n * sizeof(char *));
+}
+
+/* Class names from the data: numbers in numeric order, else sorted by bytes. */
+static enum um_status learn_labels(struct um_dataset *data, size_t column, struct um_error *err)
+{
+    enum { MOST = 10000 };
+    const struct um_table *t = &data->table;
+    const char **names = UM_NEW(t->n_rows, const char *);
+    if (!names)
+        return um_fail_memory(err, "labels", (size_t)t->n_rows * sizeof(char *));
+    for (int64_t i = 0; i < t->n_rows; i++)
+        names[i] = t->cells[(size_t)i * t->n_columns + column].text;
+    qsort(names, (size_t)t->n_rows, sizeof(*names), compare_texts);
+    int64_t n = 0;
+    for (int64_t i = 0; i < t->n_rows; i++)
+        if (n == 0 || strcmp(names[n - 1], names[i]) != 0)
+            names[n++] = names[i];
+    if (are_numbers(names, n))
+        qsort(names, (size_t)n, sizeof(*names), compare_numbers);
+    enum um_status status = UM_OK;
+    if (n < 2)
+        status = um_fail(err, UM_E_INPUT, "'%s': all %lld rows have the one label '%s'; a "
+                         "classification needs two at least", t->path, (long long)t->n_rows,
+                         names[0]);
+    else if (n > MOST)
+        status = um_fail(err, UM_E_INPUT, "'%s': %lld different labels; is this a regression, or "
+                         "the wrong label column?", t->path, (long long)n);
+    else
+        status = copy_labels(data, names, n, err);
+    um_free(names);
+    return status;
+}
+
+static enum um_status known_labels(struct um_dataset *data, const struct um_data_options *o,
+                                   size_t column, struct um_error *err)
+{
+    int64_t n = 0;
+    if (data->task->is_regression)
+        return UM_OK;
+    if (o->labels)
+        return copy_labels(data, (const char *const *)o->labels, o->n_labels, err);
+    while (data->task->labels[n])
+        n++;
+    if (n)
+        return copy_labels(data, data->task->labels, n, err);
+    return data->is_labelled ? learn_labels(data, column, err) : UM_OK;
+}
+
+static enum um_status read_label(struct um_dataset *data, struct um_row *row,
+                                 const struct um_cell *cell, struct um_error *err)
+{
+    const char *path = data->table.path;
+    if (data->task->is_regression) {
+        if (!um_parse_f64(&row->target, cell->text))
+            return um_fail(err, UM_E_INPUT, "%s:%lld: label '%.60s' is not a number", path,
+                           (long long)row->line, cell->text);
+        return UM_OK;
+    }
+    for (int64_t k = 0; k < data->n_labels; k++) {
+        if (strcmp(data->labels[k], cell->text) == 0) {
+            row->label = k;
+            return UM_OK;
+        }
+    }
+    struct um_str known = {0};
+    for (int64_t k = 0; k < data->n_labels && k < 30; k++)
+        um_str_addf(&known, "%s'%s'", k ? ", " : "", data->labels[k]);
+    enum um_status status = um_fail(err, UM_E_INPUT, "%s:%lld: label '%.60s' is not one of %s",
+                                    path, (long long)row->line, cell->text,
+                                    known.text ? known.text : "");
+    um_str_free(&known);
+    return status;
+}
+
+static enum um_status check_classes(const struct um_dataset *data, struct um_error *err)
+{
+    for (int64_t i = 1; i < data->n_rows; i++)
+        if (data->rows[i].label != data->rows[0].label)
+            return UM_OK;
+    return um_fail(err, UM_E_INPUT, "'%s': all %lld rows have the one label '%s'; a "
+                   "classification needs two at least", data->table.path,
+                   (long long)data->n_rows, data->labels[data->rows[0].label]);
+}
+
+static enum um_status read_rows(struct um_dataset *data, const struct um_data_options *o,
+                                struct um_error *err)
+{
+    const struct um_task *task = data->task;
+    const struct um_table *t = &data->table;
+    const char *pair_name = column_name(o->pair, task->pair ? task->pair : "");
+    const char *label_name = column_name(o->label, task->label);
+    size_t text, pair = 0, label = 0;
+    UM_RETURN_IF(um_table_column(&text, t, column_name(o->text, task->text), err));
+    if (*pair_name)
+        UM_RETURN_IF(um_table_column(&pair, t, pair_name, err));
+    data->is_labelled = um_table_has_column(&label, t, label_name);
+    if (!data->is_labelled && o->needs_labels)
+        UM_RETURN_IF(um_table_column(&label, t, label_name, err));
+    UM_RETURN_IF(known_labels(data, o, label, err));
+    data->rows = UM_NEW(t->n_rows, struct um_row);
+    if (!data->rows)
+        return um_fail_memory(err, t->path, (size_t)t->n_rows * sizeof(*data->rows));
+    for (int64_t i = 0; i < t->n_rows; i++) {
+        const struct um_cell *cells = t->cells + (size_t)i * t->n_columns;
+        struct um_row *row = &data->rows[i];
+        *row = (struct um_row){.text = cells[text].text, .n_text = cells[text].n, .label = -1,
+                               .line = t->lines[i]};
+        if (*pair_name) {
+            row->pair = cells[pair].text;
+            row->n_pair = cells[pair].n;
+        }
+        if (data->is_labelled)
+            UM_RETURN_IF(read_label(data, row, &cells[label], err));
+    }
+    data->n_rows = t->n_rows;
+    return o->is_train && !task->is_regression ? check_classes(data, err) : UM_OK;
+}
+
+enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *task,
+                               const struct um_data_options *o, struct um_error *err)
+{
+    char *path = NULL;
+    enum um_table_format format;
+    enum um_status status;
+    *data = (struct um_dataset){.task = task};
+    UM_TRY(work_out_path(&path, task, o, err));
+    UM_TRY(um_table_format_of(&format, o->format, path, err));
+    UM_TRY(um_table_open(&data->table, path, format, task->has_header, err));
+    UM_TRY(read_rows(data, o, err));
+out:
+    um_free(path);
+    if (status != UM_OK)
+        um_dataset_close(data);
+    return status;
+}
+
+void um_dataset_close(struct um_dataset *data)
+{
+    for (int64_t k = 0; k < data->n_labels; k++)
+        um_free(data->labels[k]);
+    um_free(data->labels);
+    um_free(data->rows);
+    um_table_close(&data->table);
+    *data = (struct um_dataset){0};
+}

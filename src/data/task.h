@@ -1,0 +1,62 @@
+/*
+ * Tasks: what a data set's files are called, which columns hold what, what the labels are, and what
+ * it is scored by. GLUE tasks are read as GLUE ships them. A new task is a row of the table.
+ */
+#ifndef UM_DATA_TASK_H
+#define UM_DATA_TASK_H
+
+#include "data/table.h"
+
+enum { UM_TASK_METRICS = 3, UM_TASK_LABELS = 3 };
+
+struct um_task {
+    const char *name, *summary;
+    const char *folder;            /* GLUE's name of it, for data: PARENT */
+    const char *train, *eval;      /* file names; NULL: data.train and data.eval must be given */
+    bool has_header;
+    const char *text, *pair, *label; /* columns by name or number; pair NULL if there is none */
+    bool is_regression;
+    const char *labels[UM_TASK_LABELS + 1]; /* in order, NULL-terminated; none: learnt */
+    const char *metrics[UM_TASK_METRICS];   /* the main one first */
+};
+
+extern const struct um_task *const um_tasks[];
+extern const size_t um_n_tasks;
+const struct um_task *um_task_find(const char *name); /* NULL if unknown */
+
+/* One row of text and its truth. Texts are borrowed from the table. */
+struct um_row {
+    const char *text, *pair; /* pair NULL if there is none */
+    size_t n_text, n_pair;
+    int64_t label;           /* class; -1 without label */
+    double target;           /* regression */
+    int64_t line;
+};
+
+struct um_dataset {
+    const struct um_task *task;
+    struct um_table table;
+    struct um_row *rows;
+    int64_t n_rows;
+    char **labels;     /* names by class; owned */
+    int64_t n_labels;  /* 0 for regression */
+    bool is_labelled;
+};
+
+struct um_data_options {
+    const char *folder;            /* data.path, "" if files are given */
+    const char *file;              /* data.train or data.eval, "" = the task's own */
+    const char *text, *pair, *label, *format; /* "" = the task's own */
+    bool is_train;
+    bool needs_labels;             /* else a missing label column is fine */
+    char *const *labels;           /* known class names in order; NULL: the task's, or learnt */
+    int64_t n_labels;
+};
+
+/* Reads the training or evaluation part of a task. UM_E_INPUT: labels that are not known (lists
+ * those that are), a single class in training data, targets that are not numbers. */
+enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *task,
+                               const struct um_data_options *options, struct um_error *err);
+void um_dataset_close(struct um_dataset *data);
+
+#endif

@@ -1,0 +1,193 @@
+/* The delta between two checkpoints of one model: elements whose bits differ. A tensor of which more
+ * than a third differs is stored whole, which takes less room. */
+#include "delta/delta.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct diff {
+    struct um_folder base, tuned;
+    struct um_delta delta;
+    size_t capacity;
+    const char *prefix; /* of tuned names over base names */
+};
+
+static enum um_status add_entry(struct diff *d, struct um_delta_entry entry, struct um_error *err)
+{
+    if (!um_grow(&d->delta.entries, &d->capacity, d->delta.n_entries + 1, sizeof(entry)))
+        return um_fail_memory(err, entry.name, sizeof(entry));
+    d->delta.entries[d->delta.n_entries++] = entry;
+    return UM_OK;
+}
+
+static enum um_status add_whole(struct diff *d, const char *name,
+                                const struct um_tensor_view *tuned, bool is_added,
+                                struct um_error *err)
+{
+    float *values = um_arena_alloc(&d->delta.arena, (size_t)tuned->n_elements * sizeof(float));
+    if (!values)
+        return um_fail_memory(err, name, tuned->n_bytes);
+    um_to_f32(values, tuned->bytes, tuned->dtype, tuned->n_elements);
+    struct um_delta_entry entry = {.name = name, .n_dims = tuned->n_dims, .is_whole = true,
+                                   .is_added = is_added, .n = tuned->n_elements,
+                                   .value = values};
+    memcpy(entry.dims, tuned->dims, sizeof(entry.dims));
+    return add_entry(d, entry, err);
+}
+
+static enum um_status compare_tensor(struct diff *d, const struct um_tensor_view *base,
+                                     const struct um_tensor_view *tuned, struct um_error *err)
+{
+    size_t size = um_dtype_bytes(base->dtype);
+    int64_t n = 0;
+    if (base->dtype != tuned->dtype || base->n_dims != tuned->n_dims ||
+        memcmp(base->dims, tuned->dims, sizeof(base->dims)) != 0)
+        return um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: tensor '%s' has "
+                       "another shape or type", d->base.path, d->tuned.path, base->name);
+    if (memcmp(base->bytes, tuned->bytes, base->n_bytes) == 0)
+        return UM_OK;
+    if (!um_dtype_is_weight(base->dtype))
+        return um_fail(err, UM_E_INPUT, "tensor '%s' differs, but is %s, not a weight", base->name,
+                       um_dtype_name(base->dtype));
+    for (int64_t i = 0; i < base->n_elements; i++)
+        n += memcmp(base->bytes + (size_t)i * size, tuned->bytes + (size_t)i * size, size) != 0;
+    if (n > base->n_elements / 3)
+        return add_whole(d, base->name, tuned, false, err);
+    int64_t *index = um_arena_alloc(&d->delta.arena, (size_t)n * sizeof(*index));
+    float *value = um_arena_alloc(&d->delta.arena, (size_t)n * sizeof(*value));
+    if (!index || !value)
+        return um_fail_memory(err, base->name, (size_t)n * 12);
+    for (int64_t i = 0, k = 0; i < base->n_elements; i++) {
+        const unsigned char *to = tuned->bytes + (size_t)i * size;
+        if (memcmp(base->bytes + (size_t)i * size, to, size) == 0)
+            continue;
+        index[k] = i;
+        um_to_f32(&value[k++], to, tuned->dtype, 1);
+    }
+    return add_entry(d, (struct um_delta_entry){.name = base->name, .n = n, .index = index,
+                                                .value = value}, err);
+}
+
+/* A tuned tensor that no base tensor stands for is an added one. */
+static enum um_status add_added(struct diff *d, struct um_error *err)
+{
+    size_t n_prefix = strlen(d->prefix);
+    for (size_t s = 0; s < d->tuned.n_shards; s++) {
+        for (size_t t = 0; t < d->tuned.shards[s].n_tensors; t++) {
+            const struct um_tensor_view *view = &d->tuned.shards[s].tensors[t];
+            const char *bare = view->name;
+            if (strncmp(bare, d->prefix, n_prefix) == 0)
+                bare += n_prefix;
+            if (um_folder_find(&d->base, view->name) || um_folder_find(&d->base, bare))
+                continue;
+            if (!um_dtype_is_weight(view->dtype))
+                return um_fail(err, UM_E_INPUT, "'%s' has a tensor '%s' of type %s that '%s' lacks",
+                               d->tuned.path, view->name, um_dtype_name(view->dtype),
+                               d->base.path);
+            UM_RETURN_IF(add_whole(d, view->name, view, true, err));
+        }
+    }
+    return UM_OK;
+}
+
+/* What tuned names carry in front of base names: "" or, say, "bert.". */
+static const char *find_prefix(struct diff *d)
+{
+    const char *first = d->base.shards[0].n_tensors ? d->base.shards[0].tensors[0].name : "";
+    size_t n_first = strlen(first);
+    for (size_t s = 0; s < d->tuned.n_shards && !um_folder_find(&d->tuned, first); s++) {
+        for (size_t t = 0; t < d->tuned.shards[s].n_tensors; t++) {
+            const char *name = d->tuned.shards[s].tensors[t].name;
+            size_t n = strlen(name);
+            if (n > n_first && strcmp(name + n - n_first, first) == 0)
+                return um_arena_strndup(&d->delta.arena, name, n - n_first);
+        }
+    }
+    return "";
+}
+
+static enum um_status compare_all(struct diff *d, struct um_error *err)
+{
+    struct um_str name = {0};
+    enum um_status status = UM_OK;
+    d->prefix = find_prefix(d);
+    if (!d->prefix)
+        return um_fail_memory(err, "a prefix", 0);
+    for (size_t s = 0; s < d->base.n_shards; s++) {
+        for (size_t t = 0; t < d->base.shards[s].n_tensors; t++) {
+            const struct um_tensor_view *base = &d->base.shards[s].tensors[t];
+            um_str_clear(&name);
+            um_str_addf(&name, "%s%s", d->prefix, base->name);
+            const struct um_tensor_view *tuned = um_folder_find(&d->tuned, base->name);
+            if (!tuned && !name.failed)
+                tuned = um_folder_find(&d->tuned, name.text);
+            if (!tuned)
+                UM_TRY(um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: the second "
+                               "has no tensor '%s'", d->base.path, d->tuned.path, base->name));
+            UM_TRY(compare_tensor(d, base, tuned, err));
+        }
+    }
+    UM_TRY(add_added(d, err));
+out:
+    um_str_free(&name);
+    return status;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    return strcmp(((const struct um_delta_entry *)a)->name,
+                  ((const struct um_delta_entry *)b)->name);
+}
+
+/* Class names of the tuned model's config, in order of their numbers. */
+static enum um_status read_labels(struct um_delta *d, const json_t *config, struct um_error *err)
+{
+    const json_t *names = json_object_get(config, "id2label");
+    size_t n = json_object_size(names);
+    d->labels = UM_ARENA_NEW(&d->arena, n + 1, const char *);
+    if (!d->labels)
+        return um_fail_memory(err, "labels", n * sizeof(char *));
+    for (size_t k = 0; n > 1 && k < n; k++) {
+        char number[24];
+        (void)snprintf(number, sizeof(number), "%zu", k);
+        const char *label = json_string_value(json_object_get(names, number));
+        if (!label)
+            break;
+        d->labels[d->n_labels++] = label;
+    }
+    return UM_OK;
+}
+
+enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const char *tuned,
+                             const char *out, struct um_error *err)
+{
+    struct diff d = {0};
+    char hash[UM_SHA256_TEXT] = "";
+    enum um_status status;
+    UM_TRY(um_folder_open(&d.base, base, err));
+    UM_TRY(um_folder_open(&d.tuned, tuned, err));
+    UM_TRY(compare_all(&d, err));
+    qsort(d.delta.entries, d.delta.n_entries, sizeof(*d.delta.entries), compare_entries);
+    d.delta.method = "diff";
+    d.delta.task = "";
+    d.delta.architecture =
+        json_string_value(json_object_get(d.base.config, "model_type"));
+    d.delta.architecture = d.delta.architecture ? d.delta.architecture : "";
+    d.delta.base_sha256 = hash;
+    d.delta.prefix = d.prefix;
+    d.delta.task_class = json_string_value(
+        json_array_get(json_object_get(d.tuned.config, "architectures"), 0));
+    d.delta.task_class = d.delta.task_class ? d.delta.task_class : "";
+    UM_TRY(read_labels(&d.delta, d.tuned.config, err));
+    UM_TRY(um_delta_hash(hash, &d.delta, &d.base, err));
+    for (size_t e = 0; e < d.delta.n_entries; e++)
+        d.delta.budget += d.delta.entries[e].n;
+    UM_TRY(um_delta_save(&d.delta, out, err));
+    um_delta_get_info(info, &d.delta);
+out:
+    um_folder_close(&d.base);
+    um_folder_close(&d.tuned);
+    um_free(d.delta.entries);
+    um_arena_free(&d.delta.arena);
+    return status;
+}

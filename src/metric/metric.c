@@ -1,0 +1,179 @@
+/* Metrics of classification and regression. */
+#include "metric/metric.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static enum um_status accuracy(double *out, const struct um_scored_rows *r, struct um_error *err)
+{
+    (void)err;
+    int64_t right = 0;
+    for (int64_t i = 0; i < r->n; i++)
+        right += r->predicted[i] == r->label[i];
+    *out = r->n ? (double)right / (double)r->n : (double)NAN;
+    return UM_OK;
+}
+
+/* 2 tp / (2 tp + fp + fn) of one class; 0 if nothing of it was there or predicted. */
+static double f1_of(const struct um_scored_rows *r, int64_t class)
+{
+    int64_t both = 0, either = 0;
+    for (int64_t i = 0; i < r->n; i++) {
+        bool is_predicted = r->predicted[i] == class, is_true = r->label[i] == class;
+        both += is_predicted && is_true;
+        either += is_predicted + is_true;
+    }
+    return either ? 2.0 * (double)both / (double)either : 0;
+}
+
+static enum um_status f1(double *out, const struct um_scored_rows *r, struct um_error *err)
+{
+    (void)err;
+    *out = f1_of(r, 1);
+    return UM_OK;
+}
+
+/* The mean over the classes that were there or predicted, as scikit-learn's average="macro". */
+static enum um_status macro_f1(double *out, const struct um_scored_rows *r, struct um_error *err)
+{
+    (void)err;
+    double sum = 0;
+    int64_t n = 0;
+    for (int64_t c = 0; c < r->n_classes; c++) {
+        bool is_there = false;
+        for (int64_t i = 0; i < r->n && !is_there; i++)
+            is_there = r->label[i] == c || r->predicted[i] == c;
+        if (is_there) {
+            sum += f1_of(r, c);
+            n++;
+        }
+    }
+    *out = n ? sum / (double)n : 0;
+    return UM_OK;
+}
+
+/* Matthews' correlation for any number of classes (Gorodkin 2004): the covariance of the one-hot
+ * columns over the root of the variances; 0 where a variance is 0. */
+static enum um_status matthews(double *out, const struct um_scored_rows *r, struct um_error *err)
+{
+    size_t k = (size_t)r->n_classes;
+    double *counts = um_calloc(2 * k, sizeof(*counts)), right = 0, n = (double)r->n;
+    if (!counts)
+        return um_fail_memory(err, "Matthews' correlation", 2 * k * sizeof(*counts));
+    for (int64_t i = 0; i < r->n; i++) {
+        counts[r->predicted[i]]++;
+        counts[k + (size_t)r->label[i]]++;
+        right += r->predicted[i] == r->label[i];
+    }
+    double cross = 0, predicted = 0, label = 0;
+    for (size_t c = 0; c < k; c++) {
+        cross += counts[c] * counts[k + c];
+        predicted += counts[c] * counts[c];
+        label += counts[k + c] * counts[k + c];
+    }
+    um_free(counts);
+    double scale = (n * n - predicted) * (n * n - label);
+    *out = scale > 0 ? (right * n - cross) / sqrt(scale) : 0;
+    return UM_OK;
+}
+
+static double correlation(const double *x, const double *y, int64_t n)
+{
+    double mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;
+    for (int64_t i = 0; i < n; i++) {
+        mean_x += x[i] / (double)n;
+        mean_y += y[i] / (double)n;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        double dx = x[i] - mean_x, dy = y[i] - mean_y;
+        xx += dx * dx;
+        yy += dy * dy;
+        xy += dx * dy;
+    }
+    if (n < 2 || xx == 0 || yy == 0)
+        return (double)NAN;
+    double value = xy / sqrt(xx) / sqrt(yy);
+    return value > 1 ? 1 : value < -1 ? -1 : value;
+}
+
+static enum um_status pearson(double *out, const struct um_scored_rows *r, struct um_error *err)
+{
+    (void)err;
+    *out = correlation(r->value, r->target, r->n);
+    return UM_OK;
+}
+
+struct ranked {
+    double value;
+    int64_t row;
+};
+
+static int compare_ranked(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    return (x->value > y->value) - (x->value < y->value);
+}
+
+/* Ranks from 1; equal values share the mean of theirs. */
+static bool rank(double *ranks, const double *values, int64_t n)
+{
+    struct ranked *order = um_calloc((size_t)n, sizeof(*order));
+    if (!order)
+        return false;
+    for (int64_t i = 0; i < n; i++)
+        order[i] = (struct ranked){values[i], i};
+    qsort(order, (size_t)n, sizeof(*order), compare_ranked);
+    for (int64_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && order[end].value == order[i].value;)
+            end++;
+        for (int64_t k = i; k < end; k++)
+            ranks[order[k].row] = (double)(i + end + 1) / 2;
+    }
+    um_free(order);
+    return true;
+}
+
+static enum um_status spearman(double *out, const struct um_scored_rows *r, struct um_error *err)
+{
+    double *a = um_calloc((size_t)r->n, sizeof(*a)), *b = um_calloc((size_t)r->n, sizeof(*b));
+    bool is_done = a && b && rank(a, r->value, r->n) && rank(b, r->target, r->n);
+    if (is_done)
+        *out = correlation(a, b, r->n);
+    um_free(a);
+    um_free(b);
+    return is_done ? UM_OK : um_fail_memory(err, "ranks", (size_t)r->n * sizeof(*a));
+}
+
+static enum um_status mse(double *out, const struct um_scored_rows *r, struct um_error *err)
+{
+    (void)err;
+    double sum = 0;
+    for (int64_t i = 0; i < r->n; i++)
+        sum += (r->value[i] - r->target[i]) * (r->value[i] - r->target[i]);
+    *out = r->n ? sum / (double)r->n : (double)NAN;
+    return UM_OK;
+}
+
+static const struct um_metric metrics[] = {
+    {"accuracy", "share of rows that are right", false, accuracy},
+    {"f1", "F1 of class 1", false, f1},
+    {"macro_f1", "mean F1 of all classes", false, macro_f1},
+    {"matthews", "Matthews' correlation", false, matthews},
+    {"pearson", "Pearson's correlation", true, pearson},
+    {"spearman", "Spearman's rank correlation", true, spearman},
+    {"mse", "mean squared error", true, mse},
+};
+const struct um_metric *const um_metrics[] = {&metrics[0], &metrics[1], &metrics[2], &metrics[3],
+                                              &metrics[4], &metrics[5], &metrics[6]};
+const size_t um_n_metrics = UM_COUNT(um_metrics);
+
+const struct um_metric *um_metric_find(const char *name)
+{
+    for (size_t i = 0; i < um_n_metrics; i++)
+        if (strcmp(metrics[i].name, name) == 0)
+            return &metrics[i];
+    return NULL;
+}

@@ -1,0 +1,32 @@
+/*
+ * What tasks are scored by: a family of const descriptors. Equal to scikit-learn and scipy to 1e-9
+ * (tests/metric).
+ */
+#ifndef UM_METRIC_METRIC_H
+#define UM_METRIC_METRIC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* Predictions and truth for n rows: classes for classification, values for regression. */
+struct um_scored_rows {
+    int64_t n, n_classes;
+    const int64_t *predicted, *label;  /* NULL for regression */
+    const double *value, *target;      /* NULL for classification */
+};
+
+struct um_metric {
+    const char *name, *summary;
+    bool is_for_regression;
+    /* NaN where the metric is not defined (a constant column has no correlation). */
+    enum um_status (*compute)(double *out, const struct um_scored_rows *rows,
+                              struct um_error *err);
+};
+
+extern const struct um_metric *const um_metrics[];
+extern const size_t um_n_metrics;
+const struct um_metric *um_metric_find(const char *name);
+
+#endif

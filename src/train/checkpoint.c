@@ -1,0 +1,268 @@
+/*
+ * Checkpoints: RUN/checkpoints/step-NNNNNNNN.safetensors, each written aside and renamed. One file
+ * holds all that a resumed run needs: for every entry of the trainable set NAME.index (sparse ones)
+ * and its columns NAME.value, .first, .second, .born; in the metadata the state's numbers. Orders of
+ * rows and dropout are functions of seed and step, so there is no other random state.
+ */
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "train/run.h"
+
+static const char *const column_names[UM_N_COLUMNS] = {
+    [UM_COLUMN_VALUE] = "value", [UM_COLUMN_FIRST] = "first", [UM_COLUMN_SECOND] = "second",
+    [UM_COLUMN_BORN] = "born"}; /* gradients are made anew */
+
+static const char *part(struct um_str *out, const char *name, const char *suffix)
+{
+    um_str_clear(out);
+    um_str_addf(out, "%s.%s", name, suffix);
+    return out->failed ? "" : out->text;
+}
+
+/* A column's numbers, also where they are the parameter's own memory. */
+static const float *column_of(const struct um_entry *entry, int c)
+{
+    return c == UM_COLUMN_VALUE ? um_entry_values(entry) : entry->column[c];
+}
+
+/* ---- state as JSON */
+
+static json_t *number_or_null(double value)
+{
+    return isnan(value) ? json_null() : json_real(value);
+}
+
+static char *state_text(const struct um_run_state *s)
+{
+    json_t *json = json_pack(
+        "{s:I, s:f, s:o, s:o, s:o, s:I, s:I, s:I, s:b}", "step", (json_int_t)s->step, "seconds",
+        s->seconds, "metric_before", number_or_null(s->metric_before), "metric_best",
+        number_or_null(s->metric_best), "metric_last", number_or_null(s->metric_last), "best_step",
+        (json_int_t)s->best_step, "n_stale", (json_int_t)s->n_stale, "n_updates",
+        (json_int_t)s->n_updates, "is_stopped", s->is_stopped ? 1 : 0);
+    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(json);
+    return text;
+}
+
+static enum um_status read_state(struct um_run_state *s, const char *text, const char *path,
+                                 struct um_error *err)
+{
+    json_t *json = NULL;
+    enum um_status status;
+    if (!text)
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': it has no state", path);
+    UM_TRY(um_json_parse(&json, text, strlen(text), path, err));
+    UM_TRY(um_json_get_i64(&s->step, json, "step", path, err));
+    UM_TRY(um_json_get_f64(&s->seconds, json, "seconds", path, err));
+    UM_TRY(um_json_get_f64(&s->metric_before, json, "metric_before", path, err));
+    UM_TRY(um_json_get_f64(&s->metric_best, json, "metric_best", path, err));
+    UM_TRY(um_json_get_f64(&s->metric_last, json, "metric_last", path, err));
+    UM_TRY(um_json_get_i64(&s->best_step, json, "best_step", path, err));
+    UM_TRY(um_json_get_i64(&s->n_stale, json, "n_stale", path, err));
+    UM_TRY(um_json_get_i64(&s->n_updates, json, "n_updates", path, err));
+    UM_TRY(um_json_get_bool(&s->is_stopped, json, "is_stopped", path, err));
+out:
+    json_decref(json);
+    return status;
+}
+
+/* ---- saving */
+
+/* Calls declare or put for every tensor of the checkpoint, in one order. */
+static enum um_status each_tensor(struct um_safetensors_writer *w, const struct um_run *run,
+                                  bool is_declaring, struct um_str *name, struct um_error *err)
+{
+    const struct um_trainable *set = &run->tuning.set;
+    for (size_t e = 0; e < set->n_entries; e++) {
+        const struct um_entry *entry = &set->entries[e];
+        if (!entry->is_whole && is_declaring)
+            um_safetensors_declare(w, part(name, entry->param->name, "index"), UM_I64, 1,
+                                   &entry->n);
+        else if (!entry->is_whole)
+            UM_RETURN_IF(um_safetensors_put(w, entry->index, (size_t)entry->n * 8, err));
+    }
+    for (size_t e = 0; e < set->n_entries; e++) {
+        const struct um_entry *entry = &set->entries[e];
+        for (int c = 0; c < UM_N_COLUMNS; c++) {
+            const float *values = column_names[c] ? column_of(entry, c) : NULL;
+            if (!values)
+                continue;
+            if (is_declaring)
+                um_safetensors_declare(w, part(name, entry->param->name, column_names[c]), UM_F32,
+                                       1, &entry->n);
+            else
+                UM_RETURN_IF(um_safetensors_put(w, values, (size_t)entry->n * 4, err));
+        }
+    }
+    return UM_OK;
+}
+
+/* Numbers of the steps that have checkpoints, newest first. Returns how many (at most n_max). */
+static size_t list_steps(int64_t *steps, size_t n_max, const char *folder)
+{
+    DIR *dir = opendir(folder);
+    size_t n = 0;
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        long long step;
+        char tail[16];
+        if (sscanf(entry->d_name, "step-%lld.%15s", &step, tail) != 2 ||
+            strcmp(tail, "safetensors") != 0 || n == n_max)
+            continue;
+        size_t at = n++;
+        for (; at > 0 && steps[at - 1] < step; at--)
+            steps[at] = steps[at - 1];
+        steps[at] = step;
+    }
+    if (dir)
+        (void)closedir(dir);
+    return n;
+}
+
+enum { CHECKPOINTS_MAX = 1024 };
+
+static char *checkpoint_path(const char *folder, int64_t step)
+{
+    char name[64];
+    (void)snprintf(name, sizeof(name), "step-%08lld.safetensors", (long long)step);
+    return um_path_join(folder, name);
+}
+
+/* Removes all but the newest `keep`. What cannot be removed stays; that loses nothing. */
+static void remove_old(const char *folder, int64_t keep)
+{
+    int64_t steps[CHECKPOINTS_MAX];
+    size_t n = list_steps(steps, CHECKPOINTS_MAX, folder);
+    for (size_t i = keep > 1 ? (size_t)keep : 1; i < n; i++) {
+        char *path = checkpoint_path(folder, steps[i]);
+        if (path)
+            (void)remove(path);
+        um_free(path);
+    }
+}
+
+enum um_status um_checkpoint_save(struct um_run *run, struct um_error *err)
+{
+    struct um_safetensors_writer w = {0};
+    struct um_str name = {0};
+    char *folder = um_run_path(run, "checkpoints");
+    char *path = folder ? checkpoint_path(folder, run->state.step) : NULL;
+    char *state = state_text(&run->state);
+    enum um_status status;
+    if (!path || !state)
+        UM_TRY(um_fail_memory(err, "a checkpoint", 0));
+    UM_TRY(um_make_folder(folder, err));
+    UM_TRY(um_safetensors_create(&w, err));
+    um_safetensors_declare_metadata(&w, "format", "unmask.checkpoint");
+    um_safetensors_declare_metadata(&w, "state", state);
+    UM_TRY(each_tensor(&w, run, true, &name, err));
+    UM_TRY(um_safetensors_begin(&w, path, err));
+    UM_TRY(each_tensor(&w, run, false, &name, err));
+    UM_TRY(um_safetensors_commit(&w, err));
+    remove_old(folder, run->config->checkpoint.keep);
+out:
+    um_safetensors_abandon(&w);
+    um_str_free(&name);
+    free(state);
+    um_free(folder);
+    um_free(path);
+    return status;
+}
+
+/* ---- loading */
+
+static enum um_status find(const struct um_tensor_view **view, const struct um_safetensors *st,
+                           const char *name, enum um_dtype dtype, int64_t n, const char *path,
+                           struct um_error *err)
+{
+    *view = um_safetensors_find(st, name);
+    if (!*view || (*view)->dtype != dtype || (n >= 0 && (*view)->n_elements != n))
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' is missing or of another size",
+                       path, name);
+    return UM_OK;
+}
+
+/* The positions of a sparse entry, checked, as picks; columns follow. */
+static enum um_status load_positions(struct um_run *run, struct um_entry *entry,
+                                     const struct um_tensor_view *view, const char *path,
+                                     struct um_error *err)
+{
+    int64_t n = view->n_elements;
+    struct um_pick *picks = UM_NEW(n, struct um_pick);
+    if (!picks)
+        return um_fail_memory(err, path, (size_t)n * sizeof(*picks));
+    enum um_status status = UM_OK;
+    for (int64_t i = 0; i < n && status == UM_OK; i++) {
+        picks[i].param = entry->param->index;
+        memcpy(&picks[i].index, view->bytes + 8 * i, sizeof(picks[i].index));
+        if (picks[i].index < 0 || picks[i].index >= entry->param->n_elements ||
+            (i > 0 && picks[i].index <= picks[i - 1].index))
+            status = um_fail(err, UM_E_INPUT, "cannot load '%s': positions of '%s' do not ascend",
+                             path, entry->param->name);
+    }
+    if (status == UM_OK)
+        status = um_trainable_insert(&run->tuning.set, picks, n, 0, err);
+    um_free(picks);
+    return status;
+}
+
+static enum um_status load_entry(struct um_run *run, struct um_entry *entry,
+                                 const struct um_safetensors *st, struct um_str *name,
+                                 const char *path, struct um_error *err)
+{
+    const struct um_tensor_view *view;
+    const char *own = entry->param->name;
+    if (!entry->is_whole) {
+        UM_RETURN_IF(find(&view, st, part(name, own, "index"), UM_I64, -1, path, err));
+        UM_RETURN_IF(load_positions(run, entry, view, path, err));
+    }
+    for (int c = 0; c < UM_N_COLUMNS; c++) {
+        float *values = c == UM_COLUMN_VALUE ? um_entry_values(entry) : entry->column[c];
+        if (!column_names[c] || !values || entry->n == 0)
+            continue;
+        UM_RETURN_IF(find(&view, st, part(name, own, column_names[c]), UM_F32, entry->n, path,
+                          err));
+        memcpy(values, view->bytes, view->n_bytes);
+    }
+    um_entry_publish(entry);
+    return UM_OK;
+}
+
+static enum um_status load(struct um_run *run, const char *path, struct um_error *err)
+{
+    struct um_safetensors st;
+    struct um_str name = {0};
+    struct um_run_state state = {.metric_before = (double)NAN, .metric_best = (double)NAN,
+                                 .metric_last = (double)NAN};
+    enum um_status status;
+    UM_RETURN_IF(um_safetensors_open(&st, path, err));
+    UM_TRY(read_state(&state, um_safetensors_metadata(&st, "state"), path, err));
+    for (size_t e = 0; e < run->tuning.set.n_entries; e++)
+        UM_TRY(load_entry(run, &run->tuning.set.entries[e], &st, &name, path, err));
+    run->state = state;
+    run->tuning.n_updates = state.n_updates;
+out:
+    um_str_free(&name);
+    um_safetensors_close(&st);
+    return status;
+}
+
+enum um_status um_checkpoint_load_newest(struct um_run *run, struct um_error *err)
+{
+    int64_t steps[CHECKPOINTS_MAX];
+    char *folder = um_run_path(run, "checkpoints");
+    size_t n = folder ? list_steps(steps, CHECKPOINTS_MAX, folder) : 0;
+    char *path = n ? checkpoint_path(folder, steps[0]) : NULL;
+    enum um_status status = UM_OK;
+    if (path)
+        status = load(run, path, err);
+    if (status == UM_OK)
+        um_run_say(run, n ? "continuing from step %lld" : "no checkpoint yet: starting anew (%lld)",
+                   (long long)run->state.step);
+    um_free(path);
+    um_free(folder);
+    return status;
+}

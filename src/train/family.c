@@ -1,0 +1,57 @@
+/*
+ * The families by name, for help, validation and "one of ..." messages. Each family's list stands
+ * in its own layer; a new family is two lines here.
+ */
+#include <string.h>
+
+#include "data/task.h"
+#include "method/method.h"
+#include "metric/metric.h"
+#include "model/model.h"
+#include "optim/optimizer.h"
+
+/* Member i of a family; false past its end. */
+typedef bool member_fn(struct um_member_info *member, size_t i);
+
+/* Defines get_FAMILY for a list of pointers to descriptors with a name and a summary. */
+#define DEFINE_GET(family, list, count)                                                            \
+    static bool get_##family(struct um_member_info *member, size_t i)                              \
+    {                                                                                              \
+        if (i >= (count))                                                                          \
+            return false;                                                                          \
+        *member = (struct um_member_info){(list)[i]->name, (list)[i]->summary};                    \
+        return true;                                                                               \
+    }
+
+DEFINE_GET(method, um_methods, um_n_methods)
+DEFINE_GET(importance, um_importances, um_n_importances)
+DEFINE_GET(schedule, um_schedules, um_n_schedules)
+DEFINE_GET(optimizer, um_optimizers, um_n_optimizers)
+DEFINE_GET(lr_schedule, um_lr_schedules, um_n_lr_schedules)
+DEFINE_GET(architecture, um_archs, um_n_archs)
+DEFINE_GET(task, um_tasks, um_n_tasks)
+DEFINE_GET(metric, um_metrics, um_n_metrics)
+
+static const struct {
+    const char *name;
+    member_fn *get;
+} families[] = {
+    {"method", get_method},
+    {"importance", get_importance},
+    {"schedule", get_schedule},
+    {"optimizer", get_optimizer},
+    {"lr_schedule", get_lr_schedule},
+    {"architecture", get_architecture},
+    {"task", get_task},
+    {"metric", get_metric},
+};
+
+size_t um_family_members(struct um_member_info *out, size_t capacity, const char *family)
+{
+    size_t n = 0;
+    for (size_t f = 0; f < UM_COUNT(families); f++)
+        if (strcmp(families[f].name, family) == 0)
+            while (n < capacity && families[f].get(&out[n], n))
+                n++;
+    return n;
+}

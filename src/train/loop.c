@@ -1,0 +1,214 @@
+/* The loop: steps, evaluations, progress, and when to save. */
+#include <math.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "train/run.h"
+
+static enum um_status forward_backward(double *loss, int64_t *n_tokens, struct um_run *run,
+                                       struct um_error *err)
+{
+    int64_t n_rows, step = run->state.step, n_micro = um_run_step_shape(&n_rows, run, step);
+    for (int64_t m = 0; m < n_micro; m++) {
+        int64_t n;
+        um_profile_enter(run->profile, UM_PART_DATA);
+        const int64_t *rows = um_run_rows(&n, run, step, m);
+        UM_RETURN_IF(um_task_model_batch(&run->tm, &run->train_tokens, run->train.rows, rows, n,
+                                         err));
+        um_profile_enter(run->profile, UM_PART_OTHER);
+        um_tuning_micro(&run->tuning, m, m + 1 == n_micro);
+        UM_RETURN_IF(um_engine_train(loss, &run->tm.engine, &run->tm.batch, n_rows,
+                                     (uint64_t)step << 16 | (uint64_t)m,
+                                     um_tuning_sink(&run->tuning), err));
+        *n_tokens += run->tm.batch.n_tokens;
+    }
+    return UM_OK;
+}
+
+/* The tensor whose gradient is not finite, for the message. */
+static enum um_status fail_norm(const struct um_run *run, struct um_error *err)
+{
+    const struct um_trainable *set = &run->tuning.set;
+    for (size_t e = 0; e < set->n_entries; e++)
+        if (!um_kernels()->is_finite(set->entries[e].column[UM_COLUMN_GRAD], set->entries[e].n))
+            return um_fail(err, UM_E_RUNTIME, "the gradient of '%s' is not finite",
+                           set->entries[e].param->name);
+    return um_fail(err, UM_E_RUNTIME, "the gradient's norm is not finite");
+}
+
+enum um_status um_run_step(struct um_progress *p, struct um_run *run, struct um_error *err)
+{
+    struct um_tuning *t = &run->tuning;
+    int64_t step = run->state.step;
+    double start = um_seconds(), loss = 0;
+    p->n_tokens = 0;
+    p->lr = run->optimizer_options.lr *
+            run->lr_schedule->factor(step, run->n_steps, run->n_warmup);
+    UM_RETURN_IF(um_tuning_begin(t, step, run->n_steps, err));
+    UM_RETURN_IF(forward_backward(&loss, &p->n_tokens, run, err));
+    um_profile_enter(run->profile, UM_PART_SELECTION);
+    UM_RETURN_IF(um_tuning_end(t, err));
+    um_profile_enter(run->profile, UM_PART_UPDATE);
+    p->grad_norm = um_grad_norm(&t->set);
+    if (!isfinite(p->grad_norm))
+        return fail_norm(run, err);
+    um_optimizer_step(run->optimizer, &t->set, &run->optimizer_options, p->grad_norm, p->lr, step);
+    um_profile_enter(run->profile, UM_PART_OTHER);
+    run->state.step = step + 1;
+    run->state.n_updates = t->n_updates;
+    p->step = step + 1;
+    p->n_steps = run->n_steps;
+    p->epoch = (double)(step + 1) / (double)run->steps_per_epoch;
+    p->loss = loss;
+    p->n_unmasked = t->set.n;
+    p->n_scored = t->stats.n_scored;
+    p->selection = um_bound_name(t->stats.bound);
+    p->seconds = um_seconds() - start;
+    p->tokens_per_second = (double)p->n_tokens / p->seconds;
+    p->rss_bytes = um_memory_rss();
+    return UM_OK;
+}
+
+enum um_status um_run_evaluate(struct um_evaluation *evaluation, struct um_run *run,
+                               struct um_error *err)
+{
+    int64_t n_outputs = run->tm.model.dims.O;
+    float *outputs = UM_NEW(run->eval.n_rows * n_outputs, float);
+    enum um_status status;
+    if (!outputs)
+        return um_fail_memory(err, "outputs", (size_t)run->eval.n_rows * sizeof(float));
+    UM_TRY(um_task_model_outputs(outputs, &run->tm, &run->eval_tokens, run->eval.rows,
+                                 run->config->eval.batch, err));
+    UM_TRY(um_task_score(evaluation, &run->eval, outputs, n_outputs, err));
+out:
+    um_free(outputs);
+    return status;
+}
+
+static double metric_value(const struct um_evaluation *e, const char *name)
+{
+    for (size_t i = 0; i < e->n_metrics; i++)
+        if (strcmp(e->metrics[i].name, name) == 0)
+            return e->metrics[i].value;
+    return (double)NAN;
+}
+
+/* Less is better for an error, more for everything else. */
+static bool is_better(const struct um_run *run, double value, double than)
+{
+    if (isnan(than) || isnan(value))
+        return !isnan(value) || isnan(than);
+    return strcmp(run->best->name, "mse") == 0 ? value < than : value > than;
+}
+
+static bool report(struct um_run *run, const struct um_progress *progress)
+{
+    return !run->callbacks.progress || run->callbacks.progress(progress, run->callbacks.user);
+}
+
+/* Evaluates, logs, keeps the best. *goes_on: false if the callback stopped the run. */
+static enum um_status evaluate(bool *goes_on, struct um_run *run, struct um_error *err)
+{
+    struct um_evaluation e;
+    struct um_run_state *s = &run->state;
+    double start = um_seconds();
+    UM_RETURN_IF(um_run_evaluate(&e, run, err));
+    double value = metric_value(&e, run->best->name);
+    struct um_progress p = {.step = s->step, .n_steps = run->n_steps, .loss = e.loss,
+                            .split = "dev", .metric = run->best->name, .metric_value = value,
+                            .epoch = (double)s->step / (double)run->steps_per_epoch,
+                            .seconds = um_seconds() - start, .selection = "none"};
+    UM_RETURN_IF(um_record_evaluation(run, &e, err));
+    if (s->step == 0) {
+        s->metric_before = value;
+    } else {
+        s->metric_last = value;
+        p.is_best = is_better(run, value, s->metric_best);
+        s->n_stale = p.is_best ? 0 : s->n_stale + 1;
+        if (p.is_best) {
+            s->metric_best = value;
+            s->best_step = s->step;
+            UM_RETURN_IF(um_record_delta(run, err));
+        }
+        int64_t patience = run->config->eval.patience;
+        s->is_stopped = patience > 0 && s->n_stale >= patience;
+    }
+    *goes_on = report(run, &p);
+    return UM_OK;
+}
+
+static bool is_due(int64_t every, int64_t step)
+{
+    return every > 0 && step % every == 0;
+}
+
+/* Seconds left, from the mean rate since this process began. */
+static double seconds_left(const struct um_run *run, int64_t first)
+{
+    int64_t done = run->state.step - first;
+    double each = (um_seconds() - run->opened_at) / (double)(done ? done : 1);
+    return each * (double)(run->n_steps - run->state.step);
+}
+
+/* One turn: step, log, evaluation, checkpoint. */
+static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, struct um_error *err)
+{
+    const struct um_config *c = run->config;
+    struct um_progress p = {0};
+    double start = um_seconds();
+    UM_RETURN_IF(um_run_step(&p, run, err));
+    int64_t step = run->state.step;
+    bool is_last = step == run->n_steps;
+    p.seconds_left = seconds_left(run, first);
+    if (is_due(c->train.log_every, step) || is_last)
+        UM_RETURN_IF(um_record_step(run, &p, err));
+    *goes_on = report(run, &p);
+    if (run->eval.n_rows && (is_due(c->eval.every, step) || is_last)) {
+        bool wants_more;
+        UM_RETURN_IF(evaluate(&wants_more, run, err));
+        *goes_on = *goes_on && wants_more;
+    }
+    run->state.seconds += um_seconds() - start;
+    if (is_due(c->checkpoint.every, step) || (!*goes_on && !is_last) || run->state.is_stopped)
+        UM_RETURN_IF(um_checkpoint_save(run, err));
+    return UM_OK;
+}
+
+static void say_what_trains(struct um_run *run)
+{
+    const struct um_tuning *t = &run->tuning;
+    char whole[64] = "";
+    if (t->set.n_whole && t->method->strategy != UM_STRATEGY_ALL)
+        (void)snprintf(whole, sizeof(whole), ", %lld of them whole", (long long)t->set.n_whole);
+    um_run_say(run, "%s: %lld of %lld parameters may change (%.4g %%%s), scope %lld", t->method->name,
+               (long long)t->budget, (long long)um_model_n_elements(&run->tm.model, true),
+               100.0 * (double)t->budget / (double)t->n_base, whole, (long long)t->n_scope);
+    um_run_say(run, "%lld steps of %lld rows; %d threads, %s", (long long)run->n_steps,
+               (long long)(run->config->train.batch * run->config->train.accumulate), um_threads(),
+               um_cpu_level_name(um_kernels()->level));
+    int64_t n_cut = run->train_tokens.n_truncated + run->eval_tokens.n_truncated;
+    if (n_cut)
+        um_run_say(run, "%lld rows are longer than %lld tokens and were cut", (long long)n_cut,
+                   (long long)run->tm.max_length);
+}
+
+enum um_status um_run_train(struct um_summary *summary, struct um_run *run, struct um_error *err)
+{
+    bool goes_on = true;
+    int64_t first = run->state.step;
+    UM_RETURN_IF(um_record_begin(run, err));
+    UM_RETURN_IF(um_run_open_memory(run, err));
+    say_what_trains(run);
+    run->opened_at = um_seconds();
+    if (first == 0 && run->eval.n_rows && run->config->eval.before)
+        UM_RETURN_IF(evaluate(&goes_on, run, err));
+    run->opened_at = um_seconds();
+    while (goes_on && run->state.step < run->n_steps && !run->state.is_stopped)
+        UM_RETURN_IF(turn(&goes_on, run, first, err));
+    if (!goes_on && run->state.step < run->n_steps)
+        return um_fail(err, UM_E_INTERRUPTED, "stopped at step %lld of %lld",
+                       (long long)run->state.step, (long long)run->n_steps);
+    if (isnan(run->state.metric_best)) /* no evaluation has kept a best one */
+        UM_RETURN_IF(um_record_delta(run, err));
+    return um_record_summary(summary, run, err);
+}

@@ -1,0 +1,254 @@
+/* Predictors: base and delta laid over each other in memory, put to use. */
+#include <math.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "train/run.h"
+
+struct um_predictor {
+    struct um_task_model tm;
+    struct um_delta *delta;      /* NULL: the model's own head */
+    char **labels;               /* of the model's config, if there is no delta */
+    int64_t n_labels;
+};
+
+/* Lays an entry over its parameter. A 16-bit parameter gets fp32 (whole) or an overlay (sparse). */
+static enum um_status lay_over(struct um_predictor *p, const struct um_delta_entry *entry,
+                               struct um_error *err)
+{
+    struct um_model *model = &p->tm.model;
+    struct um_param *param = NULL;
+    for (int64_t i = 0; i < model->n_params && !param; i++)
+        if (strcmp(model->params[i].name, entry->name) == 0)
+            param = &model->params[i];
+    if (!param || (entry->is_whole && entry->n != param->n_elements) ||
+        (!entry->is_whole && entry->n && entry->index[entry->n - 1] >= param->n_elements))
+        return um_fail(err, UM_E_INPUT, "the delta does not fit '%s': '%s' is not a parameter of "
+                       "that size", model->folder.path, entry->name);
+    if (!param->values && !entry->is_whole) {
+        param->overlay_index = entry->index;
+        param->overlay_value = entry->value;
+        param->n_overlay = entry->n;
+        return UM_OK;
+    }
+    if (!param->values)
+        param->values = UM_ARENA_NEW(&model->arena, param->n_elements, float);
+    if (!param->values)
+        return um_fail_memory(err, entry->name, (size_t)param->n_elements * sizeof(float));
+    um_delta_apply(param->values, entry);
+    return UM_OK;
+}
+
+static enum um_status apply_delta(struct um_predictor *p, struct um_error *err)
+{
+    UM_RETURN_IF(um_delta_check(p->delta, &p->tm.model.folder, err));
+    for (size_t e = 0; e < p->delta->n_entries; e++)
+        UM_RETURN_IF(lay_over(p, &p->delta->entries[e], err));
+    return UM_OK;
+}
+
+/* Class names as the model's config has them. */
+static enum um_status read_labels(struct um_predictor *p, struct um_error *err)
+{
+    const json_t *names = json_object_get(p->tm.model.folder.config, "id2label");
+    p->n_labels = p->tm.model.dims.O > 1 ? p->tm.model.dims.O : 0;
+    p->labels = UM_ARENA_NEW(&p->tm.model.arena, p->n_labels + 1, char *);
+    for (int64_t k = 0; p->labels && k < p->n_labels; k++) {
+        char number[32];
+        (void)snprintf(number, sizeof(number), "%lld", (long long)k);
+        const char *label = json_string_value(json_object_get(names, number));
+        (void)snprintf(number, sizeof(number), "LABEL_%lld", (long long)k);
+        p->labels[k] = um_arena_strdup(&p->tm.model.arena, label ? label : number);
+        if (!p->labels[k])
+            return um_fail_memory(err, "labels", 0);
+    }
+    return p->labels ? UM_OK : um_fail_memory(err, "labels", 0);
+}
+
+enum um_status um_predictor_open(struct um_predictor **predictor, const char *path,
+                                 const char *delta, struct um_error *err)
+{
+    struct um_model_options options = {.dropout = -1};
+    struct um_predictor *p = *predictor = UM_NEW(1, struct um_predictor);
+    enum um_status status;
+    if (!p)
+        return um_fail_memory(err, path, sizeof(*p));
+    if (delta) {
+        UM_TRY(um_delta_open_any(&p->delta, delta, err));
+        options.n_outputs = p->delta->n_labels ? (int64_t)p->delta->n_labels : 1;
+    }
+    UM_TRY(um_model_open(&p->tm.model, path, &options, err));
+    if (p->tm.model.dims.O == 0) {
+        um_fail(err, UM_E_INPUT, "'%s' has no task head to predict with", path);
+        um_error_hint(err, "name the delta or the run that trained one, with --delta");
+        status = UM_E_INPUT;
+        goto out;
+    }
+    if (p->delta)
+        UM_TRY(apply_delta(p, err));
+    UM_TRY(um_tokenizer_open(&p->tm.tokenizer, path, err));
+    p->tm.max_length = p->tm.model.dims.P;
+    UM_TRY(read_labels(p, err));
+    for (size_t k = 0; p->delta && k < p->delta->n_labels; k++) {
+        p->labels[k] = um_arena_strdup(&p->tm.model.arena, p->delta->labels[k]);
+        if (!p->labels[k])
+            UM_TRY(um_fail_memory(err, "labels", 0));
+    }
+out:
+    if (status != UM_OK) {
+        um_predictor_free(p);
+        *predictor = NULL;
+    }
+    return status;
+}
+
+void um_predictor_free(struct um_predictor *p)
+{
+    if (!p)
+        return;
+    um_task_model_close(&p->tm);
+    um_delta_free(p->delta);
+    um_free(p);
+}
+
+int64_t um_predictor_outputs(const struct um_predictor *p)
+{
+    return p->tm.model.dims.O;
+}
+
+const char *um_predictor_label(const struct um_predictor *p, int64_t k)
+{
+    return k >= 0 && k < p->n_labels ? p->labels[k] : NULL;
+}
+
+/* Makes memory for the largest batch of these rows, by a dry run, if there is not enough. */
+static enum um_status make_memory(struct um_predictor *p, const struct um_encoded *encoded,
+                                  const struct um_row *rows, int64_t batch, struct um_error *err)
+{
+    struct um_engine real = p->tm.engine;
+    UM_RETURN_IF(um_engine_open(&p->tm.engine, &p->tm.model, (size_t)1 << 46, true, err));
+    enum um_status status = um_task_model_outputs(NULL, &p->tm, encoded, rows, batch, err);
+    size_t need = p->tm.engine.pool.peak_bytes;
+    um_engine_close(&p->tm.engine);
+    p->tm.engine = real;
+    if (status != UM_OK || real.pool.size_bytes >= need)
+        return status;
+    um_engine_close(&p->tm.engine);
+    return um_engine_open(&p->tm.engine, &p->tm.model, need + need / 4 + (1 << 20), false, err);
+}
+
+static enum um_status run_rows(float *outputs, struct um_predictor *p, const struct um_row *rows,
+                               int64_t n, int64_t batch, int64_t max_length, struct um_error *err)
+{
+    struct um_encoded encoded = {0};
+    enum um_status status;
+    UM_TRY(um_encoded_open(&encoded, p->tm.tokenizer, rows, n, max_length, p->tm.model.dims.V,
+                           err));
+    UM_TRY(make_memory(p, &encoded, rows, batch, err));
+    UM_TRY(um_task_model_outputs(outputs, &p->tm, &encoded, rows, batch, err));
+out:
+    um_encoded_close(&encoded);
+    return status;
+}
+
+enum um_status um_predictor_run(float *logits, struct um_predictor *p, int64_t n,
+                                const char *const *texts, const char *const *pairs,
+                                struct um_error *err)
+{
+    enum { BATCH = 32 };
+    struct um_row *rows = UM_NEW(n, struct um_row);
+    if (!rows)
+        return um_fail_memory(err, "rows", (size_t)n * sizeof(*rows));
+    for (int64_t i = 0; i < n; i++) {
+        rows[i] = (struct um_row){.text = texts[i], .n_text = strlen(texts[i]), .label = -1};
+        if (pairs) {
+            rows[i].pair = pairs[i];
+            rows[i].n_pair = strlen(pairs[i]);
+        }
+    }
+    enum um_status status =
+        n ? run_rows(logits, p, rows, n, BATCH, p->tm.max_length, err) : UM_OK;
+    um_free(rows);
+    return status;
+}
+
+/* RUN-wide settings of a recipe that evaluation needs. */
+static enum um_status open_data(struct um_dataset *data, const struct um_predictor *p,
+                                const struct um_config *c, struct um_error *err)
+{
+    const char *name = *c->task ? c->task : p->delta ? p->delta->task : "";
+    const struct um_task *task = um_task_find(name);
+    if (!task)
+        return um_fail(err, UM_E_USAGE, "task: not given; name one with --task");
+    if (task->is_regression != (p->tm.model.dims.O == 1))
+        return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model has %lld outputs",
+                       task->name, (long long)p->tm.model.dims.O);
+    const struct um_data_options options = {.folder = c->data.path,
+                                            .file = c->data.eval,
+                                            .text = c->data.text,
+                                            .pair = c->data.pair,
+                                            .label = c->data.label,
+                                            .format = c->data.format,
+                                            .labels = p->delta ? p->labels : NULL,
+                                            .n_labels = p->n_labels};
+    UM_RETURN_IF(um_dataset_open(data, task, &options, err));
+    if (!task->is_regression && data->n_labels && data->n_labels != p->tm.model.dims.O)
+        return um_fail(err, UM_E_INPUT, "'%s' has %lld labels, the model %lld outputs",
+                       data->table.path, (long long)data->n_labels,
+                       (long long)p->tm.model.dims.O);
+    return UM_OK;
+}
+
+/* row, label, prediction, scores: tab-separated, with a header. */
+static enum um_status write_predictions(const char *path, const struct um_predictor *p,
+                                        const struct um_dataset *data, const float *outputs,
+                                        struct um_error *err)
+{
+    int64_t n_outputs = p->tm.model.dims.O;
+    struct um_str text = {0};
+    um_str_add(&text, "row\tlabel\tprediction\tscores\n");
+    for (int64_t i = 0; i < data->n_rows; i++) {
+        const float *row = outputs + i * n_outputs;
+        um_str_addf(&text, "%lld\t", (long long)i + 1);
+        if (data->is_labelled && n_outputs == 1)
+            um_str_addf(&text, "%.9g", data->rows[i].target);
+        else if (data->is_labelled)
+            um_str_add(&text, p->labels[data->rows[i].label]);
+        if (n_outputs == 1)
+            um_str_addf(&text, "\t%.9g\t", (double)row[0]);
+        else
+            um_str_addf(&text, "\t%s\t", p->labels[um_greatest(row, n_outputs)]);
+        for (int64_t k = 0; k < n_outputs; k++)
+            um_str_addf(&text, "%s%.9g", k ? " " : "", (double)row[k]);
+        um_str_add(&text, "\n");
+    }
+    enum um_status status = text.failed ? um_fail_memory(err, path, text.length)
+                                        : um_file_write(path, text.text, text.length, err);
+    um_str_free(&text);
+    return status;
+}
+
+enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um_predictor *p,
+                                     const struct um_recipe *recipe, const char *predictions,
+                                     struct um_error *err)
+{
+    const struct um_config *c = um_recipe_config(recipe);
+    struct um_dataset data = {0};
+    float *outputs = NULL;
+    enum um_status status;
+    um_threads_set((int)c->threads);
+    int64_t max_length = c->train.max_length < p->tm.max_length ? c->train.max_length
+                                                                : p->tm.max_length;
+    UM_TRY(open_data(&data, p, c, err));
+    outputs = UM_NEW(data.n_rows * p->tm.model.dims.O, float);
+    if (!outputs)
+        UM_TRY(um_fail_memory(err, "outputs", (size_t)data.n_rows * sizeof(float)));
+    UM_TRY(run_rows(outputs, p, data.rows, data.n_rows, c->eval.batch, max_length, err));
+    UM_TRY(um_task_score(evaluation, &data, outputs, p->tm.model.dims.O, err));
+    if (predictions)
+        UM_TRY(write_predictions(predictions, p, &data, outputs, err));
+out:
+    um_free(outputs);
+    um_dataset_close(&data);
+    return status;
+}

@@ -1,0 +1,322 @@
+/* The run folder: resolved recipe, metrics.jsonl, the delta, and the verified summary. */
+#define _GNU_SOURCE /* fileno, flock */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "base/cpu.h"
+#include "train/run.h"
+
+/* ---- metrics.jsonl */
+
+/* Lines of an earlier life of the run that the checkpoint does not know are dropped. */
+static enum um_status cut_log(const char *path, int64_t last_step, struct um_error *err)
+{
+    char *text;
+    size_t n, kept = 0;
+    if (!um_path_exists(path))
+        return UM_OK;
+    UM_RETURN_IF(um_file_read(&text, &n, path, err));
+    for (size_t start = 0; start < n;) {
+        const char *newline = memchr(text + start, '\n', n - start);
+        long long step;
+        if (!newline || sscanf(text + start, "{\"step\": %lld", &step) != 1 || step > last_step)
+            break;
+        start = kept = (size_t)(newline - text) + 1;
+    }
+    enum um_status status = um_file_write(path, text, kept, err);
+    um_free(text);
+    return status;
+}
+
+static enum um_status refuse_old_run(const struct um_run *run, struct um_error *err)
+{
+    char *recipe = um_run_path(run, "recipe.yaml");
+    enum um_status status = UM_OK;
+    if (recipe && um_path_exists(recipe)) {
+        status = um_fail(err, UM_E_USAGE, "out: '%s' holds a run already, which is not written over",
+                         run->config->out);
+        um_error_hint(err, "name another folder, or continue it with --resume '%s'",
+                      run->config->out);
+    }
+    um_free(recipe);
+    return status;
+}
+
+/* One process at a time may work on a run; the lock goes with the process, however it ends. */
+static enum um_status lock(struct um_run *run, struct um_error *err)
+{
+    char *path = um_run_path(run, "lock");
+    if (!path)
+        return um_fail_memory(err, run->config->out, 0);
+    run->lock = fopen(path, "ae");
+    um_free(path);
+    if (!run->lock)
+        return um_fail(err, UM_E_RUNTIME, "cannot write into '%s': %s", run->config->out,
+                       strerror(errno));
+    if (flock(fileno(run->lock), LOCK_EX | LOCK_NB) != 0)
+        return um_fail(err, UM_E_USAGE, "another process is working on the run '%s'",
+                       run->config->out);
+    return UM_OK;
+}
+
+enum um_status um_record_begin(struct um_run *run, struct um_error *err)
+{
+    char *recipe = NULL, *log = NULL;
+    enum um_status status;
+    if (run->is_in_memory)
+        return UM_OK;
+    if (!*run->config->out)
+        return um_fail(err, UM_E_USAGE, "out: not given; name a folder for the run");
+    if (!run->is_resumed)
+        UM_RETURN_IF(refuse_old_run(run, err));
+    UM_TRY(um_make_folder(run->config->out, err));
+    UM_TRY(lock(run, err));
+    recipe = um_run_path(run, "recipe.yaml");
+    log = um_run_path(run, "metrics.jsonl");
+    if (!recipe || !log)
+        UM_TRY(um_fail_memory(err, run->config->out, 0));
+    UM_TRY(um_recipe_save(run->recipe, recipe, err));
+    UM_TRY(cut_log(log, run->state.step, err));
+    run->log = fopen(log, "ae");
+    if (!run->log)
+        UM_TRY(um_fail(err, UM_E_RUNTIME, "cannot write '%s'", log));
+out:
+    um_free(recipe);
+    um_free(log);
+    return status;
+}
+
+static enum um_status put_line(struct um_run *run, const struct um_str *line, struct um_error *err)
+{
+    if (line->failed)
+        return um_fail_memory(err, "a line of metrics", line->length);
+    if (run->log && (fputs(line->text, run->log) < 0 || fflush(run->log) != 0))
+        return um_fail(err, UM_E_RUNTIME, "cannot write '%s/metrics.jsonl': is the disk full?",
+                       run->config->out);
+    return UM_OK;
+}
+
+/* A number as JSON has it: null where it is none. */
+static void add_number(struct um_str *line, const char *key, double value)
+{
+    if (isfinite(value))
+        um_str_addf(line, ", \"%s\": %.9g", key, value);
+    else
+        um_str_addf(line, ", \"%s\": null", key);
+}
+
+enum um_status um_record_step(struct um_run *run, const struct um_progress *p,
+                              struct um_error *err)
+{
+    struct um_str line = {0};
+    um_str_addf(&line, "{\"step\": %lld", (long long)p->step);
+    add_number(&line, "epoch", p->epoch);
+    add_number(&line, "loss", p->loss);
+    add_number(&line, "lr", p->lr);
+    add_number(&line, "grad_norm", p->grad_norm);
+    um_str_addf(&line, ", \"unmasked\": %lld, \"scored\": %lld, \"selection\": \"%s\"",
+                (long long)p->n_unmasked, (long long)p->n_scored, p->selection);
+    um_str_addf(&line, ", \"tokens\": %lld", (long long)p->n_tokens);
+    add_number(&line, "tokens_per_second", p->tokens_per_second);
+    add_number(&line, "rss_mib", (double)p->rss_bytes / 1048576);
+    add_number(&line, "seconds", p->seconds);
+    um_str_add(&line, "}\n");
+    enum um_status status = put_line(run, &line, err);
+    um_str_free(&line);
+    return status;
+}
+
+enum um_status um_record_evaluation(struct um_run *run, const struct um_evaluation *e,
+                                    struct um_error *err)
+{
+    struct um_str line = {0};
+    um_str_addf(&line, "{\"step\": %lld, \"split\": \"dev\"", (long long)run->state.step);
+    add_number(&line, "loss", e->loss);
+    for (size_t i = 0; i < e->n_metrics; i++)
+        add_number(&line, e->metrics[i].name, e->metrics[i].value);
+    um_str_add(&line, "}\n");
+    enum um_status status = put_line(run, &line, err);
+    um_str_free(&line);
+    return status;
+}
+
+/* ---- the delta */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct um_delta_entry *)a)->name,
+                  ((const struct um_delta_entry *)b)->name);
+}
+
+/* The trainable set as a delta's entries (borrowed), by name. */
+static enum um_status make_entries(struct um_delta *d, const struct um_run *run,
+                                   struct um_error *err)
+{
+    const struct um_trainable *set = &run->tuning.set;
+    d->entries = UM_ARENA_NEW(&d->arena, set->n_entries, struct um_delta_entry);
+    if (!d->entries)
+        return um_fail_memory(err, "a delta", set->n_entries * sizeof(*d->entries));
+    for (size_t e = 0; e < set->n_entries; e++) {
+        const struct um_entry *entry = &set->entries[e];
+        const struct um_param *p = entry->param;
+        if (entry->n == 0)
+            continue;
+        d->entries[d->n_entries++] = (struct um_delta_entry){.name = p->name,
+                                                             .n_dims = p->n_dims,
+                                                             .dims = {p->rows, p->cols},
+                                                             .is_whole = entry->is_whole,
+                                                             .is_added = p->is_added,
+                                                             .n = entry->n,
+                                                             .index = entry->index,
+                                                             .value = um_entry_values(entry)};
+    }
+    qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_names);
+    return UM_OK;
+}
+
+enum um_status um_record_delta(struct um_run *run, struct um_error *err)
+{
+    const struct um_model *model = &run->tm.model;
+    char hash[UM_SHA256_TEXT];
+    struct um_folder base = {0};
+    struct um_delta d = {
+        .method = run->tuning.method->name,
+        .task = run->task->name,
+        .architecture = json_string_value(json_object_get(model->folder.config, "model_type")),
+        .base_sha256 = hash,
+        .prefix = model->has_prefix ? "" : model->arch->prefix,
+        .task_class = model->arch->task_class,
+        .budget = run->tuning.budget,
+        .labels = (const char **)run->train.labels,
+        .n_labels = (size_t)run->train.n_labels};
+    char *path = um_run_path(run, "delta.safetensors");
+    enum um_status status;
+    if (run->is_in_memory) {
+        um_free(path);
+        return UM_OK;
+    }
+    if (!path)
+        UM_TRY(um_fail_memory(err, "a path", 0));
+    UM_TRY(make_entries(&d, run, err));
+    UM_TRY(um_folder_open(&base, run->config->model, err)); /* as it is on disk, not as changed */
+    UM_TRY(um_delta_hash(hash, &d, &base, err));
+    UM_TRY(um_delta_save(&d, path, err));
+out:
+    um_folder_close(&base);
+    um_arena_free(&d.arena);
+    um_free(path);
+    return status;
+}
+
+/* ---- the summary */
+
+/* Counts elements whose bits differ from the base's, and those that were not allowed to. */
+static void compare_with_base(int64_t *n_changed, int64_t *n_broken, const struct um_run *run,
+                              const struct um_param *param, const struct um_tensor_view *stored)
+{
+    const struct um_entry *entry = run->tuning.set.of_param[param->index];
+    int64_t next = 0;
+    for (int64_t i = 0; i < param->n_elements; i++) {
+        bool is_in = entry && (entry->is_whole || (next < entry->n && entry->index[next] == i));
+        float base, now = um_param_stored(param, i);
+        um_to_f32(&base, stored->bytes + (size_t)i * um_dtype_bytes(stored->dtype), stored->dtype,
+                  1);
+        if (is_in && !entry->is_whole)
+            now = entry->column[UM_COLUMN_VALUE][next++];
+        bool is_changed = memcmp(&base, &now, sizeof(base)) != 0;
+        *n_changed += is_changed;
+        *n_broken += is_changed && !is_in;
+    }
+}
+
+static enum um_status verify(struct um_summary *s, const struct um_run *run, struct um_error *err)
+{
+    struct um_folder base;
+    int64_t n_broken = 0;
+    enum um_status status = UM_OK;
+    UM_RETURN_IF(um_folder_open(&base, run->config->model, err));
+    for (int64_t p = 0; p < run->tm.model.n_params; p++) {
+        const struct um_param *param = &run->tm.model.params[p];
+        const struct um_tensor_view *stored = um_folder_find(&base, param->name);
+        if (param->is_added)
+            s->n_changed += param->n_elements;
+        else if (stored && stored->n_elements == param->n_elements)
+            compare_with_base(&s->n_changed, &n_broken, run, param, stored);
+        else
+            UM_TRY(um_fail(err, UM_E_INPUT, "'%s' changed while the run was going on: no '%s'",
+                           run->config->model, param->name));
+    }
+    s->is_within_budget = s->n_changed <= s->budget && s->n_unmasked <= s->budget;
+    s->is_base_intact = n_broken == 0;
+out:
+    um_folder_close(&base);
+    return status;
+}
+
+static int64_t file_bytes(const char *path)
+{
+    struct um_map map;
+    int64_t bytes = 0;
+    if (path && um_map_open(&map, path, NULL) == UM_OK) {
+        bytes = (int64_t)map.n_bytes;
+        um_map_close(&map);
+    }
+    return bytes;
+}
+
+static json_t *real_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static enum um_status save_summary(const struct um_summary *s, const struct um_run *run,
+                                   struct um_error *err)
+{
+    json_t *names = json_array();
+    for (int64_t p = 0; p < run->tm.model.n_params; p++)
+        (void)json_array_append_new(names, json_string(run->tm.model.params[p].name));
+    json_t *json = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:o, s:o, s:o, s:I, s:f, s:f, s:I, s:I,"
+        " s:s, s:i, s:o}",
+        "method", run->tuning.method->name, "task", run->task->name, "steps",
+        (json_int_t)s->n_steps, "budget", (json_int_t)s->budget, "changed",
+        (json_int_t)s->n_changed, "unmasked", (json_int_t)s->n_unmasked, "updates",
+        (json_int_t)s->n_updates, "is_within_budget", s->is_within_budget ? 1 : 0,
+        "is_base_intact", s->is_base_intact ? 1 : 0, "metric", s->metric, "metric_before",
+        real_or_null(s->metric_before), "metric_best", real_or_null(s->metric_best), "metric_last",
+        real_or_null(s->metric_last), "best_step", (json_int_t)s->best_step, "seconds", s->seconds,
+        "peak_rss_mib", (double)s->peak_rss_bytes / 1048576, "delta_bytes",
+        (json_int_t)s->delta_bytes, "model_bytes", (json_int_t)s->model_bytes, "cpu",
+        um_cpu_level_name(um_kernels()->level), "threads", um_threads(), "parameters", names);
+    char *path = um_run_path(run, "summary.json");
+    enum um_status status = json && path ? um_json_save(path, json, 2, err)
+                                         : um_fail_memory(err, "the summary", 0);
+    um_free(path);
+    json_decref(json);
+    return status;
+}
+
+enum um_status um_record_summary(struct um_summary *summary, struct um_run *run,
+                                 struct um_error *err)
+{
+    char *delta = um_run_path(run, "delta.safetensors");
+    *summary = (struct um_summary){.n_steps = run->state.step,
+                                   .budget = run->tuning.budget,
+                                   .n_unmasked = run->tuning.set.n,
+                                   .n_updates = run->state.n_updates,
+                                   .metric = run->best->name,
+                                   .metric_before = run->state.metric_before,
+                                   .metric_best = run->state.metric_best,
+                                   .metric_last = run->state.metric_last,
+                                   .best_step = run->state.best_step,
+                                   .seconds = run->state.seconds,
+                                   .peak_rss_bytes = um_memory_rss_peak(),
+                                   .delta_bytes = file_bytes(delta),
+                                   .model_bytes = um_folder_bytes(&run->tm.model.folder)};
+    um_free(delta);
+    UM_RETURN_IF(verify(summary, run, err));
+    return run->is_in_memory ? UM_OK : save_summary(summary, run, err);
+}

@@ -1,0 +1,258 @@
+/* Opening a run: recipe to model, data, method; and the plan of what it will need. */
+#include "train/run.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/cpu.h"
+
+void um_run_say(const struct um_run *run, const char *fmt, ...)
+{
+    char line[512];
+    if (!run->callbacks.message)
+        return;
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(line, sizeof(line), fmt, args);
+    va_end(args);
+    run->callbacks.message(line, run->callbacks.user);
+}
+
+char *um_run_path(const struct um_run *run, const char *name)
+{
+    return um_path_join(run->config->out, name);
+}
+
+static enum um_status open_part(struct um_dataset *data, struct um_run *run, bool is_train,
+                                struct um_error *err)
+{
+    const struct um_config *c = run->config;
+    const struct um_data_options options = {.folder = c->data.path,
+                                            .file = is_train ? c->data.train : c->data.eval,
+                                            .text = c->data.text,
+                                            .pair = c->data.pair,
+                                            .label = c->data.label,
+                                            .format = c->data.format,
+                                            .is_train = is_train,
+                                            .needs_labels = true,
+                                            .labels = is_train ? NULL : run->train.labels,
+                                            .n_labels = run->train.n_labels};
+    return um_dataset_open(data, run->task, &options, err);
+}
+
+static enum um_status open_data(struct um_run *run, struct um_error *err)
+{
+    const struct um_config *c = run->config;
+    run->task = um_task_find(c->task);
+    if (!run->task) /* choices are checked when they are set, so only "" comes here */
+        return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
+    UM_RETURN_IF(open_part(&run->train, run, true, err));
+    if (*c->data.eval || (run->task->eval && *c->data.path))
+        UM_RETURN_IF(open_part(&run->eval, run, false, err));
+    const char *best = *c->eval.best ? c->eval.best : run->task->metrics[0];
+    for (int i = 0; i < UM_TASK_METRICS && run->task->metrics[i]; i++)
+        if (strcmp(run->task->metrics[i], best) == 0)
+            run->best = um_metric_find(best);
+    if (!run->best)
+        return um_fail(err, UM_E_USAGE, "eval.best: '%s' is not a metric of task '%s'", best,
+                       run->task->name);
+    return UM_OK;
+}
+
+static enum um_status open_model(struct um_run *run, struct um_error *err)
+{
+    const struct um_config *c = run->config;
+    struct um_task_model *tm = &run->tm;
+    const struct um_model_options options = {
+        .n_outputs = run->task->is_regression ? 1 : run->train.n_labels,
+        .seed = (uint64_t)c->train.seed,
+        .dropout = c->train.dropout};
+    if (!*c->model)
+        return um_fail(err, UM_E_USAGE, "model: not given; name a Hugging Face folder");
+    UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
+    UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
+    tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
+                                                            : tm->model.dims.P;
+    UM_RETURN_IF(um_encoded_open(&run->train_tokens, tm->tokenizer, run->train.rows,
+                                 run->train.n_rows, tm->max_length, tm->model.dims.V, err));
+    if (run->eval.n_rows)
+        UM_RETURN_IF(um_encoded_open(&run->eval_tokens, tm->tokenizer, run->eval.rows,
+                                     run->eval.n_rows, tm->max_length, tm->model.dims.V, err));
+    return UM_OK;
+}
+
+static enum um_order order_of(const char *name)
+{
+    for (int i = 0; i < UM_N_ORDERS; i++)
+        if (strcmp(um_order_names[i], name) == 0)
+            return (enum um_order)i;
+    return UM_ORDER_SHUFFLE;
+}
+
+static enum um_status open_steps(struct um_run *run, struct um_error *err)
+{
+    const struct um_config *c = run->config;
+    UM_RETURN_IF(um_batches_open(&run->batches, order_of(c->train.order), run->train.n_rows,
+                                 c->train.batch, (uint64_t)c->train.seed,
+                                 run->train_tokens.lengths, err));
+    int64_t n_batches = um_batches_per_epoch(&run->batches);
+    run->steps_per_epoch = (n_batches + c->train.accumulate - 1) / c->train.accumulate;
+    run->n_steps = (int64_t)ceil(c->train.epochs * (double)run->steps_per_epoch);
+    if (c->train.max_steps > 0)
+        run->n_steps = c->train.max_steps;
+    run->n_warmup = c->lr_schedule.warmup < 1
+                        ? (int64_t)ceil(c->lr_schedule.warmup * (double)run->n_steps)
+                        : (int64_t)c->lr_schedule.warmup;
+    return UM_OK;
+}
+
+static enum um_bound bound_of(const char *name)
+{
+    for (int b = UM_BOUND_RANK1; b < UM_N_BOUNDS; b++)
+        if (strcmp(um_bound_name((enum um_bound)b), name) == 0)
+            return (enum um_bound)b;
+    return UM_BOUND_AUTO;
+}
+
+static enum um_status open_method(struct um_run *run, struct um_error *err)
+{
+    const struct um_config *c = run->config;
+    run->optimizer = um_optimizer_find(c->optimizer.name);
+    run->lr_schedule = um_lr_schedule_find(c->lr_schedule.name);
+    run->optimizer_options = (struct um_optimizer_options){
+        .lr = c->optimizer.lr,
+        .beta1 = c->optimizer.beta1,
+        .beta2 = c->optimizer.beta2,
+        .eps = c->optimizer.eps,
+        .momentum = c->optimizer.momentum,
+        .weight_decay = c->optimizer.weight_decay,
+        .clip = c->optimizer.clip,
+        .is_age_per_parameter = strcmp(c->optimizer.bias_correction, "per-parameter") == 0};
+    struct um_tuning_options options = {
+        .method = um_method_find(c->method.name),
+        .schedule = um_schedule_find(c->method.schedule),
+        .budget = c->method.budget,
+        .until = c->method.until,
+        .every = c->method.every,
+        .n_micro = c->train.accumulate,
+        .include = {c->scope.include.items, c->scope.include.n},
+        .exclude = {c->scope.exclude.items, c->scope.exclude.n},
+        .whole = {c->scope.whole.items, c->scope.whole.n}};
+    if (!run->optimizer || !run->lr_schedule || !options.method || !options.schedule)
+        return um_fail(err, UM_E_USAGE, "the recipe names an unknown method, schedule or optimizer");
+    const char *importance = *c->method.importance ? c->method.importance
+                                                   : options.method->importance;
+    options.select = (struct um_select_options){
+        .importance = importance ? um_importance_find(importance) : NULL,
+        .exp = c->method.exp,
+        .eps = c->method.eps,
+        .bound = bound_of(c->method.bound)};
+    if (options.method->strategy == UM_STRATEGY_INCREMENT && !options.select.importance)
+        return um_fail(err, UM_E_USAGE, "method.importance: unknown '%s'", importance);
+    run->optimizer->columns(options.has_column, &run->optimizer_options);
+    return um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options,
+                          err);
+}
+
+static enum um_status open_run(struct um_run *run, struct um_error *err)
+{
+    um_threads_set((int)run->config->threads);
+    UM_RETURN_IF(open_data(run, err));
+    UM_RETURN_IF(open_model(run, err));
+    UM_RETURN_IF(open_steps(run, err));
+    UM_RETURN_IF(open_method(run, err));
+    run->resident_before = um_memory_rss();
+    run->state = (struct um_run_state){.metric_before = (double)NAN,
+                                       .metric_best = (double)NAN,
+                                       .metric_last = (double)NAN};
+    return UM_OK;
+}
+
+enum um_status um_run_open(struct um_run **run, const struct um_recipe *recipe,
+                           const struct um_callbacks *callbacks, struct um_error *err)
+{
+    enum um_status status;
+    *run = UM_NEW(1, struct um_run);
+    if (!*run)
+        return um_fail_memory(err, "a run", sizeof(**run));
+    if (callbacks)
+        (*run)->callbacks = *callbacks;
+    UM_TRY(um_recipe_clone(&(*run)->recipe, recipe, err));
+    (*run)->config = um_recipe_config((*run)->recipe);
+    UM_TRY(open_run(*run, err));
+out:
+    if (status != UM_OK) {
+        um_run_free(*run);
+        *run = NULL;
+    }
+    return status;
+}
+
+enum um_status um_run_resume(struct um_run **run, const char *folder,
+                             const struct um_callbacks *callbacks, struct um_error *err)
+{
+    struct um_recipe *recipe = NULL;
+    char *path = um_path_join(folder, "recipe.yaml");
+    enum um_status status;
+    *run = NULL;
+    if (!path)
+        UM_TRY(um_fail_memory(err, folder, strlen(folder)));
+    if (!um_path_exists(path))
+        UM_TRY(um_fail(err, UM_E_INPUT, "cannot resume '%s': it is not a run (no recipe.yaml)",
+                       folder));
+    UM_TRY(um_recipe_new(&recipe, err));
+    UM_TRY(um_recipe_load(recipe, path, err));
+    UM_TRY(um_recipe_set(recipe, "out", folder, err)); /* it may have been moved */
+    UM_TRY(um_run_open(run, recipe, callbacks, err));
+    (*run)->is_resumed = true;
+    status = um_checkpoint_load_newest(*run, err);
+    if (status != UM_OK) {
+        um_run_free(*run);
+        *run = NULL;
+    }
+out:
+    um_recipe_free(recipe);
+    um_free(path);
+    return status;
+}
+
+void um_run_free(struct um_run *run)
+{
+    if (!run)
+        return;
+    if (run->log)
+        (void)fclose(run->log);
+    if (run->lock)
+        (void)fclose(run->lock);
+    um_tuning_close(&run->tuning);
+    um_batches_close(&run->batches);
+    um_encoded_close(&run->train_tokens);
+    um_encoded_close(&run->eval_tokens);
+    um_dataset_close(&run->train);
+    um_dataset_close(&run->eval);
+    um_task_model_close(&run->tm);
+    um_recipe_free(run->recipe);
+    um_free(run);
+}
+
+/* ---- shapes of steps */
+
+int64_t um_run_step_shape(int64_t *n_rows, struct um_run *run, int64_t step)
+{
+    int64_t n_batches = um_batches_per_epoch(&run->batches), micro = 0;
+    int64_t first = step % run->steps_per_epoch * run->config->train.accumulate;
+    *n_rows = 0;
+    for (; micro < run->config->train.accumulate && first + micro < n_batches; micro++) {
+        int64_t n;
+        um_run_rows(&n, run, step, micro);
+        *n_rows += n;
+    }
+    return micro;
+}
+
+const int64_t *um_run_rows(int64_t *n, struct um_run *run, int64_t step, int64_t micro)
+{
+    return um_batches_rows(n, &run->batches, step / run->steps_per_epoch,
+                           step % run->steps_per_epoch * run->config->train.accumulate + micro);
+}

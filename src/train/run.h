@@ -1,0 +1,82 @@
+/*
+ * A run: everything a recipe names, opened; its progress; and the parts of its life, one file each:
+ * run.c (opening, planning), loop.c (steps and evaluations), checkpoint.c (save, resume), record.c
+ * (the run folder: log, delta, verified summary).
+ */
+#ifndef UM_TRAIN_RUN_H
+#define UM_TRAIN_RUN_H
+
+#include <stdio.h>
+
+#include "delta/delta.h"
+#include "method/method.h"
+#include "optim/optimizer.h"
+#include "train/recipe.h"
+#include "train/task_model.h"
+
+/* What a checkpoint holds beside the trainable set's columns: plain numbers. */
+struct um_run_state {
+    int64_t step;               /* optimizer steps done */
+    double seconds;             /* of training so far */
+    double metric_before, metric_best, metric_last; /* NaN: not evaluated */
+    int64_t best_step, n_stale; /* evaluations since the best */
+    int64_t n_updates;
+    bool is_stopped;            /* early */
+};
+
+struct um_run {
+    struct um_recipe *recipe;   /* owned copy */
+    const struct um_config *config;
+    struct um_callbacks callbacks;
+    const struct um_task *task;
+    const struct um_metric *best;   /* metric that picks the best evaluation */
+    struct um_task_model tm;
+    struct um_dataset train, eval;
+    struct um_encoded train_tokens, eval_tokens;
+    struct um_batches batches;
+    struct um_tuning tuning;
+    const struct um_optimizer *optimizer;
+    struct um_optimizer_options optimizer_options;
+    const struct um_lr_schedule *lr_schedule;
+    int64_t steps_per_epoch, n_steps, n_warmup;
+    int64_t resident_before;        /* bytes, before anything was computed */
+    struct um_run_state state;
+    FILE *log, *lock;               /* metrics.jsonl; held while this process works on the run */
+    double opened_at;               /* um_seconds() when training (re)started */
+    struct um_profile *profile;     /* NULL = not measured (borrows) */
+    bool is_in_memory;              /* writes nothing: for bench */
+    bool is_resumed;                /* of a folder that holds a run */
+};
+
+/* One line through the message callback. */
+void um_run_say(const struct um_run *run, const char *fmt, ...) UM_PRINTF(2, 3);
+/* RUN/NAME; NULL = no memory. Owned. */
+char *um_run_path(const struct um_run *run, const char *name);
+
+/* Makes the activations' memory; `is_dry` for planning. */
+enum um_status um_run_open_memory(struct um_run *run, struct um_error *err);
+
+/* The rows of micro-batch m of a step, and how many rows the whole step has. */
+const int64_t *um_run_rows(int64_t *n, struct um_run *run, int64_t step, int64_t micro);
+int64_t um_run_step_shape(int64_t *n_rows, struct um_run *run, int64_t step); /* micro-batches */
+
+/* loop.c: one optimizer step. Fills loss, norm and lr of `progress`. */
+enum um_status um_run_step(struct um_progress *progress, struct um_run *run, struct um_error *err);
+enum um_status um_run_evaluate(struct um_evaluation *evaluation, struct um_run *run,
+                               struct um_error *err);
+
+/* checkpoint.c */
+enum um_status um_checkpoint_save(struct um_run *run, struct um_error *err);
+enum um_status um_checkpoint_load_newest(struct um_run *run, struct um_error *err);
+
+/* record.c */
+enum um_status um_record_begin(struct um_run *run, struct um_error *err);
+enum um_status um_record_step(struct um_run *run, const struct um_progress *progress,
+                              struct um_error *err);
+enum um_status um_record_evaluation(struct um_run *run, const struct um_evaluation *evaluation,
+                                    struct um_error *err);
+enum um_status um_record_delta(struct um_run *run, struct um_error *err);
+enum um_status um_record_summary(struct um_summary *summary, struct um_run *run,
+                                 struct um_error *err);
+
+#endif

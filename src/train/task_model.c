@@ -1,0 +1,127 @@
+/* Rows to batches, outputs to scores. */
+#include "train/task_model.h"
+
+#include <math.h>
+#include <string.h>
+
+void um_task_model_close(struct um_task_model *tm)
+{
+    um_engine_close(&tm->engine);
+    um_batch_free(&tm->batch);
+    um_tokenizer_free(tm->tokenizer);
+    um_model_close(&tm->model);
+    *tm = (struct um_task_model){0};
+}
+
+enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_encoded *encoded,
+                                   const struct um_row *rows, const int64_t *which, int64_t n,
+                                   struct um_error *err)
+{
+    int64_t n_tokens = 0;
+    for (int64_t i = 0; i < n; i++)
+        n_tokens += encoded->lengths[which[i]];
+    UM_RETURN_IF(um_batch_begin(&tm->batch, n, n_tokens, err));
+    for (int64_t i = 0; i < n; i++) {
+        int64_t row = which[i], at = encoded->offsets[row];
+        um_batch_add(&tm->batch, encoded->ids + at, tm->model.dims.Y > 1 ? encoded->types + at : NULL,
+                     encoded->lengths[row], rows[row].label, rows[row].target);
+    }
+    return UM_OK;
+}
+
+enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
+                                     const struct um_encoded *encoded, const struct um_row *rows,
+                                     int64_t batch, struct um_error *err)
+{
+    struct um_batches order;
+    int64_t n_outputs = tm->model.dims.O, n;
+    float *some = UM_NEW(batch * n_outputs, float);
+    enum um_status status = um_batches_open(&order, UM_ORDER_GROUPED, encoded->n_rows, batch, 0,
+                                            encoded->lengths, err);
+    if (status == UM_OK && !some)
+        status = um_fail_memory(err, "outputs", (size_t)(batch * n_outputs) * sizeof(float));
+    for (int64_t b = 0; status == UM_OK && b < um_batches_per_epoch(&order); b++) {
+        const int64_t *which = um_batches_rows(&n, &order, 0, b);
+        UM_TRY(um_task_model_batch(tm, encoded, rows, which, n, err));
+        UM_TRY(um_engine_predict(some, &tm->engine, &tm->batch, err));
+        for (int64_t i = 0; outputs && i < n; i++) /* NULL: a dry run */
+            memcpy(outputs + which[i] * n_outputs, some + i * n_outputs,
+                   (size_t)n_outputs * sizeof(float));
+    }
+out:
+    um_free(some);
+    um_batches_close(&order);
+    return status;
+}
+
+int64_t um_greatest(const float *outputs, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t k = 1; k < n; k++)
+        if (outputs[k] > outputs[best])
+            best = k;
+    return best;
+}
+
+/* -log softmax(outputs)[label]. */
+static double cross_entropy(const float *outputs, int64_t n, int64_t label)
+{
+    double most = (double)outputs[um_greatest(outputs, n)], sum = 0;
+    for (int64_t k = 0; k < n; k++)
+        sum += exp((double)outputs[k] - most);
+    return most + log(sum) - (double)outputs[label];
+}
+
+static enum um_status compute_metrics(struct um_evaluation *e, const struct um_task *task,
+                                      const struct um_scored_rows *rows, struct um_error *err)
+{
+    for (int i = 0; i < UM_TASK_METRICS && task->metrics[i]; i++) {
+        const struct um_metric *metric = um_metric_find(task->metrics[i]);
+        e->metrics[i].name = metric->name;
+        UM_RETURN_IF(metric->compute(&e->metrics[i].value, rows, err));
+        e->n_metrics++;
+    }
+    return UM_OK;
+}
+
+enum um_status um_task_score(struct um_evaluation *e, const struct um_dataset *data,
+                             const float *outputs, int64_t n_outputs, struct um_error *err)
+{
+    int64_t n = data->n_rows;
+    bool is_regression = data->task->is_regression;
+    int64_t *classes = UM_NEW(2 * n, int64_t);
+    double *values = UM_NEW(2 * n, double);
+    struct um_scored_rows rows = {.n = n, .n_classes = n_outputs};
+    enum um_status status;
+    *e = (struct um_evaluation){.n_rows = n, .loss = (double)NAN};
+    if (!classes || !values)
+        UM_TRY(um_fail_memory(err, "scores", (size_t)n * 32));
+    if (!data->is_labelled) {
+        status = UM_OK;
+        goto out;
+    }
+    e->loss = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const float *row = outputs + i * n_outputs;
+        values[i] = (double)row[0];
+        values[n + i] = data->rows[i].target;
+        classes[i] = um_greatest(row, n_outputs);
+        classes[n + i] = data->rows[i].label;
+        double difference = values[i] - values[n + i];
+        e->loss += is_regression ? difference * difference
+                                 : cross_entropy(row, n_outputs, classes[n + i]);
+    }
+    e->loss /= (double)n;
+    if (is_regression) {
+        rows.value = values;
+        rows.target = values + n;
+    } else {
+        rows.predicted = classes;
+        rows.label = classes + n;
+    }
+    UM_TRY(compute_metrics(e, data->task, &rows, err));
+out:
+    um_free(classes);
+    um_free(values);
+    return status;
+}

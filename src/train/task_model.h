@@ -1,0 +1,39 @@
+/*
+ * A model made ready for a task: the model with its head, the tokenizer, and how rows become
+ * batches and batches become scores. What training, evaluation and prediction share.
+ */
+#ifndef UM_TRAIN_TASK_MODEL_H
+#define UM_TRAIN_TASK_MODEL_H
+
+#include "data/batches.h"
+#include "data/encoded.h"
+#include "metric/metric.h"
+#include "train/engine.h"
+
+struct um_task_model {
+    struct um_model model;
+    struct um_tokenizer *tokenizer;
+    struct um_engine engine;
+    struct um_batch batch;
+    int64_t max_length;   /* of rows in tokens: the recipe's, not over the model's */
+};
+
+void um_task_model_close(struct um_task_model *tm);
+/* Lays rows of an encoded data set out as a batch. */
+enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_encoded *encoded,
+                                   const struct um_row *rows, const int64_t *which, int64_t n,
+                                   struct um_error *err);
+
+/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length); NULL on a dry pool. */
+enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
+                                     const struct um_encoded *encoded, const struct um_row *rows,
+                                     int64_t batch, struct um_error *err);
+
+/* Loss and the task's metrics from outputs. */
+enum um_status um_task_score(struct um_evaluation *evaluation, const struct um_dataset *data,
+                             const float *outputs, int64_t n_outputs, struct um_error *err);
+
+/* The class of greatest output (the first of equals). */
+int64_t um_greatest(const float *outputs, int64_t n);
+
+#endif

@@ -1,0 +1,96 @@
+# A model's whole way through the program: plan, train, eval, predict, merge, deltas.
+. "$1/tests/cli/lib.sh"
+. "$1/tests/cli/data.sh"
+
+# The plan writes nothing.
+train_into planned --dry-run
+has out '^budget +900 '
+has out '^steps +48 '
+[ ! -e planned ] || fail "--dry-run made the run folder"
+
+train_into run
+has out '^changed +900 of at most 900 parameters: within the budget$'
+has out '^untouched +every other parameter is bit-identical to the base: verified$'
+has out '^accuracy +[0-9.]+ before, [0-9.]+ best \(step [0-9]+\), [0-9.]+ at the end$'
+has err '^step 48/48 '
+for file in recipe.yaml metrics.jsonl delta.safetensors summary.json; do
+    [ -s "run/$file" ] || fail "the run has no $file"
+done
+[ "$(grep -c '"loss"' run/metrics.jsonl)" -ge 48 ] || fail "metrics.jsonl lacks steps"
+
+# The same again, and from the recorded recipe: the same bits.
+train_into again
+cmp -s run/delta.safetensors again/delta.safetensors || fail "two equal runs differ"
+expect 0 train run/recipe.yaml --out replayed --json
+[ "$(number out n_changed)" = 900 ] || fail "JSON summary: $(cat out)"
+[ "$(number out is_base_intact)" = true ] || fail "JSON summary: $(cat out)"
+cmp -s run/delta.safetensors replayed/delta.safetensors || fail "the recorded recipe differs"
+
+# Evaluation of base and delta, of the merged model, and predictions: all one model.
+expect 0 eval run --json --predictions scored.tsv
+cp out evaluated
+accuracy=$(number evaluated accuracy)
+awk -v a="$accuracy" 'BEGIN { exit !(a >= 0.9) }' || fail "accuracy $accuracy: it learnt nothing"
+[ "$(wc -l <scored.tsv)" = 31 ] || fail "scored.tsv has $(wc -l <scored.tsv) lines"
+expect 0 eval run
+has out '^accuracy +[01]\.'
+expect 0 merge run --out merged
+has out '^verified +read back: base \+ delta, bit for bit$'
+expect 0 eval --model merged --task classification --eval-file dev.tsv --json
+cmp -s out evaluated || fail "the merged model evaluates differently: $(cat out evaluated)"
+expect 0 predict run "baba kiba" "deba kiba loba" --scores
+has out '^prediction	probability	baba	deba	text$'
+[ "$(cut -f1 out | tr '\n' ' ')" = "prediction baba deba " ] || fail "predictions: $(cat out)"
+cp out predicted
+expect 0 predict --model merged "baba kiba" "deba kiba loba" --scores
+cmp -s out predicted || fail "the merged model predicts differently"
+status=0
+printf 'baba kiba\ndeba kiba loba\n' | "$unmask" predict run --scores >out || status=$?
+[ "$status" = 0 ] && cmp -s out predicted || fail "predictions of standard input differ"
+expect 0 predict run --eval-file dev.tsv --out predictions.tsv
+[ "$(wc -l <predictions.tsv)" = 31 ] || fail "predictions.tsv: $(wc -l <predictions.tsv) lines"
+cut -f1 dev.tsv >unlabelled.tsv
+expect 0 predict run --eval-file unlabelled.tsv
+[ "$(wc -l <out)" = 31 ] || fail "predictions without labels: $(wc -l <out) lines"
+
+# Deltas.
+expect 0 delta info run --tensors
+has out '^method +id3$'
+has out '^sparse +[0-9]+ values$'
+has out ' \(whole\)$'
+expect 0 delta info run --json
+expect 0 delta verify run
+expect 0 delta verify --model "$base" --delta run/delta.safetensors
+expect 3 delta verify --model "$model" --delta run
+expect 3 merge --model "$model" --delta run --out wrong
+[ ! -e wrong/model.safetensors ] || fail "a merge that failed left a model"
+expect 0 delta apply --model "$base" --delta run --out applied
+cmp -s merged/model.safetensors applied/model.safetensors || fail "apply differs from merge"
+
+# A difference of two models, applied, gives the second.
+expect 0 train --model "$model" --task classification --train-file three.tsv \
+    --eval-file three.tsv --budget 300 --batch 8 --max-steps 6 --out own-head
+expect 0 merge own-head --out tuned
+expect 0 delta diff "$model" tuned --out diff.safetensors
+expect 0 merge --model "$model" --delta diff.safetensors --out rebuilt
+cmp -s tuned/model.safetensors rebuilt/model.safetensors || fail "diff, applied, differs"
+
+# Full fine-tuning, other schedules and settings by recipe.
+cat >other.yaml <<END
+model: '$base'
+task: classification
+data: {train: train.tsv, eval: dev.tsv}
+method: {name: id3, budget: 2%, schedule: cosine, until: 0.5}
+optimizer: {bias_correction: per-parameter, weight_decay: 0.01}
+train: {max_steps: 5, accumulate: 2, recompute: on, order: grouped}
+END
+expect 0 train other.yaml --out other
+expect 0 train other.yaml --method full --out full
+expect 0 tokenize "$base" "baba kiba" --tokens
+has out '^\[CLS\] baba kiba \[SEP\]$'
+expect 0 inspect "$base"
+has out '^architecture bert$'
+expect 0 inspect --plan other.yaml --json
+expect 0 bench other.yaml --steps 2 --json
+has out '"gemm_gflops": '
+finish

@@ -1,0 +1,27 @@
+# An interrupted run ends with status 130 and a checkpoint; continued, it ends with the same bits as
+# a run that was never interrupted.
+. "$1/tests/cli/lib.sh"
+. "$1/tests/cli/data.sh"
+steps=600
+
+train_into whole --max-steps "$steps"
+for signal in INT TERM; do
+    rm -rf cut
+    "$unmask" train whole/recipe.yaml --out cut >out 2>err &
+    program=$!
+    until [ -s cut/metrics.jsonl ] || ! kill -0 "$program" 2>/dev/null; do
+        sleep 0.02
+    done
+    kill "-$signal" "$program"
+    status=0
+    wait "$program" || status=$?
+    [ "$status" = 130 ] || fail "SIG$signal: exit status $status: $(cat err)"
+    has err "^unmask: interrupted; the run is saved in 'cut'$"
+    has err "^hint: unmask train --resume 'cut' continues it$"
+    [ ! -e cut/summary.json ] || fail "an interrupted run has a summary"
+    expect 0 train --resume cut
+    has out '^changed +900 of at most 900 parameters: within the budget$'
+    cmp -s whole/delta.safetensors cut/delta.safetensors || fail "the resumed run differs"
+done
+expect 3 train --resume nowhere
+finish

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# A run killed at any moment and resumed ends with the very delta of one that was left alone; so does
+# one with recomputed activations. (Interrupted runs: tests/cli/test_resume.sh.)
+set -eu
+source_dir=$1
+unmask=$2/unmask
+work=$(mktemp -d "${TMPDIR:-/tmp}/unmask resume XXXXXX")
+trap 'rm -rf "$work"' EXIT
+export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+cd "$work"
+
+# A task that can be learnt: does the text hold the syllable "zu" or not?
+awk 'BEGIN {
+    srand(7); split("ba de ki lo mu na pe ri so tu", s, " ")
+    print "text\tlabel"
+    for (i = 0; i < 400; i++) {
+        text = ""; n = 3 + int(rand() * 12); yes = rand() < 0.5
+        for (k = 0; k < n; k++) text = text s[1 + int(rand() * 10)] s[1 + int(rand() * 10)] " "
+        print text (yes ? "za xi" : "wu we") "\t" (yes ? "yes" : "no")
+    }
+}' > train.tsv
+head -101 train.tsv > dev.tsv
+
+start() { # OUT [OPTION...]: in the background; its process is $pid
+    out=$1
+    shift
+    "$unmask" train --model "$source_dir/tests/golden/models/bert_base/model" \
+        --task classification --train-file train.tsv --eval-file dev.tsv --budget 1500 \
+        --whole '*LayerNorm.bias' --batch 16 --epochs 4 --lr 2e-3 --seed 3 \
+        --set checkpoint.every=7 --set eval.every=20 --set optimizer.weight_decay=0.01 \
+        --out "$out" "$@" > "$out.out" 2>&1 &
+    pid=$!
+}
+run() {
+    start "$@"
+    wait "$pid" || { cat "$1.out"; exit 1; }
+}
+
+run plain
+cmp_delta() {
+    cmp "plain/delta.safetensors" "$1/delta.safetensors" || { echo "$1: another delta"; exit 1; }
+}
+
+run recomputed --recompute on
+cmp_delta recomputed
+
+# Killed again and again, at moments that differ from machine to machine.
+"$unmask" train --resume nowhere > /dev/null 2>&1 && { echo "resumed nothing"; exit 1; }
+delay=0.02
+start killed
+for _ in $(seq 30); do
+    sleep "$delay"
+    kill -9 "$pid" 2> /dev/null || true
+    wait "$pid" 2> /dev/null && break
+    [ -e killed/recipe.yaml ] || { start killed; continue; }
+    delay=$(awk -v d="$delay" 'BEGIN { print d * 1.3 }')
+    "$unmask" train --resume killed > killed.out 2>&1 &
+    pid=$!
+done
+wait "$pid" || { cat killed.out; exit 1; }
+[ -e killed/summary.json ] || { echo "the killed run never ended"; exit 1; }
+cmp_delta killed
+
+# The steps in the log are those of one run.
+for run in plain killed; do
+    grep -c '"grad_norm"' "$run/metrics.jsonl" > "$run.n"
+    cmp plain.n "$run.n" || {  echo "$run: steps are missing or stand twice"; exit 1; }
+done
+
+# A second run is not written over the first.
+status=0
+start plain
+wait "$pid" || status=$?
+[ "$status" = 2 ] || { echo "wrote over a run: $status"; exit 1; }
+grep -q 'holds a run already' plain.out
+
+# A damaged checkpoint is named, and nothing is lost.
+truncate -s 100 killed/checkpoints/*
+rm killed/delta.safetensors
+status=0
+"$unmask" train --resume killed > damaged.out 2>&1 || status=$?
+[ "$status" = 3 ] || { echo "damaged checkpoint: $status"; cat damaged.out; exit 1; }
+grep -q 'checkpoints/step-' damaged.out
+echo "resumed runs end as uninterrupted ones"
