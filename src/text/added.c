@@ -1,4 +1,5 @@
 /* Added tokens: read from tokenizer.json, found in text by a trie, leftmost and longest first. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "text/pipeline_private.h"
@@ -47,6 +48,24 @@ static enum um_status parse_token(struct um_added_token *token, struct um_loader
     return UM_OK;
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+    const struct um_added_token *const *x = a, *const *y = b;
+    return ((*x)->id > (*y)->id) - ((*x)->id < (*y)->id);
+}
+
+static enum um_status sort_by_id(struct um_loader *loader, struct um_added *added,
+                                 struct um_error *err)
+{
+    added->by_id = UM_ARENA_NEW(loader->arena, added->n, const struct um_added_token *);
+    if (!added->by_id)
+        return um_fail_memory(err, loader->where, added->n * sizeof(*added->by_id));
+    for (size_t i = 0; i < added->n; i++)
+        added->by_id[i] = &added->tokens[i];
+    qsort(added->by_id, added->n, sizeof(*added->by_id), compare_ids);
+    return UM_OK;
+}
+
 enum um_status um_added_parse(struct um_loader *loader, const json_t *json, struct um_error *err)
 {
     struct um_added *added = &loader->tokenizer->added;
@@ -67,6 +86,7 @@ enum um_status um_added_parse(struct um_loader *loader, const json_t *json, stru
         else
             UM_TRY(insert(&added->raw, token->content.text, token->content.n, index, err));
     }
+    status = sort_by_id(loader, added, err);
 out:
     um_scratch_free(&scratch);
     return status;
@@ -142,9 +162,9 @@ const struct um_added_token *um_added_find(size_t *start, size_t *end, const str
 
 const struct um_added_token *um_added_by_id(const struct um_added *added, int32_t id)
 {
-    for (size_t i = 0; i < added->n; i++) {
-        if (added->tokens[i].id == id)
-            return &added->tokens[i];
-    }
-    return NULL;
+    struct um_added_token wanted = {.id = id};
+    const struct um_added_token *key = &wanted, *const *found = NULL;
+    if (added->n)
+        found = bsearch(&key, added->by_id, added->n, sizeof(*added->by_id), compare_ids);
+    return found ? *found : NULL;
 }

@@ -78,6 +78,8 @@ static enum um_status parse_document(struct um_loader *loader, json_t *json, str
     UM_RETURN_IF(um_template_default(loader, err));
     UM_RETURN_IF(um_component_parse(&t->post_processor, &um_post_processors, loader,
                                     json_object_get(json, "post_processor"), err));
+    UM_RETURN_IF(um_component_parse(&t->decoder, &um_decoders, loader,
+                                    json_object_get(json, "decoder"), err));
     return um_added_parse(loader, json_object_get(json, "added_tokens"), err);
 }
 
@@ -161,12 +163,13 @@ static enum um_status make_bert_document(json_t **json, struct um_loader *loader
     UM_RETURN_IF(um_loader_find(&cls, loader, "[CLS]", "token", err));
     UM_RETURN_IF(um_loader_find(&sep, loader, "[SEP]", "token", err));
     *json = json_pack(
-        "{s:{s:s, s:b, s:b, s:b}, s:{s:s}, s:{s:s}, s:{s:s, s:[s,i], s:[s,i]}, s:o}", "normalizer",
+        "{s:{s:s, s:b, s:b, s:b}, s:{s:s}, s:{s:s}, s:{s:s, s:[s,i], s:[s,i]}, s:{s:s, s:s}, s:o}",
+        "normalizer",
         "type", "BertNormalizer", "lowercase", lowers, "strip_accents", strips_accents,
         "handle_chinese_chars", splits_chinese, "pre_tokenizer", "type", "BertPreTokenizer",
         "model", "type", "WordPiece", "post_processor", "type", "BertProcessing", "cls", "[CLS]",
-        (int)cls, "sep", "[SEP]", (int)sep, "added_tokens",
-        special_tokens(&loader->tokenizer->vocab));
+        (int)cls, "sep", "[SEP]", (int)sep, "decoder", "type", "WordPiece", "prefix",
+        "##", "added_tokens", special_tokens(&loader->tokenizer->vocab));
     return *json ? UM_OK : um_fail_memory(err, where, 0);
 }
 

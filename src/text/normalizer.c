@@ -115,38 +115,15 @@ static const struct um_kind kind_prepend = {.type = "Prepend",
                                             .parse = parse_prepend,
                                             .run = run_prepend};
 
-struct replace {
-    struct um_pattern pattern;
-    struct um_text_option content;
-};
-
-static enum um_status parse_replace(const void **options, struct um_loader *loader,
-                                    const json_t *json, struct um_error *err)
-{
-    struct replace *replace = um_options_new(options, loader, sizeof(*replace), err);
-    if (!replace)
-        return UM_E_RUNTIME;
-    UM_RETURN_IF(um_pattern_parse(&replace->pattern, loader, json, err));
-    return um_text_option_parse(&replace->content, loader, json, "content", err);
-}
-
 static enum um_status run_replace(struct um_scratch *s, const void *options, struct um_error *err)
 {
-    const struct replace *replace = options;
-    UM_RETURN_IF(um_pattern_find(s, &replace->pattern, 0, s->text.length, err));
-    for (size_t i = 0; i < s->matches.n; i++) {
-        struct um_piece piece = s->matches.items[i];
-        if (piece.is_first)
-            um_str_add_n(&s->spare, replace->content.text, replace->content.n);
-        else
-            um_str_add_n(&s->spare, s->text.text + piece.start, piece.end - piece.start);
-    }
+    UM_RETURN_IF(um_replace_put(s, options, 0, s->text.length, err));
     return finish(s, err);
 }
 
 static const struct um_kind kind_replace = {.type = "Replace",
                                             .summary = "replaces what a pattern matches",
-                                            .parse = parse_replace,
+                                            .parse = um_replace_parse,
                                             .run = run_replace};
 
 static enum um_status parse_sequence(const void **options, struct um_loader *loader,

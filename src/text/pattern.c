@@ -199,3 +199,27 @@ enum um_status um_prefix_pieces(struct um_scratch *s, const char *prefix, size_t
     um_scratch_swap_text(s);
     return um_scratch_check(s, err);
 }
+
+enum um_status um_replace_parse(const void **options, struct um_loader *loader, const json_t *json,
+                                struct um_error *err)
+{
+    struct um_replace *replace = um_options_new(options, loader, sizeof(*replace), err);
+    if (!replace)
+        return UM_E_RUNTIME;
+    UM_RETURN_IF(um_pattern_parse(&replace->pattern, loader, json, err));
+    return um_text_option_parse(&replace->content, loader, json, "content", err);
+}
+
+enum um_status um_replace_put(struct um_scratch *s, const struct um_replace *replace, size_t start,
+                              size_t end, struct um_error *err)
+{
+    UM_RETURN_IF(um_pattern_find(s, &replace->pattern, start, end, err));
+    for (size_t i = 0; i < s->matches.n; i++) {
+        struct um_piece piece = s->matches.items[i];
+        if (piece.is_first)
+            um_str_add_n(&s->spare, replace->content.text, replace->content.n);
+        else
+            um_str_add_n(&s->spare, s->text.text + piece.start, piece.end - piece.start);
+    }
+    return UM_OK;
+}

@@ -164,6 +164,17 @@ enum um_status um_pattern_parse(struct um_pattern *pattern, struct um_loader *lo
 enum um_status um_pattern_find(struct um_scratch *scratch, const struct um_pattern *pattern,
                                size_t start, size_t end, struct um_error *err);
 
+/* "Replace", normalizer and decoder. */
+struct um_replace {
+    struct um_pattern pattern;
+    struct um_text_option content;
+};
+enum um_status um_replace_parse(const void **options, struct um_loader *loader, const json_t *json,
+                                struct um_error *err);
+/* Appends text[start..end), replaced, to spare. */
+enum um_status um_replace_put(struct um_scratch *scratch, const struct um_replace *replace,
+                              size_t start, size_t end, struct um_error *err);
+
 /* ------------------------------------------------------------------------- added tokens */
 
 struct um_added_token {
@@ -174,6 +185,7 @@ struct um_added_token {
 
 struct um_added {
     struct um_added_token *tokens; /* in the arena */
+    const struct um_added_token **by_id; /* sorted; in the arena */
     size_t n;
     struct um_trie raw, normalized; /* contents to index + 1: for text before and behind the
                                        normalizer */

@@ -135,6 +135,36 @@ void um_text_put_lower(struct um_str *s, uint32_t c)
     }
 }
 
+/* Bytes of the invalid sequence at the start: a lead byte and the continuations that could still
+ * have become a valid character, at least one byte. */
+static size_t invalid_length(const char *bytes, size_t n)
+{
+    const unsigned char *b = (const unsigned char *)bytes;
+    if (n < 2 || b[0] < 0xc2 || b[0] > 0xf4)
+        return 1;
+    unsigned char low = b[0] == 0xe0 ? 0xa0 : b[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned char high = b[0] == 0xed ? 0x9f : b[0] == 0xf4 ? 0x8f : 0xbf;
+    size_t length = 1, expected = um_utf8_length(bytes[0]);
+    if (b[1] < low || b[1] > high)
+        return 1;
+    while (length < expected && length < n && is_continuation(bytes[length]))
+        length++;
+    return length;
+}
+
+void um_text_put_lossy(struct um_str *s, const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        size_t n_valid = um_utf8_valid(bytes + i, n - i);
+        um_str_add_n(s, bytes + i, n_valid);
+        i += n_valid;
+        if (i < n) {
+            um_text_put(s, 0xfffd);
+            i += invalid_length(bytes + i, n - i);
+        }
+    }
+}
+
 static bool is_all_ascii(const char *text, size_t n)
 {
     unsigned char any = 0;

@@ -43,6 +43,9 @@ void um_text_put(struct um_str *s, uint32_t c);
 /* Appends the lower case of c (one code point may become two). */
 void um_text_put_lower(struct um_str *s, uint32_t c);
 
+/* Appends bytes as text; each invalid sequence becomes U+FFFD (as the WHATWG decoder has it). */
+void um_text_put_lossy(struct um_str *s, const char *bytes, size_t n);
+
 enum um_normal_form { UM_NFC, UM_NFD, UM_NFKC, UM_NFKD };
 /* Appends text[0..n) in a normal form; `buffer` is working memory that the caller keeps. */
 struct um_code_points {
