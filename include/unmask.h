@@ -281,6 +281,24 @@ UM_API const char *um_tokenizer_token(const struct um_tokenizer *tokenizer, int3
 /* The id of a token by its exact text, or -1. */
 UM_API int32_t um_tokenizer_find(const struct um_tokenizer *tokenizer, const char *token);
 
+/* Turns ids into text, at once or as they come from a model. */
+struct um_decoder;
+
+/* Special tokens (such as <eos>) are left out if `skip_special`. Borrows the tokenizer. Returns
+ * owned (free with um_decoder_free). */
+UM_API UM_CHECKED enum um_status um_decoder_new(struct um_decoder **decoder,
+                                                const struct um_tokenizer *tokenizer,
+                                                bool skip_special, struct um_error *err);
+UM_API void um_decoder_free(struct um_decoder *decoder);
+/* The text that n_ids more ids add, n_text bytes (borrows, until the next call). A character whose
+ * bytes are not all there is held back. Ids that the tokenizer does not have add nothing. */
+UM_API UM_CHECKED enum um_status um_decoder_put(const char **text, size_t *n_text,
+                                                struct um_decoder *decoder, const int32_t *ids,
+                                                size_t n_ids, struct um_error *err);
+/* What was held back, U+FFFD for half a character; then the decoder starts anew. */
+UM_API UM_CHECKED enum um_status um_decoder_end(const char **text, size_t *n_text,
+                                                struct um_decoder *decoder, struct um_error *err);
+
 /* ---------------------------------------------------------------------------------- inspection */
 
 /* One tensor of a model, as um_inspect reports it. */

@@ -1,360 +1,249 @@
-/* Loading tokenizer.json: each part by its family's list; and vocab.txt, which makes BERT's own
- * pipeline. */
-#include <stdlib.h>
+/* Loading: tokenizer.json, or vocab.txt (a BERT tokenizer without one). */
+#include "text/tokenizer.h"
+
 #include <string.h>
 
 #include "base/file.h"
-#include "text/tokenizer.h"
+#include "text/pipeline_private.h"
 
-static const char *type_of(const json_t *json)
+/* {"token": id, ...}, straight from the file's text. */
+enum um_status um_loader_read_vocab(struct um_loader *loader, struct um_error *err)
 {
-    const char *type = json_string_value(json_object_get(json, "type"));
-    return type ? type : "(no type)";
+    struct um_vocab *vocab = &loader->tokenizer->vocab;
+    struct um_scan scan = {.text = loader->text, .at = loader->vocab.start,
+                           .end = loader->vocab.end, .where = loader->where};
+    if (vocab->n_tokens)
+        return UM_OK; /* read from vocab.txt */
+    if (!scan.at || !um_scan_take(&scan, '{'))
+        return um_fail(err, UM_E_INPUT, "cannot read '%s': model.vocab is not an object of ids",
+                       loader->where);
+    char *text = um_arena_alloc(loader->arena, (size_t)(scan.end - scan.at) + 1);
+    if (!text)
+        return um_fail_memory(err, loader->where, (size_t)(scan.end - scan.at));
+    do {
+        size_t n;
+        int64_t id;
+        if (um_scan_peek(&scan) == '}' && !vocab->n_tokens)
+            break;
+        if (!um_scan_string(text, &n, &scan))
+            return um_scan_fail(&scan, "a token in quotes", err);
+        if (!um_scan_take(&scan, ':') || !um_scan_i64(&id, &scan))
+            return um_scan_fail(&scan, "a token's id", err);
+        if (id < 0 || (uint64_t)id >= loader->n_bytes || id >= INT32_MAX)
+            return um_scan_fail(&scan, "an id that the file is large enough for", err);
+        if (!um_vocab_add(vocab, text, n, (int32_t)id))
+            return um_fail_memory(err, loader->where, n);
+        text += n + 1;
+    } while (um_scan_take(&scan, ','));
+    return um_scan_take(&scan, '}') ? UM_OK : um_scan_fail(&scan, "',' or '}'", err);
 }
 
-static enum um_status fail_unknown(const char *where, const char *family, const char *type,
-                                   const char *known, struct um_error *err)
+enum um_status um_loader_find(int32_t *id, struct um_loader *loader, const char *token,
+                              const char *what, struct um_error *err)
 {
-    return um_fail(err, UM_E_INPUT,
-                   "cannot load '%s': %s of type '%s' is not supported; known are: %s", where,
-                   family, type, known);
+    *id = um_vocab_find(&loader->tokenizer->vocab, token, strlen(token));
+    if (*id < 0)
+        return um_fail(err, UM_E_INPUT, "cannot read '%s': the %s '%.100s' is not in the vocabulary",
+                       loader->where, what, token);
+    return UM_OK;
 }
 
-/* Counts the leaves of nested Sequences, to size the array of steps. */
-static size_t count_steps(const json_t *json, const char *list, int depth)
+/* Old files do not name the model's type; its options tell. */
+static enum um_status name_model(json_t *model, const struct um_loader *loader,
+                                 struct um_error *err)
 {
-    if (!json_is_object(json) || depth > 8)
-        return 0;
-    if (strcmp(type_of(json), "Sequence") != 0)
-        return 1;
-    size_t n = 0, i;
-    json_t *item;
-    json_array_foreach (json_object_get(json, list), i, item)
-        n += count_steps(item, list, depth + 1);
-    return n;
+    if (!json_is_object(model))
+        return um_fail(err, UM_E_INPUT, "cannot read '%s': \"model\" is missing", loader->where);
+    if (json_object_get(model, "type"))
+        return UM_OK;
+    const char *type = loader->merges.start                                    ? "BPE"
+                       : json_object_get(model, "max_input_chars_per_word")    ? "WordPiece"
+                       : loader->vocab.start && *loader->vocab.start == '['    ? "Unigram"
+                                                                               : "WordLevel";
+    return json_object_set_new(model, "type", json_string(type))
+               ? um_fail_memory(err, loader->where, 0)
+               : UM_OK;
 }
 
-static enum um_status add_normalizer(struct um_tokenizer *t, const json_t *json,
-                                     const char *where, struct um_error *err)
+static enum um_status parse_document(struct um_loader *loader, json_t *json, struct um_error *err)
 {
-    struct um_str known = {0};
-    for (size_t i = 0; i < um_n_normalizer_types; i++) {
-        const struct um_normalizer_type *type = um_normalizer_types[i];
-        um_str_addf(&known, "%s%s", i ? ", " : "", type->type);
-        if (strcmp(type->type, type_of(json)) != 0)
-            continue;
-        struct um_step *step = &t->normalizers[t->n_normalizers++];
-        *step = (struct um_step){.normalizer = type};
-        um_str_free(&known);
-        return type->parse ? type->parse(step, json, &t->arena, where, err) : UM_OK;
-    }
-    enum um_status status =
-        fail_unknown(where, "normalizer", type_of(json), known.text ? known.text : "", err);
-    um_str_free(&known);
-    return status;
+    struct um_tokenizer *t = loader->tokenizer;
+    json_t *model = json_object_get(json, "model");
+    UM_RETURN_IF(name_model(model, loader, err));
+    UM_RETURN_IF(um_component_parse(&t->normalizer, &um_normalizers, loader,
+                                    json_object_get(json, "normalizer"), err));
+    UM_RETURN_IF(um_component_parse(&t->pre_tokenizer, &um_pre_tokenizers, loader,
+                                    json_object_get(json, "pre_tokenizer"), err));
+    UM_RETURN_IF(um_component_parse(&t->model, &um_models, loader, model, err));
+    UM_RETURN_IF(um_template_default(loader, err));
+    UM_RETURN_IF(um_component_parse(&t->post_processor, &um_post_processors, loader,
+                                    json_object_get(json, "post_processor"), err));
+    UM_RETURN_IF(um_component_parse(&t->decoder, &um_decoders, loader,
+                                    json_object_get(json, "decoder"), err));
+    return um_added_parse(loader, json_object_get(json, "added_tokens"), err);
 }
 
-static enum um_status add_pretokenizer(struct um_tokenizer *t, const json_t *json,
+static enum um_status check_utf8(const char *text, size_t n, const char *where,
+                                 struct um_error *err)
+{
+    size_t n_valid = um_utf8_valid(text, n);
+    if (n_valid < n)
+        return um_fail(err, UM_E_INPUT, "cannot read '%s': byte %zu is not valid UTF-8", where,
+                       n_valid);
+    return UM_OK;
+}
+
+enum um_status um_tokenizer_parse_json(struct um_tokenizer *tokenizer, const char *text, size_t n,
                                        const char *where, struct um_error *err)
 {
-    struct um_str known = {0};
-    for (size_t i = 0; i < um_n_pretokenizer_types; i++) {
-        const struct um_pretokenizer_type *type = um_pretokenizer_types[i];
-        um_str_addf(&known, "%s%s", i ? ", " : "", type->type);
-        if (strcmp(type->type, type_of(json)) != 0)
-            continue;
-        struct um_step *step = &t->pretokenizers[t->n_pretokenizers++];
-        *step = (struct um_step){.pretokenizer = type};
-        um_str_free(&known);
-        return type->parse ? type->parse(step, json, &t->arena, where, err) : UM_OK;
-    }
-    enum um_status status =
-        fail_unknown(where, "pre-tokenizer", type_of(json), known.text ? known.text : "", err);
-    um_str_free(&known);
+    struct um_loader loader = {.tokenizer = tokenizer, .arena = &tokenizer->arena, .where = where,
+                               .text = text, .n_bytes = n};
+    struct um_str rest = {0};
+    json_t *json = NULL;
+    enum um_status status;
+    UM_TRY(check_utf8(text, n, where, err));
+    um_scan_cut(&loader.vocab, &loader.merges, &rest, text, n);
+    if (rest.failed)
+        UM_TRY(um_fail_memory(err, where, n));
+    UM_TRY(um_json_parse(&json, rest.text ? rest.text : "", rest.length, where, err));
+    UM_TRY(parse_document(&loader, json, err));
+out:
+    json_decref(json);
+    um_str_free(&rest);
     return status;
 }
 
-/* Walks a step or a Sequence of them. */
-static enum um_status add_steps(struct um_tokenizer *t, const json_t *json, const char *list,
-                                enum um_status (*add)(struct um_tokenizer *, const json_t *,
-                                                      const char *, struct um_error *),
-                                int depth, const char *where, struct um_error *err)
+/* One token a line; the line's number is its id. */
+static enum um_status read_lines(struct um_loader *loader, struct um_error *err)
 {
-    if (!json || json_is_null(json))
-        return UM_OK;
-    if (strcmp(type_of(json), "Sequence") != 0)
-        return add(t, json, where, err);
-    if (depth == 8)
-        return um_fail(err, UM_E_INPUT, "cannot load '%s': Sequences nested too deep", where);
-    size_t i;
-    json_t *item;
-    json_array_foreach (json_object_get(json, list), i, item)
-        UM_RETURN_IF(add_steps(t, item, list, add, depth + 1, where, err));
-    return UM_OK;
-}
-
-static enum um_status load_steps(struct um_tokenizer *t, const json_t *root, const char *where,
-                                 struct um_error *err)
-{
-    const json_t *normalizer = json_object_get(root, "normalizer");
-    const json_t *pretokenizer = json_object_get(root, "pre_tokenizer");
-    size_t n = count_steps(normalizer, "normalizers", 0);
-    size_t m = count_steps(pretokenizer, "pretokenizers", 0);
-    t->normalizers = UM_ARENA_NEW(&t->arena, n + 1, struct um_step);
-    t->pretokenizers = UM_ARENA_NEW(&t->arena, m + 1, struct um_step);
-    if (!t->normalizers || !t->pretokenizers)
-        return um_fail_memory(err, where, (n + m) * sizeof(struct um_step));
-    UM_RETURN_IF(add_steps(t, normalizer, "normalizers", add_normalizer, 0, where, err));
-    return add_steps(t, pretokenizer, "pretokenizers", add_pretokenizer, 0, where, err);
-}
-
-static enum um_status load_wordpiece(struct um_tokenizer *t, const json_t *model,
-                                     const char *where, struct um_error *err)
-{
-    const char *unknown = "[UNK]", *prefix = "##";
-    t->wordpiece.max_chars = 100;
-    UM_RETURN_IF(um_json_get_str(&unknown, model, "unk_token", where, err));
-    UM_RETURN_IF(um_json_get_str(&prefix, model, "continuing_subword_prefix", where, err));
-    UM_RETURN_IF(um_json_get_i64(&t->wordpiece.max_chars, model, "max_input_chars_per_word", where,
-                                 err));
-    UM_RETURN_IF(um_vocabulary_build(&t->vocabulary, json_object_get(model, "vocab"), &t->arena,
-                                     where, err));
-    t->wordpiece.prefix = um_arena_strdup(&t->arena, prefix);
-    t->wordpiece.n_prefix = strlen(prefix);
-    t->wordpiece.unknown = um_vocabulary_find(&t->vocabulary, unknown, strlen(unknown));
-    if (!t->wordpiece.prefix)
-        return um_fail_memory(err, where, strlen(prefix));
-    if (t->wordpiece.n_prefix > 64)
-        return um_fail(err, UM_E_INPUT, "cannot load '%s': a prefix of %zu bytes", where,
-                       t->wordpiece.n_prefix);
-    if (t->wordpiece.unknown < 0)
-        return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' is not in the vocabulary", where,
-                       unknown);
-    return UM_OK;
-}
-
-static enum um_status load_model(struct um_tokenizer *t, const json_t *root, const char *where,
-                                 struct um_error *err)
-{
-    const json_t *model = json_object_get(root, "model");
-    if (strcmp(type_of(model), "WordPiece") != 0)
-        return fail_unknown(where, "model", type_of(model), "WordPiece", err);
-    return load_wordpiece(t, model, where, err);
-}
-
-/* By first byte, then longer first, so that the longest match is found first. */
-static int compare_added(const void *a, const void *b)
-{
-    const struct um_added *x = a, *y = b;
-    unsigned char p = (unsigned char)x->text[0], q = (unsigned char)y->text[0];
-    if (p != q)
-        return p < q ? -1 : 1;
-    return (x->n < y->n) - (x->n > y->n);
-}
-
-static enum um_status load_added(struct um_tokenizer *t, const json_t *root, const char *where,
-                                 struct um_error *err)
-{
-    const json_t *list = json_object_get(root, "added_tokens"), *item;
-    size_t i;
-    t->added = UM_ARENA_NEW(&t->arena, json_array_size(list) + 1, struct um_added);
-    if (!t->added)
-        return um_fail_memory(err, where, json_array_size(list) * sizeof(*t->added));
-    json_array_foreach (list, i, item) {
-        const char *content = "";
-        int64_t id = -1;
-        struct um_added *a = &t->added[t->n_added++];
-        UM_RETURN_IF(um_json_get_str(&content, item, "content", where, err));
-        UM_RETURN_IF(um_json_get_i64(&id, item, "id", where, err));
-        UM_RETURN_IF(um_json_get_bool(&a->is_special, item, "special", where, err));
-        UM_RETURN_IF(um_json_get_bool(&a->single_word, item, "single_word", where, err));
-        UM_RETURN_IF(um_json_get_bool(&a->lstrip, item, "lstrip", where, err));
-        UM_RETURN_IF(um_json_get_bool(&a->rstrip, item, "rstrip", where, err));
-        UM_RETURN_IF(um_json_get_bool(&a->is_normalized, item, "normalized", where, err));
-        a->n = strlen(content);
-        a->id = (int32_t)id;
-        a->text = um_arena_strdup(&t->arena, content);
-        if (!a->text)
-            return um_fail_memory(err, where, a->n);
-        if (a->n == 0 || id < 0 || id >= INT32_MAX / 2)
-            return um_fail(err, UM_E_INPUT, "cannot load '%s': added token number %zu ('%s') has "
-                           "no text or no sensible id", where, i + 1, content);
+    struct um_vocab *vocab = &loader->tokenizer->vocab;
+    char *copy = um_arena_strndup(loader->arena, loader->text, loader->n_bytes);
+    if (!copy)
+        return um_fail_memory(err, loader->where, loader->n_bytes);
+    int32_t id = 0;
+    for (char *line = copy, *end = copy + loader->n_bytes; line < end && id < INT32_MAX; id++) {
+        char *stop = memchr(line, '\n', (size_t)(end - line));
+        stop = stop ? stop : end;
+        size_t n = (size_t)(stop - line);
+        if (n && line[n - 1] == '\r')
+            n--;
+        line[n] = '\0';
+        if (!um_vocab_add(vocab, line, n, id))
+            return um_fail_memory(err, loader->where, n);
+        line = stop + 1;
     }
-    qsort(t->added, t->n_added, sizeof(*t->added), compare_added);
     return UM_OK;
 }
 
-static enum um_status add_template_item(struct um_template *template, const json_t *item,
-                                        const json_t *specials, const char *where,
+/* The five special tokens of BERT, as added tokens; those that the vocabulary has. */
+static json_t *special_tokens(const struct um_vocab *vocab)
+{
+    static const char *const names[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+    json_t *list = json_array();
+    for (size_t i = 0; i < UM_COUNT(names); i++) {
+        int32_t id = um_vocab_find(vocab, names[i], strlen(names[i]));
+        if (id >= 0)
+            (void)json_array_append_new(list, json_pack("{s:i, s:s, s:b}", "id", (int)id, "content",
+                                                        names[i], "special", 1));
+    }
+    return list;
+}
+
+/* The document that a BERT tokenizer with these settings would have as tokenizer.json. */
+static enum um_status make_bert_document(json_t **json, struct um_loader *loader,
+                                         const json_t *config, struct um_error *err)
+{
+    bool lowers = true, splits_chinese = true;
+    int32_t cls, sep;
+    const char *where = loader->where;
+    UM_RETURN_IF(um_json_get_bool(&lowers, config, "do_lower_case", where, err));
+    UM_RETURN_IF(um_json_get_bool(&splits_chinese, config, "tokenize_chinese_chars", where, err));
+    bool strips_accents = lowers;
+    UM_RETURN_IF(um_json_get_bool(&strips_accents, config, "strip_accents", where, err));
+    UM_RETURN_IF(um_loader_find(&cls, loader, "[CLS]", "token", err));
+    UM_RETURN_IF(um_loader_find(&sep, loader, "[SEP]", "token", err));
+    *json = json_pack(
+        "{s:{s:s, s:b, s:b, s:b}, s:{s:s}, s:{s:s}, s:{s:s, s:[s,i], s:[s,i]}, s:{s:s, s:s}, s:o}",
+        "normalizer",
+        "type", "BertNormalizer", "lowercase", lowers, "strip_accents", strips_accents,
+        "handle_chinese_chars", splits_chinese, "pre_tokenizer", "type", "BertPreTokenizer",
+        "model", "type", "WordPiece", "post_processor", "type", "BertProcessing", "cls", "[CLS]",
+        (int)cls, "sep", "[SEP]", (int)sep, "decoder", "type", "WordPiece", "prefix",
+        "##", "added_tokens", special_tokens(&loader->tokenizer->vocab));
+    return *json ? UM_OK : um_fail_memory(err, where, 0);
+}
+
+enum um_status um_tokenizer_parse_vocab(struct um_tokenizer *tokenizer, const char *text, size_t n,
+                                        const json_t *config, const char *where,
                                         struct um_error *err)
 {
-    const json_t *special = json_object_get(item, "SpecialToken");
-    const json_t *sequence = json_object_get(item, "Sequence");
-    const char *id = json_string_value(json_object_get(special ? special : sequence, "id"));
-    int64_t type = 0;
-    UM_RETURN_IF(um_json_get_i64(&type, special ? special : sequence, "type_id", where, err));
-    if (!id || type < 0 || type > 255)
-        return um_fail(err, UM_E_INPUT, "cannot load '%s': a malformed template", where);
-    struct um_template_item *out = &template->items[template->n];
-    *out = (struct um_template_item){.sequence = strcmp(id, "B") == 0, .type = (int32_t)type};
-    if (sequence) {
-        template->n++;
-        return UM_OK;
-    }
-    const json_t *ids = json_object_get(json_object_get(specials, id), "ids");
-    if (json_array_size(ids) != 1 || !json_is_integer(json_array_get(ids, 0)))
-        return um_fail(err, UM_E_INPUT,
-                       "cannot load '%s': special token '%s' of the template has no single id",
-                       where, id);
-    out->sequence = -1;
-    out->id = (int32_t)json_integer_value(json_array_get(ids, 0));
-    template->n++;
-    template->n_special++;
-    return UM_OK;
-}
-
-static enum um_status load_template(struct um_template *template, const json_t *list,
-                                    const json_t *specials, struct um_arena *arena,
-                                    const char *where, struct um_error *err)
-{
-    size_t i;
-    const json_t *item;
-    template->items = UM_ARENA_NEW(arena, json_array_size(list) + 1, struct um_template_item);
-    if (!template->items)
-        return um_fail_memory(err, where, json_array_size(list) * sizeof(*template->items));
-    json_array_foreach (list, i, item)
-        UM_RETURN_IF(add_template_item(template, item, specials, where, err));
-    return UM_OK;
-}
-
-/* [CLS] A [SEP] (B [SEP]), as BertProcessing has it and vocab.txt implies it. */
-static enum um_status bert_template(struct um_tokenizer *t, int32_t cls, int32_t sep,
-                                    const char *where, struct um_error *err)
-{
-    const struct um_template_item items[] = {
-        {-1, cls, 0}, {0, 0, 0}, {-1, sep, 0}, {1, 0, 1}, {-1, sep, 1}};
-    t->single = (struct um_template){UM_ARENA_NEW(&t->arena, 3, struct um_template_item), 3, 2};
-    t->pair = (struct um_template){UM_ARENA_NEW(&t->arena, 5, struct um_template_item), 5, 3};
-    if (!t->single.items || !t->pair.items)
-        return um_fail_memory(err, where, sizeof(items));
-    if (cls < 0 || sep < 0)
-        return um_fail(err, UM_E_INPUT, "cannot load '%s': no [CLS] or [SEP]", where);
-    memcpy(t->single.items, items, 3 * sizeof(*items));
-    memcpy(t->pair.items, items, 5 * sizeof(*items));
-    return UM_OK;
-}
-
-static enum um_status load_processor(struct um_tokenizer *t, const json_t *root,
-                                     const char *where, struct um_error *err)
-{
-    const json_t *p = json_object_get(root, "post_processor");
-    if (p && strcmp(type_of(p), "TemplateProcessing") == 0) {
-        const json_t *specials = json_object_get(p, "special_tokens");
-        UM_RETURN_IF(load_template(&t->single, json_object_get(p, "single"), specials, &t->arena,
-                                   where, err));
-        return load_template(&t->pair, json_object_get(p, "pair"), specials, &t->arena, where,
-                             err);
-    }
-    if (p && strcmp(type_of(p), "BertProcessing") == 0) {
-        const json_t *cls = json_array_get(json_object_get(p, "cls"), 1);
-        const json_t *sep = json_array_get(json_object_get(p, "sep"), 1);
-        return bert_template(t, json_is_integer(cls) ? (int32_t)json_integer_value(cls) : -1,
-                             json_is_integer(sep) ? (int32_t)json_integer_value(sep) : -1, where,
-                             err);
-    }
-    if (p && !json_is_null(p))
-        return fail_unknown(where, "post-processor", type_of(p),
-                            "TemplateProcessing, BertProcessing", err);
-    /* None: the text, then its pair. */
-    const struct um_template_item items[] = {{0, 0, 0}, {1, 0, 1}};
-    t->single = (struct um_template){UM_ARENA_NEW(&t->arena, 1, struct um_template_item), 1, 0};
-    t->pair = (struct um_template){UM_ARENA_NEW(&t->arena, 2, struct um_template_item), 2, 0};
-    if (!t->single.items || !t->pair.items)
-        return um_fail_memory(err, where, sizeof(items));
-    memcpy(t->single.items, items, sizeof(*items));
-    memcpy(t->pair.items, items, sizeof(items));
-    return UM_OK;
-}
-
-enum um_status um_tokenizer_load_json(struct um_tokenizer *t, const char *path,
-                                      struct um_error *err)
-{
-    json_t *root;
+    struct um_loader loader = {.tokenizer = tokenizer, .arena = &tokenizer->arena, .where = where,
+                               .text = text, .n_bytes = n};
+    json_t *json = NULL;
     enum um_status status;
-    UM_TRY(um_json_load(&root, path, err));
-    UM_TRY(load_steps(t, root, path, err));
-    UM_TRY(load_model(t, root, path, err));
-    UM_TRY(load_added(t, root, path, err));
-    UM_TRY(load_processor(t, root, path, err));
+    UM_TRY(check_utf8(text, n, where, err));
+    UM_TRY(read_lines(&loader, err));
+    UM_TRY(make_bert_document(&json, &loader, config, err));
+    UM_TRY(parse_document(&loader, json, err));
 out:
-    json_decref(root);
+    json_decref(json);
     return status;
 }
 
-/* {token: line number} of a vocab.txt. */
-static enum um_status read_vocab(json_t **vocab, const char *path, struct um_error *err)
+/* `path` as tokenizer.json, or with `config` (may be NULL) as vocab.txt. */
+static enum um_status load_file(struct um_tokenizer *tokenizer, const char *path, bool is_json,
+                                const json_t *config, struct um_error *err)
 {
-    char *text;
-    size_t n;
-    UM_RETURN_IF(um_file_read(&text, &n, path, err));
-    enum um_status status = UM_OK;
-    *vocab = json_object();
-    int64_t id = 0;
-    for (size_t start = 0; start < n && status == UM_OK; id++) {
-        size_t end = start;
-        while (end < n && text[end] != '\n')
-            end++;
-        size_t stop = end > start && text[end - 1] == '\r' ? end - 1 : end;
-        text[stop] = '\0';
-        if (json_object_get(*vocab, text + start))
-            status = um_fail(err, UM_E_INPUT, "cannot load '%s': line %lld repeats '%s'", path,
-                             (long long)id + 1, text + start);
-        else if (!*vocab || json_object_set_new(*vocab, text + start, json_integer(id)) != 0)
-            status = um_fail(err, UM_E_INPUT, "cannot load '%s': line %lld is not UTF-8", path,
-                             (long long)id + 1);
-        start = end + 1;
+    struct um_map map;
+    UM_RETURN_IF(um_map_open(&map, path, err));
+    const char *text = (const char *)map.bytes;
+    enum um_status status =
+        !map.n_bytes ? um_fail(err, UM_E_INPUT, "cannot read '%s': the file is empty", path)
+        : is_json    ? um_tokenizer_parse_json(tokenizer, text, map.n_bytes, path, err)
+                     : um_tokenizer_parse_vocab(tokenizer, text, map.n_bytes, config, path, err);
+    um_map_close(&map);
+    return status;
+}
+
+static enum um_status load_folder(struct um_tokenizer *tokenizer, const char *folder,
+                                  const char *json_path, const char *vocab_path,
+                                  const char *config_path, struct um_error *err)
+{
+    if (um_path_exists(json_path))
+        return load_file(tokenizer, json_path, true, NULL, err);
+    if (!um_path_exists(vocab_path)) {
+        (void)um_fail(err, UM_E_INPUT, "cannot open the tokenizer of '%s': neither tokenizer.json "
+                      "nor vocab.txt is there", folder);
+        um_error_hint(err, "save the model with its tokenizer: both belong in one folder");
+        return UM_E_INPUT;
     }
-    um_free(text);
-    return status;
-}
-
-/* tokenizer_config.json's do_lower_case, true if it says nothing. */
-static enum um_status read_lower_case(bool *lower, const char *folder, struct um_error *err)
-{
-    char *path = um_path_join(folder, "tokenizer_config.json");
     json_t *config = NULL;
-    enum um_status status = UM_OK;
-    if (!path)
-        return um_fail_memory(err, folder, 0);
-    if (um_path_exists(path)) {
-        UM_TRY(um_json_load(&config, path, err));
-        UM_TRY(um_json_get_bool(lower, config, "do_lower_case", path, err));
-    }
-out:
+    if (um_path_exists(config_path))
+        UM_RETURN_IF(um_json_load(&config, config_path, err));
+    enum um_status status = load_file(tokenizer, vocab_path, false, config, err);
     json_decref(config);
-    um_free(path);
     return status;
 }
 
-enum um_status um_tokenizer_load_vocab(struct um_tokenizer *t, const char *folder,
-                                       const char *path, struct um_error *err)
+enum um_status um_tokenizer_open(struct um_tokenizer **tokenizer, const char *folder,
+                                 struct um_error *err)
 {
-    json_t *vocab = NULL, *root = NULL;
-    bool lower = true;
+    char *json_path = um_path_join(folder, "tokenizer.json");
+    char *vocab_path = um_path_join(folder, "vocab.txt");
+    char *config_path = um_path_join(folder, "tokenizer_config.json");
     enum um_status status;
-    UM_TRY(read_vocab(&vocab, path, err));
-    UM_TRY(read_lower_case(&lower, folder, err));
-    root = json_pack("{s:{s:s, s:b}, s:{s:s}, s:{s:s, s:O}}", "normalizer", "type",
-                     "BertNormalizer", "lowercase", lower ? 1 : 0, "pre_tokenizer", "type",
-                     "BertPreTokenizer", "model", "type", "WordPiece", "vocab", vocab);
-    if (!root)
-        UM_TRY(um_fail_memory(err, path, 0));
-    UM_TRY(load_steps(t, root, path, err));
-    UM_TRY(load_model(t, root, path, err));
-    UM_TRY(bert_template(t, um_vocabulary_find(&t->vocabulary, "[CLS]", 5),
-                         um_vocabulary_find(&t->vocabulary, "[SEP]", 5), path, err));
+    *tokenizer = NULL;
+    if (!json_path || !vocab_path || !config_path)
+        UM_TRY(um_fail_memory(err, folder, strlen(folder)));
+    UM_TRY(um_tokenizer_new(tokenizer, err));
+    UM_TRY(load_folder(*tokenizer, folder, json_path, vocab_path, config_path, err));
 out:
-    json_decref(root);
-    json_decref(vocab);
+    um_free(json_path);
+    um_free(vocab_path);
+    um_free(config_path);
+    if (status != UM_OK) {
+        um_tokenizer_free(*tokenizer);
+        *tokenizer = NULL;
+    }
     return status;
 }

@@ -1,0 +1,36 @@
+/*
+ * Input: the content of a tokenizer.json (or, if it does not start with '{', of a vocab.txt), a NUL
+ * byte, and a text to encode with it, alone and as a pair with itself.
+ */
+#include <string.h>
+
+#include "base/str.h"
+#include "text/tokenizer.h"
+
+int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n);
+
+int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n)
+{
+    const char *file = (const char *)bytes;
+    const char *stop = n ? memchr(file, '\0', n) : NULL;
+    size_t n_file = stop ? (size_t)(stop - file) : n;
+    const char *text = stop ? stop + 1 : "";
+    size_t n_text = stop ? n - n_file - 1 : 0;
+    struct um_tokenizer *tokenizer;
+    struct um_tokens tokens = {0};
+    struct um_error err;
+    enum um_status status = um_tokenizer_new(&tokenizer, &err);
+    if (status == UM_OK)
+        status = n_file && file[0] == '{'
+                     ? um_tokenizer_parse_json(tokenizer, file, n_file, "fuzz", &err)
+                     : um_tokenizer_parse_vocab(tokenizer, file, n_file, NULL, "fuzz", &err);
+    if (status == UM_OK) {
+        status = um_tokenizer_encode(&tokens, tokenizer, text, n_text, NULL, 0, true, 0, &err);
+        status = um_tokenizer_encode(&tokens, tokenizer, text, n_text, text, n_text, true, 16, &err);
+        for (size_t i = 0; status == UM_OK && i < tokens.n; i++)
+            (void)um_tokenizer_token(tokenizer, tokens.ids[i]);
+    }
+    um_tokens_free(&tokens);
+    um_tokenizer_free(tokenizer);
+    return 0;
+}

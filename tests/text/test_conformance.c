@@ -1,0 +1,191 @@
+/*
+ * Ids equal to those of Hugging Face `tokenizers` on real tokenizers and many thousand lines. The
+ * golden files hold hashes only (oracle/make_tokenizer_golden.py); the lines come from lines.h.
+ */
+#include "test.h"
+
+#include "lines.h"
+#include "unmask.h"
+
+enum { MAX_ROWS = 40000, PAIR_LENGTH = 48, MIN_REAL = 10000, MIN_PAIRS = 2500, MIN_MADE = 4000 };
+
+struct row {
+    uint64_t key;
+    uint32_t ids;
+};
+
+struct golden {
+    struct row *real, *pairs, *made; /* parts of one array; real and pairs sorted by key */
+    size_t n_real, n_pairs, n_made;
+};
+
+struct check {
+    const struct um_tokenizer *tokenizer;
+    struct golden golden;
+    struct um_tokens tokens;
+    struct um_str before, joined;
+    size_t n_real, n_pairs; /* compared */
+};
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    return (x->key > y->key) - (x->key < y->key);
+}
+
+static void read_golden(struct golden *golden, const char *name)
+{
+    char path[1024], line[64];
+    (void)snprintf(path, sizeof(path), "%s/tokenizer/%s.txt", GOLDEN_DIR, name);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    struct row *rows = calloc(MAX_ROWS, sizeof(*rows));
+    assert_non_null(rows);
+    size_t n = 0, *count = NULL;
+    while (fgets(line, sizeof(line), file)) {
+        if (line[0] == '[') {
+            struct row **section = line[1] == 'r' ? &golden->real
+                                   : line[1] == 'p' ? &golden->pairs
+                                                    : &golden->made;
+            count = line[1] == 'r' ? &golden->n_real
+                    : line[1] == 'p' ? &golden->n_pairs
+                                     : &golden->n_made;
+            *section = rows + n;
+            continue;
+        }
+        assert_non_null(count);
+        assert_true(n < MAX_ROWS);
+        uint64_t value = strtoull(line, NULL, 16);
+        rows[n++] = (struct row){.key = value >> 24, .ids = value & 0xffffff};
+        ++*count;
+    }
+    (void)fclose(file);
+    qsort(golden->real, golden->n_real, sizeof(*rows), compare_rows);
+    qsort(golden->pairs, golden->n_pairs, sizeof(*rows), compare_rows);
+}
+
+static const struct row *find_row(const struct row *rows, size_t n, const char *line, size_t n_line)
+{
+    struct row wanted = {.key = fnv1a(FNV_START, line, n_line) >> 24};
+    return bsearch(&wanted, rows, n, sizeof(*rows), compare_rows);
+}
+
+static void encode(struct check *check, const char *text, size_t n, const char *pair, size_t n_pair,
+                   int64_t max_length)
+{
+    struct um_error err;
+    assert_ok(um_tokenizer_encode(&check->tokens, check->tokenizer, text, n, pair, n_pair, true,
+                                  max_length, &err), err);
+}
+
+static uint32_t hash_tokens(const struct um_tokens *tokens, bool with_types)
+{
+    uint64_t hash = fnv1a(FNV_START, tokens->ids, tokens->n * sizeof(*tokens->ids));
+    if (with_types)
+        hash = fnv1a(hash, tokens->types, tokens->n * sizeof(*tokens->types));
+    return (uint32_t)(hash >> 40);
+}
+
+static void check_pair(struct check *check, const char *line, size_t n)
+{
+    um_str_clear(&check->joined);
+    um_str_add_n(&check->joined, check->before.text, check->before.length);
+    um_str_add(&check->joined, "\xff");
+    um_str_add_n(&check->joined, line, n);
+    const struct golden *golden = &check->golden;
+    const struct row *row =
+        find_row(golden->pairs, golden->n_pairs, check->joined.text, check->joined.length);
+    if (!row)
+        return;
+    encode(check, check->before.text, check->before.length, line, n, PAIR_LENGTH);
+    assert_true(check->tokens.n <= PAIR_LENGTH);
+    if (hash_tokens(&check->tokens, true) != row->ids)
+        fail_msg("other ids for the pair '%s' and '%.*s'", check->before.text, (int)n, line);
+    check->n_pairs++;
+}
+
+static void check_line(const char *line, size_t n, void *user)
+{
+    struct check *check = user;
+    const struct row *row = find_row(check->golden.real, check->golden.n_real, line, n);
+    if (!row)
+        return; /* of another version of the data */
+    encode(check, line, n, NULL, 0, 0);
+    if (hash_tokens(&check->tokens, false) != row->ids)
+        fail_msg("other ids for '%.*s'", (int)n, line);
+    check->n_real++;
+    if (check->before.text)
+        check_pair(check, line, n);
+    um_str_clear(&check->before);
+    um_str_add_n(&check->before, line, n);
+}
+
+static void check_made_lines(struct check *check)
+{
+    struct um_str line = {0};
+    assert_true(check->golden.n_made >= MIN_MADE);
+    for (size_t i = 0; i < check->golden.n_made; i++) {
+        generate_line(&line, i);
+        encode(check, line.text, line.length, NULL, 0, 0);
+        if (hash_tokens(&check->tokens, false) != (check->golden.made[i].ids & 0xffffff))
+            fail_msg("other ids for generated line %zu: '%s'", i, line.text);
+    }
+    um_str_free(&line);
+}
+
+static void check_tokenizer(const char *name)
+{
+    struct um_error err;
+    struct um_tokenizer *tokenizer;
+    struct check check = {0};
+    char folder[1024], file[1100];
+    (void)snprintf(folder, sizeof(folder), "%s/tokenizers/%s", SHARED_DIR, name);
+    (void)snprintf(file, sizeof(file), "%s/tokenizer.json", folder);
+    if (!um_path_exists(file)) {
+        printf("skipped: '%s' is not there\n", file);
+        skip();
+    }
+    assert_ok(um_tokenizer_open(&tokenizer, folder, &err), err);
+    check.tokenizer = tokenizer;
+    read_golden(&check.golden, name);
+    check_made_lines(&check);
+    bool has_glue = read_glue_lines(check_line, &check);
+    bool has_names = read_names(check_line, &check);
+    printf("%s: %zu generated lines, %zu real lines, %zu pairs equal\n", name,
+           check.golden.n_made, check.n_real, check.n_pairs);
+    free(check.golden.real);
+    um_str_free(&check.before);
+    um_str_free(&check.joined);
+    um_tokens_free(&check.tokens);
+    um_tokenizer_free(tokenizer);
+    if (!has_glue || !has_names) {
+        printf("skipped: real lines, without '%s/data/glue' or the catalogues of iso-codes\n",
+               SHARED_DIR);
+        skip();
+    }
+    assert_true(check.n_real >= MIN_REAL);
+    assert_true(check.n_pairs >= MIN_PAIRS);
+}
+
+#define TEST(function, name)                                                                       \
+    static void function(void **state)                                                             \
+    {                                                                                              \
+        (void)state;                                                                               \
+        check_tokenizer(name);                                                                     \
+    }
+
+TEST(test_bert_uncased, "bert-uncased")
+TEST(test_llama2, "llama2")
+TEST(test_llama3, "llama3.1")
+TEST(test_qwen3, "qwen3")
+TEST(test_gemma3, "gemma3")
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bert_uncased), cmocka_unit_test(test_llama2),
+        cmocka_unit_test(test_llama3),       cmocka_unit_test(test_qwen3),
+        cmocka_unit_test(test_gemma3),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
