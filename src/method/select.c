@@ -291,9 +291,7 @@ static enum um_status find_hits(int64_t *n_hits, struct um_selector *s,
         *n_hits = scan_panel(s, g, first, n_rows, s->tile, g->cols, NULL);
         used = b;
     }
-    s->stats.n_panels[used]++;
-    if (used > s->stats.bound)
-        s->stats.bound = used;
+    s->stats.n_entries[used] += n;
     return UM_OK;
 }
 
@@ -508,6 +506,9 @@ enum um_status um_selector_finish(struct um_selector *s, const struct um_pick **
     }
     *picks = s->picks;
     *n_picks = n;
+    for (int b = UM_BOUND_RANK1; b < UM_N_BOUNDS; b++)
+        if (s->stats.n_entries[b] > s->stats.n_entries[s->stats.bound])
+            s->stats.bound = (enum um_bound)b;
     if (stats)
         *stats = s->stats;
     return UM_OK;
