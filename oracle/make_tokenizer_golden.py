@@ -7,6 +7,7 @@ SHARED holds tokenizers/NAME/tokenizer.json and data/glue. Only hashes are kept,
     [real] KEY+IDS  FNV-1a of the line (the first 10 of 16 hex digits) and of its ids (first 6)
     [pair] KEY+IDS  a line and the one before it, cut to 48 tokens: ids, then types
     [made] IDS      generated lines 0, 1, 2, ...
+    [text] TEXT     the ids of those lines decoded, special tokens left out
 
 The lines are those of tests/text/lines.h. Needs: pip install tokenizers
 """
@@ -111,7 +112,10 @@ def write(name, shared, out, real):
     assert len({row[:10] for row in rows}) == len(rows), "two lines with one key"
     tokenizer.no_truncation()
     rows.append("[made]")
-    rows += [hash_ids(tokenizer.encode(made_line(i)).ids) for i in range(N_MADE)]
+    made = [tokenizer.encode(made_line(i)).ids for i in range(N_MADE)]
+    rows += [hash_ids(ids) for ids in made]
+    rows.append("[text]")
+    rows += ["%06x" % (fnv1a(tokenizer.decode(ids).encode()) >> 40) for ids in made]
     with open(os.path.join(out, name + ".txt"), "w") as file:
         file.write("\n".join(rows) + "\n")
     print(name, len(rows))
