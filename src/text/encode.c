@@ -21,6 +21,7 @@ void um_tokenizer_free(struct um_tokenizer *tokenizer)
         return;
     um_vocab_free(&tokenizer->vocab);
     um_added_free(&tokenizer->added);
+    um_trie_free(&tokenizer->model_trie);
     um_regex_free_all(tokenizer->regexes);
     um_arena_free(&tokenizer->arena);
     um_free(tokenizer);
@@ -58,11 +59,9 @@ const char *um_tokenizer_token(const struct um_tokenizer *t, int32_t id)
 
 int32_t um_tokenizer_find(const struct um_tokenizer *t, const char *token)
 {
-    for (size_t i = 0; i < t->added.n; i++) {
-        if (!strcmp(t->added.tokens[i].content.text, token))
-            return t->added.tokens[i].id;
-    }
-    return um_vocab_find(&t->vocab, token, strlen(token));
+    size_t n = strlen(token);
+    const struct um_added_token *added = um_added_by_text(&t->added, token, n);
+    return added ? added->id : um_vocab_find(&t->vocab, token, n);
 }
 
 /* scratch->text[start..end), which holds no added token, to ids. */

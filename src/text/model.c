@@ -60,7 +60,7 @@ const struct um_kind um_model_word_level = {.type = "WordLevel",
                                             .parse = parse_word_level,
                                             .run = run_word_level};
 
-static const struct um_kind *const kinds[] = {&um_model_wordpiece, &um_model_bpe,
+static const struct um_kind *const kinds[] = {&um_model_wordpiece, &um_model_bpe, &um_model_unigram,
                                               &um_model_word_level};
 
 const struct um_family um_models = {.name = "model", .kinds = kinds, .n_kinds = UM_COUNT(kinds)};

@@ -187,8 +187,9 @@ struct um_added {
     struct um_added_token *tokens; /* in the arena */
     const struct um_added_token **by_id; /* sorted; in the arena */
     size_t n;
-    struct um_trie raw, normalized; /* contents to index + 1: for text before and behind the
-                                       normalizer */
+    /* Contents to index + 1: all of them, those looked for in text as it is, and, normalised, those
+     * looked for behind the normalizer. */
+    struct um_trie all, raw, normalized;
 };
 
 enum um_status um_added_parse(struct um_loader *loader, const json_t *json, struct um_error *err);
@@ -198,8 +199,10 @@ void um_added_free(struct um_added *added);
 const struct um_added_token *um_added_find(size_t *start, size_t *end, const struct um_added *added,
                                            const struct um_trie *set, const char *text,
                                            size_t n, size_t from);
-/* NULL if the id is not an added token's. */
+/* NULL if the id, or the text, is not an added token's. */
 const struct um_added_token *um_added_by_id(const struct um_added *added, int32_t id);
+const struct um_added_token *um_added_by_text(const struct um_added *added, const char *text,
+                                              size_t n);
 
 /* ------------------------------------------------------------------------- template */
 
@@ -222,6 +225,7 @@ struct um_tokenizer {
     struct um_component normalizer, pre_tokenizer, model, post_processor, decoder;
     struct um_template single, pair;
     struct um_regex *regexes;
+    struct um_trie model_trie; /* for a model that walks over its vocabulary */
 };
 
 /* Fills the vocabulary from model.vocab of the file. */

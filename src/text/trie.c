@@ -27,7 +27,7 @@ bool um_trie_insert(struct um_trie *trie, const char *text, size_t n, uint32_t v
         }
         node = child;
     }
-    if (node && !trie->nodes[node].value)
+    if (node)
         trie->nodes[node].value = value;
     return node != 0;
 }

@@ -163,13 +163,14 @@ static void check_made_lines(struct check *check)
     um_str_free(&line);
 }
 
-static void check_tokenizer(const char *name)
+/* `parent` has a folder `name` with the tokenizer in it. */
+static void check_tokenizer(const char *parent, const char *name)
 {
     struct um_error err;
     struct um_tokenizer *tokenizer;
     struct check check = {0};
     char folder[1024], file[1100];
-    (void)snprintf(folder, sizeof(folder), "%s/tokenizers/%s", SHARED_DIR, name);
+    (void)snprintf(folder, sizeof(folder), "%s/%s", parent, name);
     (void)snprintf(file, sizeof(file), "%s/tokenizer.json", folder);
     if (!um_path_exists(file)) {
         printf("skipped: '%s' is not there\n", file);
@@ -197,18 +198,19 @@ static void check_tokenizer(const char *name)
     assert_true(check.n_pairs >= MIN_PAIRS);
 }
 
-#define TEST(function, name)                                                                       \
+#define TEST(function, parent, name)                                                               \
     static void function(void **state)                                                             \
     {                                                                                              \
         (void)state;                                                                               \
-        check_tokenizer(name);                                                                     \
+        check_tokenizer(parent, name);                                                             \
     }
 
-TEST(test_bert_uncased, "bert-uncased")
-TEST(test_llama2, "llama2")
-TEST(test_llama3, "llama3.1")
-TEST(test_qwen3, "qwen3")
-TEST(test_gemma3, "gemma3")
+TEST(test_bert_uncased, SHARED_DIR "/tokenizers", "bert-uncased")
+TEST(test_llama2, SHARED_DIR "/tokenizers", "llama2")
+TEST(test_llama3, SHARED_DIR "/tokenizers", "llama3.1")
+TEST(test_qwen3, SHARED_DIR "/tokenizers", "qwen3")
+TEST(test_gemma3, SHARED_DIR "/tokenizers", "gemma3")
+TEST(test_unigram, GOLDEN_DIR "/tokenizer", "unigram")
 
 int main(void)
 {
@@ -216,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_bert_uncased), cmocka_unit_test(test_llama2),
         cmocka_unit_test(test_llama3),       cmocka_unit_test(test_qwen3),
         cmocka_unit_test(test_gemma3),
+        cmocka_unit_test(test_unigram),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
