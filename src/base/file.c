@@ -206,9 +206,10 @@ static enum um_status remove_folder(const char *path, int depth, struct um_error
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         char *inner = um_path_join(path, entry->d_name);
+        struct stat info; /* of the entry itself: what a link points to stays */
         if (!inner)
             status = um_fail_memory(err, path, 0);
-        else if (um_path_is_folder(inner) && depth > 0)
+        else if (depth > 0 && lstat(inner, &info) == 0 && S_ISDIR(info.st_mode))
             status = remove_folder(inner, depth - 1, err);
         else if (unlink(inner) != 0)
             status = um_fail(err, UM_E_RUNTIME, "cannot remove '%s': %s", inner, strerror(errno));

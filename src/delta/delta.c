@@ -105,15 +105,20 @@ static enum um_status read_labels(struct um_delta *d, const char *path, struct u
         return UM_OK;
     UM_RETURN_IF(um_json_parse(&labels, text, strlen(text), path, err));
     size_t n = json_array_size(labels);
-    enum um_status status = UM_OK;
+    enum um_status status =
+        json_is_array(labels)
+            ? UM_OK
+            : um_fail(err, UM_E_INPUT, "cannot load '%s': 'labels' is not a list", path);
     d->labels = UM_ARENA_NEW(&d->arena, n + 1, const char *);
     for (size_t i = 0; d->labels && i < n && status == UM_OK; i++) {
         const char *label = json_string_value(json_array_get(labels, i));
         d->labels[i] = label ? um_arena_strdup(&d->arena, label) : NULL;
         d->n_labels = i + 1;
-        if (!d->labels[i])
+        if (!label)
             status = um_fail(err, UM_E_INPUT, "cannot load '%s': 'labels' is not a list of texts",
                              path);
+        else if (!d->labels[i])
+            status = um_fail_memory(err, path, strlen(label));
     }
     json_decref(labels);
     return d->labels ? status : um_fail_memory(err, path, n * sizeof(char *));
@@ -160,7 +165,9 @@ static enum um_status read_entry(struct um_delta *d, const struct um_tensor_view
     if (ends_with(view->name, ".value", &n)) {
         um_str_clear(name);
         um_str_addf(name, "%.*s.index", (int)n, view->name);
-        if (!name->failed && um_safetensors_find(&d->file, name->text))
+        if (name->failed)
+            return um_fail_memory(err, path, n);
+        if (um_safetensors_find(&d->file, name->text))
             return UM_OK;
     }
     *e = (struct um_delta_entry){.name = view->name, .n_dims = view->n_dims,
@@ -171,6 +178,8 @@ static enum um_status read_entry(struct um_delta *d, const struct um_tensor_view
         um_str_addf(name, "%.*s.value", (int)n, view->name);
         const struct um_tensor_view *values =
             name->failed ? NULL : um_safetensors_find(&d->file, name->text);
+        if (name->failed)
+            return um_fail_memory(err, path, n);
         if (!values || values->n_elements != view->n_elements)
             return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' has %lld positions, but %lld "
                            "values", path, view->name, (long long)view->n_elements,
@@ -193,6 +202,24 @@ static enum um_status read_entry(struct um_delta *d, const struct um_tensor_view
     return UM_OK;
 }
 
+static int compare_entries(const void *a, const void *b)
+{
+    return strcmp(((const struct um_delta_entry *)a)->name,
+                  ((const struct um_delta_entry *)b)->name);
+}
+
+/* Sorts entries by name; a tensor must not stand there both sparse and whole. */
+static enum um_status sort_entries(struct um_delta *d, const char *path, struct um_error *err)
+{
+    qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_entries);
+    for (size_t e = 1; e < d->n_entries; e++)
+        if (strcmp(d->entries[e - 1].name, d->entries[e].name) == 0)
+            return um_fail(err, UM_E_INPUT,
+                           "cannot load '%s': '%s' stands there sparse and whole", path,
+                           d->entries[e].name);
+    return UM_OK;
+}
+
 static enum um_status mark_added(struct um_delta *d, const char *path, struct um_error *err)
 {
     const char *text = metadata(d, "added");
@@ -201,26 +228,22 @@ static enum um_status mark_added(struct um_delta *d, const char *path, struct um
     if (!*text)
         return UM_OK;
     UM_RETURN_IF(um_json_parse(&added, text, strlen(text), path, err));
-    enum um_status status = UM_OK;
+    enum um_status status =
+        json_is_array(added)
+            ? UM_OK
+            : um_fail(err, UM_E_INPUT, "cannot load '%s': 'added' is not a list", path);
     json_array_foreach (added, i, name) {
-        const char *wanted = json_string_value(name);
-        size_t e = 0;
-        while (wanted && e < d->n_entries && strcmp(d->entries[e].name, wanted) != 0)
-            e++;
-        if (!wanted || e == d->n_entries || !d->entries[e].is_whole)
-            status = um_fail(err, UM_E_INPUT, "cannot load '%s': added parameter '%s' is not there",
-                             path, wanted ? wanted : "(not a text)");
+        struct um_delta_entry key = {.name = json_string_value(name)}, *entry = NULL;
+        if (key.name && d->n_entries)
+            entry = bsearch(&key, d->entries, d->n_entries, sizeof(key), compare_entries);
+        if (entry && entry->is_whole)
+            entry->is_added = true;
         else
-            d->entries[e].is_added = true;
+            status = um_fail(err, UM_E_INPUT, "cannot load '%s': added parameter '%s' is not there",
+                             path, key.name ? key.name : "(not a text)");
     }
     json_decref(added);
     return status;
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-    return strcmp(((const struct um_delta_entry *)a)->name,
-                  ((const struct um_delta_entry *)b)->name);
 }
 
 static enum um_status read_delta(struct um_delta *d, const char *path, struct um_error *err)
@@ -247,8 +270,8 @@ static enum um_status read_delta(struct um_delta *d, const char *path, struct um
     UM_TRY(read_labels(d, path, err));
     for (size_t i = 0; i < d->file.n_tensors; i++)
         UM_TRY(read_entry(d, &d->file.tensors[i], &name, path, err));
+    UM_TRY(sort_entries(d, path, err));
     UM_TRY(mark_added(d, path, err));
-    qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_entries);
 out:
     um_str_free(&name);
     return status;
@@ -330,12 +353,13 @@ static enum um_status find_base(const struct um_tensor_view **tensor,
                        base->path, e->name);
     bool fits = um_dtype_is_weight((*tensor)->dtype);
     if (e->is_whole)
-        fits = fits && e->n == (*tensor)->n_elements;
+        fits = fits && e->n_dims == (*tensor)->n_dims &&
+               memcmp(e->dims, (*tensor)->dims, (size_t)e->n_dims * sizeof(*e->dims)) == 0;
     else
         fits = fits && (e->n == 0 || e->index[e->n - 1] < (*tensor)->n_elements);
     if (!fits)
         return um_fail(err, UM_E_INPUT,
-                       "the delta does not fit '%s': tensor '%s' has another size or type",
+                       "the delta does not fit '%s': tensor '%s' has another shape or type",
                        base->path, e->name);
     return UM_OK;
 }

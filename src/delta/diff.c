@@ -90,16 +90,27 @@ static enum um_status add_added(struct diff *d, struct um_error *err)
     return UM_OK;
 }
 
+/* The first weight of the base (buffers may come and go between versions of transformers). */
+static const char *first_weight(const struct um_folder *base)
+{
+    for (size_t s = 0; s < base->n_shards; s++)
+        for (size_t t = 0; t < base->shards[s].n_tensors; t++)
+            if (um_dtype_is_weight(base->shards[s].tensors[t].dtype))
+                return base->shards[s].tensors[t].name;
+    return "";
+}
+
 /* What tuned names carry in front of base names: "" or, say, "bert.". */
 static const char *find_prefix(struct diff *d)
 {
-    const char *first = d->base.shards[0].n_tensors ? d->base.shards[0].tensors[0].name : "";
+    const char *first = first_weight(&d->base);
     size_t n_first = strlen(first);
     for (size_t s = 0; s < d->tuned.n_shards && !um_folder_find(&d->tuned, first); s++) {
         for (size_t t = 0; t < d->tuned.shards[s].n_tensors; t++) {
             const char *name = d->tuned.shards[s].tensors[t].name;
             size_t n = strlen(name);
-            if (n > n_first && strcmp(name + n - n_first, first) == 0)
+            if (n > n_first && name[n - n_first - 1] == '.' &&
+                strcmp(name + n - n_first, first) == 0)
                 return um_arena_strndup(&d->delta.arena, name, n - n_first);
         }
     }
@@ -121,6 +132,8 @@ static enum um_status compare_all(struct diff *d, struct um_error *err)
             const struct um_tensor_view *tuned = um_folder_find(&d->tuned, base->name);
             if (!tuned && !name.failed)
                 tuned = um_folder_find(&d->tuned, name.text);
+            if (!tuned && !um_dtype_is_weight(base->dtype))
+                continue; /* a buffer, such as position_ids */
             if (!tuned)
                 UM_TRY(um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: the second "
                                "has no tensor '%s'", d->base.path, d->tuned.path, base->name));
@@ -139,22 +152,38 @@ static int compare_entries(const void *a, const void *b)
                   ((const struct um_delta_entry *)b)->name);
 }
 
-/* Class names of the tuned model's config, in order of their numbers. */
+/* Class names of a tuned classifier's config, in order of their numbers. Without any, transformers
+ * takes two classes of its own naming. */
 static enum um_status read_labels(struct um_delta *d, const json_t *config, struct um_error *err)
 {
+    static const char *const standard[] = {"LABEL_0", "LABEL_1"};
     const json_t *names = json_object_get(config, "id2label");
-    size_t n = json_object_size(names);
+    if (!strstr(d->task_class, "ForSequenceClassification"))
+        return UM_OK;
+    size_t n = names ? json_object_size(names) : UM_COUNT(standard);
     d->labels = UM_ARENA_NEW(&d->arena, n + 1, const char *);
     if (!d->labels)
         return um_fail_memory(err, "labels", n * sizeof(char *));
     for (size_t k = 0; n > 1 && k < n; k++) {
         char number[24];
         (void)snprintf(number, sizeof(number), "%zu", k);
-        const char *label = json_string_value(json_object_get(names, number));
+        const char *label =
+            names ? json_string_value(json_object_get(names, number)) : standard[k];
         if (!label)
-            break;
+            return um_fail(err, UM_E_INPUT, "the tuned model's config.json: id2label has no "
+                           "text for class %zu", k);
         d->labels[d->n_labels++] = label;
     }
+    return UM_OK;
+}
+
+/* What stands in the file now. */
+static enum um_status report(struct um_delta_info *info, const char *path, struct um_error *err)
+{
+    struct um_delta *delta;
+    UM_RETURN_IF(um_delta_open(&delta, path, err));
+    um_delta_get_info(info, delta);
+    um_delta_free(delta);
     return UM_OK;
 }
 
@@ -183,7 +212,7 @@ enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const
     for (size_t e = 0; e < d.delta.n_entries; e++)
         d.delta.budget += d.delta.entries[e].n;
     UM_TRY(um_delta_save(&d.delta, out, err));
-    um_delta_get_info(info, &d.delta);
+    UM_TRY(report(info, out, err));
 out:
     um_folder_close(&d.base);
     um_folder_close(&d.tuned);

@@ -1,8 +1,8 @@
 /*
  * Merging: base + delta as a model folder of its own, tensor by tensor, in the base's types and
  * shards; whole parameters that the base does not have go into the last shard. Written beside the
- * target as OUT.partial and renamed; then read back and compared bit for bit. A 16-bit base takes
- * the delta's values rounded to nearest even.
+ * target as OUT.partial, read back and compared bit for bit, then renamed. A 16-bit base takes the
+ * delta's values rounded to nearest even.
  */
 #include "delta/delta.h"
 
@@ -10,16 +10,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct merge {
     struct um_delta *delta;
     struct um_folder base;
     char *partial;             /* OUT.partial */
     struct um_merge_report *report;
-    float *values;             /* one tensor, as fp32 */
-    unsigned char *bytes;      /* and as stored */
-    size_t values_capacity, bytes_capacity;
+    unsigned char *bytes;      /* one merged tensor, as stored */
+    size_t bytes_capacity;
 };
 
 static const struct um_delta_entry *find_entry(const struct um_delta *d, const char *name)
@@ -57,12 +55,15 @@ static enum um_status merged_bytes(const unsigned char **bytes, struct merge *m,
     *bytes = view->bytes;
     if (!entry)
         return UM_OK;
-    if (!um_grow(&m->values, &m->values_capacity, (size_t)view->n_elements, sizeof(float)) ||
-        !um_grow(&m->bytes, &m->bytes_capacity, view->n_bytes, 1))
+    if (!um_grow(&m->bytes, &m->bytes_capacity, view->n_bytes, 1))
         return um_fail_memory(err, view->name, view->n_bytes);
-    um_to_f32(m->values, view->bytes, view->dtype, view->n_elements);
-    um_delta_apply(m->values, entry);
-    um_from_f32(m->bytes, m->values, view->dtype, view->n_elements);
+    size_t size = um_dtype_bytes(view->dtype);
+    if (entry->is_whole)
+        um_from_f32(m->bytes, entry->value, view->dtype, entry->n);
+    else
+        memcpy(m->bytes, view->bytes, view->n_bytes);
+    for (int64_t i = 0; !entry->is_whole && i < entry->n; i++)
+        um_from_f32(m->bytes + (size_t)entry->index[i] * size, &entry->value[i], view->dtype, 1);
     *bytes = m->bytes;
     return UM_OK;
 }
@@ -145,6 +146,7 @@ static enum um_status write_config(const struct merge *m, struct um_error *err)
     char *path = um_path_join(m->partial, "config.json");
     json_t *config = json_deep_copy(m->base.config), *names = json_object(), *ids = json_object();
     bool is_done = path && config && names && ids;
+    bool has_classes = strstr(d->task_class, "ForSequenceClassification") != NULL;
     if (is_done && *d->task_class)
         is_done = json_object_set_new(config, "architectures",
                                       json_pack("[s]", d->task_class)) == 0;
@@ -157,7 +159,7 @@ static enum um_status write_config(const struct merge *m, struct um_error *err)
     if (is_done && d->n_labels == 0) /* one output: a regression */
         is_done = json_object_set_new(names, "0", json_string("LABEL_0")) == 0 &&
                   json_object_set_new(ids, "LABEL_0", json_integer(0)) == 0;
-    if (is_done && *d->task_class)
+    if (is_done && has_classes)
         is_done = json_object_set(config, "id2label", names) == 0 &&
                   json_object_set(config, "label2id", ids) == 0 &&
                   json_object_set_new(config, "problem_type",
@@ -255,10 +257,10 @@ static enum um_status check_disk(const struct merge *m, const char *out, struct 
 }
 
 /* Reads the merged folder back and compares every byte with base + delta. */
-static enum um_status verify(struct merge *m, const char *out, struct um_error *err)
+static enum um_status verify(struct merge *m, struct um_error *err)
 {
     struct um_folder merged;
-    UM_RETURN_IF(um_folder_open(&merged, out, err));
+    UM_RETURN_IF(um_folder_open(&merged, m->partial, err));
     enum um_status status = UM_OK;
     bool is_same = true;
     for (size_t s = 0; s < m->base.n_shards && status == UM_OK; s++) {
@@ -287,7 +289,7 @@ static enum um_status verify(struct merge *m, const char *out, struct um_error *
     m->report->is_verified = status == UM_OK && is_same;
     if (status == UM_OK && !is_same)
         status = um_fail(err, UM_E_RUNTIME, "'%s' is not base + delta when it is read back; is "
-                         "the disk sound?", out);
+                         "the disk sound?", m->partial);
     return status;
 }
 
@@ -299,7 +301,25 @@ static enum um_status write_all(struct merge *m, struct um_error *err)
         UM_RETURN_IF(write_shard(m, s, err));
     UM_RETURN_IF(write_index(m, err));
     UM_RETURN_IF(write_config(m, err));
-    return copy_side_files(m, err);
+    UM_RETURN_IF(copy_side_files(m, err));
+    return verify(m, err);
+}
+
+/* An empty folder may stand where the merged one is to go (rename replaces it), nothing else. */
+static enum um_status check_target(const char *out, struct um_error *err)
+{
+    if (!um_path_exists(out))
+        return UM_OK;
+    DIR *dir = opendir(out);
+    int n = 0;
+    while (dir && readdir(dir))
+        n++;
+    if (dir)
+        (void)closedir(dir);
+    if (dir && n <= 2) /* . and .. */
+        return UM_OK;
+    return um_fail(err, UM_E_USAGE, "cannot merge into '%s': it is there already and not an empty "
+                   "folder; name another", out);
 }
 
 enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
@@ -316,9 +336,7 @@ enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
     m.partial = partial.text;
     if (partial.failed)
         UM_TRY(um_fail_memory(err, out, n));
-    if (um_path_exists(out) && rmdir(out) != 0) /* an empty folder may be there, nothing else */
-        UM_TRY(um_fail(err, UM_E_USAGE, "cannot merge into '%s': it is there already and not an "
-                       "empty folder; name another", out));
+    UM_TRY(check_target(out, err));
     UM_TRY(um_delta_open_any(&m.delta, delta, err));
     UM_TRY(um_folder_open(&m.base, model, err));
     UM_TRY(um_delta_check(m.delta, &m.base, err));
@@ -332,11 +350,9 @@ enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
         goto out;
     }
     UM_TRY(um_sync_parent(out, err));
-    UM_TRY(verify(&m, out, err));
 out:
     um_folder_close(&m.base);
     um_delta_free(m.delta);
-    um_free(m.values);
     um_free(m.bytes);
     um_str_free(&partial);
     return status;

@@ -6,11 +6,19 @@
 #define SINGLE "model.safetensors"
 #define INDEX  "model.safetensors.index.json"
 
-static enum um_status add_shard(struct um_folder *folder, const char *name, struct um_error *err)
+/* The shard of that file name, or NULL. */
+static struct um_safetensors *find_shard(const struct um_folder *folder, const char *name)
 {
     for (size_t i = 0; i < folder->n_shards; i++)
         if (strcmp(folder->shard_names[i], name) == 0)
-            return UM_OK;
+            return &folder->shards[i];
+    return NULL;
+}
+
+static enum um_status add_shard(struct um_folder *folder, const char *name, struct um_error *err)
+{
+    if (find_shard(folder, name))
+        return UM_OK;
     char *path = um_path_join(folder->path, name);
     char *copy = um_strdup(name);
     enum um_status status = UM_OK;
@@ -31,6 +39,23 @@ static bool room_for_shards(struct um_folder *folder, size_t n)
     folder->shards = UM_NEW(n, struct um_safetensors);
     folder->shard_names = UM_NEW(n, char *);
     return folder->shards && folder->shard_names;
+}
+
+/* A tensor must not stand in another shard than the index says. */
+static enum um_status check_unique(const struct um_folder *folder, const json_t *map,
+                                   const char *path, struct um_error *err)
+{
+    for (size_t s = 0; s < folder->n_shards; s++) {
+        for (size_t t = 0; t < folder->shards[s].n_tensors; t++) {
+            const char *name = folder->shards[s].tensors[t].name;
+            const char *file = json_string_value(json_object_get(map, name));
+            if (file && strcmp(file, folder->shard_names[s]) != 0)
+                return um_fail(err, UM_E_INPUT,
+                               "cannot load '%s': tensor '%s' stands in '%s', but also in '%s'",
+                               path, name, file, folder->shard_names[s]);
+        }
+    }
+    return UM_OK;
 }
 
 /* The index maps tensors to files. A file name must not leave the folder. */
@@ -54,13 +79,13 @@ static enum um_status open_indexed(struct um_folder *folder, const json_t *index
         enum um_status status = add_shard(folder, file, err);
         if (status != UM_OK)
             return um_error_prefix(err, "shard of '%s'", path);
-        if (!um_folder_find(folder, tensor))
+        if (!um_safetensors_find(find_shard(folder, file), tensor))
             return um_fail(err, UM_E_INPUT,
                            "cannot load '%s/%s': tensor '%s' should be there by the index, but "
                            "is not",
                            folder->path, file, tensor);
     }
-    return UM_OK;
+    return check_unique(folder, map, path, err);
 }
 
 static enum um_status fail_no_weights(const struct um_folder *folder, struct um_error *err)

@@ -27,13 +27,23 @@ static enum um_status read_shape(struct um_tensor_view *t, const json_t *shape, 
         const json_t *dim = json_array_get(shape, (size_t)d);
         int64_t n = json_is_integer(dim) ? json_integer_value(dim) : -1;
         if (n < 0 || (n > 0 && t->n_elements > INT64_MAX / 8 / n))
-            return um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' has an absurd shape",
-                           path, t->name);
+            return um_fail(err, UM_E_INPUT,
+                           "cannot load '%s': tensor '%s' has an absurd shape (dimension %d)",
+                           path, t->name, d);
         t->dims[d] = n;
         t->n_elements *= n;
     }
     t->n_bytes = (size_t)t->n_elements * um_dtype_bytes(t->dtype);
     return UM_OK;
+}
+
+/* "[11008, 4096]". */
+static void shape_text(struct um_str *out, const struct um_tensor_view *t)
+{
+    um_str_add(out, "[");
+    for (int d = 0; d < t->n_dims; d++)
+        um_str_addf(out, "%s%lld", d ? ", " : "", (long long)t->dims[d]);
+    um_str_add(out, "]");
 }
 
 static enum um_status read_tensor(struct um_tensor_view *t, const json_t *entry,
@@ -56,10 +66,18 @@ static enum um_status read_tensor(struct um_tensor_view *t, const json_t *entry,
                        "cannot load '%s': tensor '%s' is at bytes %lld to %lld, the file has %zu "
                        "bytes of tensors (truncated?)",
                        path, t->name, (long long)start, (long long)end, n_data);
-    if ((size_t)(end - start) != t->n_bytes)
-        return um_fail(err, UM_E_INPUT,
-                       "cannot load '%s': tensor '%s' needs %zu bytes, its header entry gives %lld",
-                       path, t->name, t->n_bytes, (long long)(end - start));
+    if ((size_t)(end - start) != t->n_bytes) {
+        struct um_str shape = {0};
+        shape_text(&shape, t);
+        enum um_status status = um_fail(err, UM_E_INPUT,
+                                        "cannot load '%s': tensor '%s' %s %s needs %zu bytes, "
+                                        "header gives %lld",
+                                        path, t->name, shape.failed ? "" : shape.text,
+                                        um_dtype_name(t->dtype), t->n_bytes,
+                                        (long long)(end - start));
+        um_str_free(&shape);
+        return status;
+    }
     t->bytes = data + start;
     return UM_OK;
 }
@@ -91,6 +109,34 @@ static enum um_status check_places(const struct um_safetensors *st, const unsign
     return UM_OK;
 }
 
+static enum um_status check_metadata(const json_t *metadata, const char *path,
+                                     struct um_error *err)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(metadata))
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': __metadata__ is not an object", path);
+    json_object_foreach ((json_t *)metadata, key, value) {
+        if (!json_is_string(value))
+            return um_fail(err, UM_E_INPUT, "cannot load '%s': metadata '%s' is not a text", path,
+                           key);
+    }
+    return UM_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct um_tensor_view *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static void sort_names(struct um_safetensors *st)
+{
+    for (size_t i = 0; i < st->n_tensors; i++)
+        st->by_name[i] = &st->tensors[i];
+    qsort(st->by_name, st->n_tensors, sizeof(*st->by_name), compare_names);
+}
+
 static enum um_status read_header(struct um_safetensors *st, size_t header_bytes,
                                   const char *path, struct um_error *err)
 {
@@ -101,19 +147,23 @@ static enum um_status read_header(struct um_safetensors *st, size_t header_bytes
     if (!json_is_object(st->header))
         return um_fail(err, UM_E_INPUT, "cannot load '%s': the header is not an object", path);
     st->tensors = UM_NEW(json_object_size(st->header), struct um_tensor_view);
-    if (!st->tensors)
+    st->by_name = UM_NEW(json_object_size(st->header), const struct um_tensor_view *);
+    if (!st->tensors || !st->by_name)
         return um_fail_memory(err, path, json_object_size(st->header) * sizeof(*st->tensors));
     const char *name;
     json_t *entry;
     json_object_foreach (st->header, name, entry) {
-        if (strcmp(name, "__metadata__") == 0)
+        if (strcmp(name, "__metadata__") == 0) {
+            UM_RETURN_IF(check_metadata(entry, path, err));
             continue;
+        }
         struct um_tensor_view *t = &st->tensors[st->n_tensors];
         t->name = name;
         UM_RETURN_IF(read_tensor(t, entry, data, n_data, path, err));
         st->n_tensors++;
     }
     qsort(st->tensors, st->n_tensors, sizeof(*st->tensors), compare_places);
+    sort_names(st);
     return check_places(st, data, n_data, path, err);
 }
 
@@ -147,18 +197,19 @@ void um_safetensors_close(struct um_safetensors *st)
     um_map_close(&st->map);
     json_decref(st->header);
     um_free(st->tensors);
+    um_free(st->by_name);
     *st = (struct um_safetensors){0};
 }
 
 const struct um_tensor_view *um_safetensors_find(const struct um_safetensors *st,
                                                  const char *name)
 {
-    if (!json_object_get(st->header, name)) /* a hash look-up, before the walk */
+    const struct um_tensor_view key = {.name = name}, *wanted = &key;
+    if (st->n_tensors == 0)
         return NULL;
-    for (size_t i = 0; i < st->n_tensors; i++)
-        if (strcmp(st->tensors[i].name, name) == 0)
-            return &st->tensors[i];
-    return NULL;
+    const struct um_tensor_view *const *found =
+        bsearch(&wanted, st->by_name, st->n_tensors, sizeof(*st->by_name), compare_names);
+    return found ? *found : NULL;
 }
 
 const char *um_safetensors_metadata(const struct um_safetensors *st, const char *key)

@@ -14,6 +14,7 @@ struct um_safetensors {
     struct um_map map;
     json_t *header;                 /* owned; names and metadata borrow from it */
     struct um_tensor_view *tensors; /* owned; in the order of their bytes */
+    const struct um_tensor_view **by_name; /* owned; the same, sorted for look-up */
     size_t n_tensors;
 };
 
@@ -34,7 +35,8 @@ struct um_safetensors_writer {
     struct um_writer file;
     json_t *header;
     int64_t declared_bytes;
-    enum um_status status; /* of the declarations */
+    enum um_status status;        /* of the declarations */
+    struct um_error error;        /* and the first that failed */
 };
 
 enum um_status um_safetensors_create(struct um_safetensors_writer *w, struct um_error *err);

@@ -17,37 +17,52 @@ enum um_status um_safetensors_create(struct um_safetensors_writer *w, struct um_
     return UM_OK;
 }
 
+/* Out of memory, or a name that is not UTF-8; begin reports it. */
+static void fail_declaration(struct um_safetensors_writer *w, const char *name)
+{
+    if (w->status == UM_OK)
+        w->status = um_fail(&w->error, UM_E_RUNTIME,
+                            "no memory to declare '%s', or the name is not UTF-8", name);
+}
+
 void um_safetensors_declare_metadata(struct um_safetensors_writer *w, const char *key,
                                      const char *value)
 {
     json_t *metadata = json_object_get(w->header, "__metadata__");
     if (json_object_set_new(metadata, key, json_string(value)) != 0)
-        w->status = UM_E_RUNTIME;
+        fail_declaration(w, key);
 }
 
 void um_safetensors_declare(struct um_safetensors_writer *w, const char *name,
                             enum um_dtype dtype, int n_dims, const int64_t *dims)
 {
     int64_t n_bytes = (int64_t)um_dtype_bytes(dtype);
+    if (json_object_get(w->header, name)) {
+        if (w->status == UM_OK)
+            w->status = um_fail(&w->error, UM_E_INPUT, "two tensors are named '%s'", name);
+        return;
+    }
     json_t *shape = json_array();
     for (int d = 0; d < n_dims; d++) {
         n_bytes *= dims[d];
         if (json_array_append_new(shape, json_integer(dims[d])) != 0)
-            w->status = UM_E_RUNTIME;
+            fail_declaration(w, name);
     }
     json_t *entry =
         json_pack("{s:s, s:o, s:[I, I]}", "dtype", um_dtype_name(dtype), "shape", shape,
                   "data_offsets", (json_int_t)w->declared_bytes,
                   (json_int_t)(w->declared_bytes + n_bytes));
     if (!entry || json_object_set_new(w->header, name, entry) != 0)
-        w->status = UM_E_RUNTIME;
+        fail_declaration(w, name);
     w->declared_bytes += n_bytes;
 }
 
 enum um_status um_safetensors_begin(struct um_safetensors_writer *w, const char *path,
                                     struct um_error *err)
 {
-    char *text = w->status == UM_OK ? json_dumps(w->header, JSON_COMPACT) : NULL;
+    if (w->status != UM_OK)
+        return um_fail(err, w->status, "cannot write '%s': %s", path, w->error.message);
+    char *text = json_dumps(w->header, JSON_COMPACT);
     if (!text)
         return um_fail_memory(err, path, 0);
     size_t n = strlen(text), padded = (n + LENGTH_BYTES + DATA_ALIGN - 1) / DATA_ALIGN * DATA_ALIGN;

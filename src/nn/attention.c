@@ -66,20 +66,13 @@ static void scores(const struct um_node *node, const struct options *o, const st
             b->n, o->head_size, 0);
 }
 
-/* The mask's stream: one per (head, sequence, key), elements are queries of the block. */
+/* The mask's stream: one per head and block of queries. */
 static struct um_drop drop_of(const struct um_tape *tape, const struct um_node *node,
-                              const struct options *o, const struct block *b, int64_t key)
+                              const struct options *o, const struct block *b)
 {
     uint64_t n_tokens = (uint64_t)node->in[0]->cols;
-    uint64_t blocks = (uint64_t)(o->max_length + LD - 1) / LD;
-    uint64_t row = ((uint64_t)b->head * n_tokens + (uint64_t)(b->start + key)) * blocks +
-                   (uint64_t)(b->query / LD);
-    return um_tape_drop(tape, node, o->a.dropout, row);
-}
-
-static bool is_dropped(const struct um_tape *tape, const struct options *o)
-{
-    return tape->is_training && o->a.dropout > 0;
+    return um_tape_drop(tape, node, o->a.dropout,
+                        (uint64_t)b->head * n_tokens + (uint64_t)(b->start + b->query));
 }
 
 static void block_forward(struct um_tape *tape, struct um_node *node, const struct options *o,
@@ -90,9 +83,7 @@ static void block_forward(struct um_tape *tape, struct um_node *node, const stru
     float *lse = node->saved + b->head * y->cols + b->start + b->query;
     scores(node, o, b);
     tape->kernels->softmax(b->p, LD, b->n_keys, b->n, o->a.scale, b->first, b->last, lse);
-    for (int64_t key = 0; is_dropped(tape, o) && key < b->n_keys; key++)
-        tape->kernels->drop(b->p + key * LD, b->p + key * LD, b->n,
-                            drop_of(tape, node, o, b, key));
+    tape->kernels->drop_block(b->p, LD, b->n_keys, b->n, drop_of(tape, node, o, b));
     um_gemm(head_rows(y->data, y, b->head, o, b->start + b->query), y->ld,
             head_rows(v->data, v, b->kv_head, o, b->start), v->ld, UM_PLAIN, b->p, LD, UM_PLAIN,
             o->head_size, b->n, b->n_keys, 0);
@@ -113,15 +104,8 @@ static void block_backward(struct um_tape *tape, struct um_node *node, const str
     kernels->column_dots(delta, dy, y->ld, head_rows(y->data, y, b->head, o, at), y->ld, E, b->n);
     um_gemm(b->dp, LD, head_rows(v->data, v, b->kv_head, o, b->start), v->ld, UM_TRANSPOSED, dy,
             y->ld, UM_PLAIN, b->n_keys, b->n, E, 0);
-    for (int64_t key = 0; key < b->n_keys; key++) {
-        float *p = b->p + key * LD, *dp = b->dp + key * LD;
-        struct um_drop d = drop_of(tape, node, o, b, key);
-        if (d.threshold)
-            kernels->drop(dp, dp, b->n, d);
-        kernels->softmax_grad_row(dp, p, delta, o->a.scale, b->n);
-        if (d.threshold)
-            kernels->drop(p, p, b->n, d);
-    }
+    kernels->softmax_grad(b->dp, b->p, LD, b->n_keys, b->n, delta, o->a.scale,
+                          drop_of(tape, node, o, b));
     if (v->wants_grad)
         um_gemm(head_rows(v->grad, v, b->kv_head, o, b->start), v->ld, dy, y->ld, UM_PLAIN, b->p,
                 LD, UM_TRANSPOSED, E, b->n_keys, b->n, adds[2] ? 1 : 0);

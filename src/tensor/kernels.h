@@ -75,8 +75,11 @@ struct um_kernels {
     /* The same probabilities again, from lse. */
     void (*softmax_again)(float *s, int64_t lds, int64_t rows, int64_t n, float scale,
                           const int32_t *first, const int32_t *last, const float *lse);
-    /* ds = p (dp - delta) scale for one row of n columns, over dp. */
-    void (*softmax_grad_row)(float *dp, const float *p, const float *delta, float scale, int64_t n);
+    /* p = drop(p) for a block [rows, n]: its elements, row by row, are one stream. */
+    void (*drop_block)(float *p, int64_t ld, int64_t rows, int64_t n, struct um_drop d);
+    /* ds = p (drop(dp) - delta) scale over dp, and p = drop(p), with the mask of drop_block. */
+    void (*softmax_grad)(float *dp, float *p, int64_t ld, int64_t rows, int64_t n,
+                         const float *delta, float scale, struct um_drop d);
     /* out[j] = sum over rows of a[., j] b[., j], for n columns. */
     void (*column_dots)(float *out, const float *a, int64_t lda, const float *b, int64_t ldb,
                         int64_t rows, int64_t n);

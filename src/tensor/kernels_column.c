@@ -156,14 +156,6 @@ static void k_softmax_again(float *s, int64_t lds, int64_t rows, int64_t n, floa
     }
 }
 
-static void k_softmax_grad_row(float *dp, const float *p, const float *delta, float scale,
-                               int64_t n)
-{
-#pragma omp simd
-    for (int64_t j = 0; j < n; j++)
-        dp[j] = p[j] * (dp[j] - delta[j]) * scale;
-}
-
 static void k_column_dots(float *out, const float *a, int64_t lda, const float *b, int64_t ldb,
                           int64_t rows, int64_t n)
 {
@@ -181,6 +173,5 @@ void UM_LEVELED(um_kernels_fill_column)(struct um_kernels *k)
     k->norm_grad_row = k_norm_grad_row;
     k->softmax = k_softmax;
     k->softmax_again = k_softmax_again;
-    k->softmax_grad_row = k_softmax_grad_row;
     k->column_dots = k_column_dots;
 }

@@ -8,6 +8,10 @@
  */
 #include "tensor/kernels_private.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 enum { LANES = 16, GROUP = 128, DROP_ROUNDS = 7 };
 
 static void k_fill(float *y, float value, int64_t n)
@@ -137,28 +141,50 @@ static void k_tanh_grad(float *dx, const float *dy, const float *x, int64_t n)
     }
 }
 
-/* The four words of 16 consecutive counters. */
-static UM_ALWAYS_INLINE void random_words(uint32_t words[4][LANES], struct um_drop d,
+/* Products of the low halves of 64-bit lanes: one instruction that compilers do not find. */
+typedef uint64_t u64x8 __attribute__((vector_size(64)));
+typedef uint32_t u32x8 __attribute__((vector_size(32)));
+
+static UM_ALWAYS_INLINE u64x8 multiply_low(u64x8 a, uint32_t b)
+{
+#if defined(__AVX512F__)
+    return (u64x8)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
+#elif defined(__AVX2__)
+    union {
+        u64x8 all;
+        __m256i half[2];
+    } x = {.all = a};
+    x.half[0] = _mm256_mul_epu32(x.half[0], _mm256_set1_epi64x(b));
+    x.half[1] = _mm256_mul_epu32(x.half[1], _mm256_set1_epi64x(b));
+    return x.all;
+#else
+    return (a & 0xffffffffU) * b;
+#endif
+}
+
+/* The four words of 8 consecutive counters. Only low halves of lanes count; what gathers above them
+ * is cut off at the end. */
+static UM_ALWAYS_INLINE void random_words(uint32_t words[4][LANES], int first, struct um_drop d,
                                           uint32_t counter)
 {
-    uint32_t *c0 = words[0], *c1 = words[1], *c2 = words[2], *c3 = words[3];
-    for (int l = 0; l < LANES; l++) {
-        c0[l] = counter + (uint32_t)l;
-        c1[l] = 0;
-        c2[l] = (uint32_t)d.stream;
-        c3[l] = (uint32_t)(d.stream >> 32);
-    }
+    static const u64x8 steps = {0, 1, 2, 3, 4, 5, 6, 7};
+    u64x8 c0 = steps + (counter + (uint32_t)first), c1 = {0}, c2 = c1, c3 = c1;
     uint32_t k0 = (uint32_t)d.seed, k1 = (uint32_t)(d.seed >> 32);
+    c2 += (uint32_t)d.stream;
+    c3 += (uint32_t)(d.stream >> 32);
     for (int r = 0; r < DROP_ROUNDS; r++) {
-        for (int l = 0; l < LANES; l++) {
-            uint64_t p0 = (uint64_t)0xD2511F53U * c0[l], p1 = (uint64_t)0xCD9E8D57U * c2[l];
-            c0[l] = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0;
-            c2[l] = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
-            c1[l] = (uint32_t)p1;
-            c3[l] = (uint32_t)p0;
-        }
+        u64x8 p0 = multiply_low(c0, 0xD2511F53U), p1 = multiply_low(c2, 0xCD9E8D57U);
+        c0 = (p1 >> 32) ^ c1 ^ k0;
+        c2 = (p0 >> 32) ^ c3 ^ k1;
+        c1 = p1;
+        c3 = p0;
         k0 += 0x9E3779B9U;
         k1 += 0xBB67AE85U;
+    }
+    const u64x8 all[4] = {c0, c1, c2, c3};
+    for (int w = 0; w < 4; w++) {
+        u32x8 low = __builtin_convertvector(all[w], u32x8);
+        memcpy(&words[w][first], &low, sizeof(low));
     }
 }
 
@@ -166,7 +192,8 @@ static UM_ALWAYS_INLINE void random_words(uint32_t words[4][LANES], struct um_dr
 static UM_ALWAYS_INLINE void keep_factors(float keep[GROUP], struct um_drop d, int64_t group)
 {
     uint32_t words[4][LANES];
-    random_words(words, d, (uint32_t)group * LANES);
+    random_words(words, 0, d, (uint32_t)group * LANES);
+    random_words(words, LANES / 2, d, (uint32_t)group * LANES);
     for (int w = 0; w < 4; w++) {
         for (int l = 0; l < LANES; l++) {
             keep[w * LANES + l] = (words[w][l] & 0xffff) < d.threshold ? 0 : d.scale;
@@ -207,6 +234,62 @@ static void k_add_drop(float *y, const float *a, const float *x, int64_t n, stru
     }
 }
 
+/* Keep factors of consecutive elements of a stream, handed out in runs. */
+struct keep_stream {
+    struct um_drop d;
+    int64_t group, used; /* the group in hand, elements of it that are used up */
+    float keep[GROUP];
+};
+
+static UM_ALWAYS_INLINE const float *next_keep(struct keep_stream *s, int64_t want, int64_t *n)
+{
+    if (s->used == GROUP) {
+        keep_factors(s->keep, s->d, s->group++);
+        s->used = 0;
+    }
+    const float *keep = s->keep + s->used;
+    *n = want < GROUP - s->used ? want : GROUP - s->used;
+    s->used += *n;
+    return keep;
+}
+
+static void k_drop_block(float *p, int64_t ld, int64_t rows, int64_t n, struct um_drop d)
+{
+    struct keep_stream s = {.d = d, .used = GROUP};
+    for (int64_t i = 0; d.threshold && i < rows; i++) {
+        for (int64_t j = 0, m; j < n; j += m) {
+            float *run = p + i * ld + j;
+            const float *keep = next_keep(&s, n - j, &m);
+#pragma omp simd
+            for (int64_t k = 0; k < m; k++)
+                run[k] *= keep[k];
+        }
+    }
+}
+
+static void k_softmax_grad(float *dp, float *p, int64_t ld, int64_t rows, int64_t n,
+                           const float *delta, float scale, struct um_drop d)
+{
+    struct keep_stream s = {.d = d, .used = GROUP};
+    for (int64_t i = 0; i < rows; i++) {
+        float *q = p + i * ld, *ds = dp + i * ld;
+        if (!d.threshold) {
+#pragma omp simd
+            for (int64_t j = 0; j < n; j++)
+                ds[j] = q[j] * (ds[j] - delta[j]) * scale;
+            continue;
+        }
+        for (int64_t j = 0, m; j < n; j += m) {
+            const float *keep = next_keep(&s, n - j, &m);
+#pragma omp simd
+            for (int64_t k = 0; k < m; k++) {
+                ds[j + k] = q[j + k] * (ds[j + k] * keep[k] - delta[j + k]) * scale;
+                q[j + k] *= keep[k];
+            }
+        }
+    }
+}
+
 void UM_LEVELED(um_kernels_fill_math)(struct um_kernels *k)
 {
     k->fill = k_fill;
@@ -226,4 +309,6 @@ void UM_LEVELED(um_kernels_fill_math)(struct um_kernels *k)
     k->tanh_grad = k_tanh_grad;
     k->drop = k_drop;
     k->add_drop = k_add_drop;
+    k->drop_block = k_drop_block;
+    k->softmax_grad = k_softmax_grad;
 }

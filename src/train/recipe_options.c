@@ -230,7 +230,7 @@ const struct um_option um_options[] = {
      .high = MANY},
 
     {.info = {"eval.every", "--eval-every", "N", "0",
-              "steps between two evaluations; 0: each epoch", NULL},
+              "steps between two evaluations; 0: only at the end", NULL},
      .type = UM_OPTION_INT,
      .offset = AT(eval.every),
      .low = 0,
@@ -256,7 +256,7 @@ const struct um_option um_options[] = {
      .offset = AT(eval.before)},
 
     {.info = {"checkpoint.every", "--checkpoint-every", "N", "0",
-              "steps between two checkpoints; 0: each epoch", NULL},
+              "steps between two checkpoints; 0: only when interrupted", NULL},
      .type = UM_OPTION_INT,
      .offset = AT(checkpoint.every),
      .low = 0,

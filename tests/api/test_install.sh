@@ -15,7 +15,7 @@ sanitizers=$(sed -n 's/^UNMASK_SANITIZE:STRING=\(..*\)/-fsanitize=\1/p' "$build/
 eval "set -- $(pkg-config --cflags --libs unmask)"
 "${CC:-gcc}" -std=c17 -Wall -Wextra -Werror $sanitizers "$source/examples/finetune.c" "$@" \
     -o "$temporary/finetune"
-LD_LIBRARY_PATH=$(pkg-config --variable=libdir unmask)
+LD_LIBRARY_PATH=$(dirname "$(find "$prefix" -name libunmask.so)")
 export LD_LIBRARY_PATH
 
 awk 'BEGIN {

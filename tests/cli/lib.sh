@@ -4,7 +4,7 @@ set -eu
 source=$1 build=$2
 unmask=$build/unmask
 model=$source/tests/golden/models/bert_cls/model
-export OMP_NUM_THREADS=2
+export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 temporary=$(mktemp -d "${TMPDIR:-/tmp}/unmask cli XXXXXX")
 trap 'rm -rf "$temporary"' EXIT
 cd "$temporary"

@@ -53,7 +53,7 @@ rm broken/model.safetensors
 bad "broken" --model broken
 copy_model
 echo '{"model_type": "bert", ' >broken/config.json
-bad "broken/config.json:" --model broken
+bad "broken/config.json.*line 2" --model broken
 copy_model
 echo '{"model_type": "unheard-of"}' >broken/config.json
 bad "unheard-of" --model broken

@@ -120,6 +120,34 @@ static void test_dropout_is_the_same_everywhere(void **state)
     }
 }
 
+/* The mask is what Philox4x32-7 says, and a block's rows are one stream. */
+static void test_dropout_follows_philox(void **state)
+{
+    (void)state;
+    enum { LENGTH = 300, LD = 70, COLS = 60 };
+    const struct um_drop drop = {.seed = 0x123456789abcdef, .stream = 0xfedcba987654321,
+                                 .threshold = 20000, .scale = 2};
+    float ones[LENGTH], row[LENGTH], block[LENGTH / COLS * LD];
+    for (int i = 0; i < LENGTH; i++)
+        ones[i] = 1;
+    for (size_t i = 0; i < UM_COUNT(block); i++)
+        block[i] = 1;
+    for (int level = UM_CPU_GENERIC; level <= UM_CPU_AVX512; level++) {
+        const struct um_kernels *k = um_kernels_at((enum um_cpu_level)level);
+        k->drop(row, ones, LENGTH, drop);
+        for (int i = 0; i < LENGTH; i++) {
+            uint32_t w[4];
+            int word = i % 128 / 16;
+            um_philox(w, drop.seed, drop.stream, (uint64_t)(i / 128 * 16 + i % 16), 7);
+            uint32_t bits = word < 4 ? w[word] & 0xffff : w[word - 4] >> 16;
+            assert_true(row[i] == (bits < drop.threshold ? 0 : 2));
+        }
+    }
+    um_kernels()->drop_block(block, LD, LENGTH / COLS, COLS, drop);
+    for (int i = 0; i < LENGTH; i++)
+        assert_true(block[i / COLS * LD + i % COLS] == row[i]);
+}
+
 static void test_columns_levels_agree(void **state)
 {
     (void)state;
@@ -256,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_elementwise_levels_agree),
         cmocka_unit_test(test_activations_match_libm),
         cmocka_unit_test(test_dropout_is_the_same_everywhere),
+        cmocka_unit_test(test_dropout_follows_philox),
         cmocka_unit_test(test_columns_levels_agree),
         cmocka_unit_test(test_dots_and_scan_levels_agree),
         cmocka_unit_test(test_sums_do_not_depend_on_width),
