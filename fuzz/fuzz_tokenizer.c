@@ -42,7 +42,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n)
     if (status == UM_OK) {
         status = um_tokenizer_encode(&tokens, tokenizer, text, n_text, NULL, 0, true, 0, &err);
         decode(tokenizer, &tokens);
-        status = um_tokenizer_encode(&tokens, tokenizer, text, n_text, text, n_text, true, 16, &err);
+        status =
+            um_tokenizer_encode(&tokens, tokenizer, text, n_text, text, n_text, true, 16, &err);
         for (size_t i = 0; status == UM_OK && i < tokens.n; i++)
             (void)um_tokenizer_token(tokenizer, tokens.ids[i]);
     }

@@ -72,6 +72,7 @@ static enum um_status fill_tries(struct um_loader *loader, struct um_added *adde
 {
     struct um_scratch scratch = {0};
     enum um_status status = UM_OK;
+    um_scratch_adopt(&scratch, loader->tokenizer);
     for (size_t i = added->n; i-- > 0;) {
         const struct um_added_token *token = &added->tokens[i];
         uint32_t value = (uint32_t)i + 1;
@@ -150,8 +151,8 @@ static void strip_around(size_t *start, size_t *end, const struct um_added_token
 }
 
 const struct um_added_token *um_added_find(size_t *start, size_t *end, const struct um_added *added,
-                                           const struct um_trie *set, const char *text,
-                                           size_t n, size_t from)
+                                           const struct um_trie *set, const char *text, size_t n,
+                                           size_t from)
 {
     if (!set->n)
         return NULL;

@@ -69,10 +69,11 @@ void um_bpe_cache_add(struct um_bpe_scratch *s, uint64_t hash, const char *word,
         memset(s->slots, 0, N_SLOTS * sizeof(*s->slots));
         s->n_cached = s->n_cached_text = s->n_cached_ids = 0;
     }
-    *find_slot(s, hash, word, n) =
-        (struct um_bpe_cached){.hash = hash, .text = (uint32_t)s->n_cached_text,
-                               .n_text = (uint32_t)n, .ids = (uint32_t)s->n_cached_ids,
-                               .n_ids = (uint32_t)n_ids};
+    *find_slot(s, hash, word, n) = (struct um_bpe_cached){.hash = hash,
+                                                          .text = (uint32_t)s->n_cached_text,
+                                                          .n_text = (uint32_t)n,
+                                                          .ids = (uint32_t)s->n_cached_ids,
+                                                          .n_ids = (uint32_t)n_ids};
     memcpy(s->cached_text + s->n_cached_text, word, n);
     if (n_ids)
         memcpy(s->cached_ids + s->n_cached_ids, ids, n_ids * sizeof(*ids));

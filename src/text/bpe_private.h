@@ -20,15 +20,15 @@ struct um_bpe {
     const struct um_vocab *vocab;
     struct um_text_option prefix, suffix; /* of characters within, and at the end of, a word */
     bool fuses_unknown, ignores_merges;
-    int32_t unknown;              /* -1: none */
-    int32_t bytes[256];           /* of the byte tokens; -1: none */
-    struct um_bpe_merge *merges;  /* an open-addressing table in the arena */
-    uint32_t shift;               /* 64 - log2 of its size */
+    int32_t unknown;             /* -1: none */
+    int32_t bytes[256];          /* of the byte tokens; -1: none */
+    struct um_bpe_merge *merges; /* an open-addressing table in the arena */
+    uint32_t shift;              /* 64 - log2 of its size */
 };
 
 /* A symbol of the word that is being merged. */
 struct um_bpe_symbol {
-    int32_t id;             /* -1: merged into the one before it */
+    int32_t id;              /* -1: merged into the one before it */
     uint32_t before, behind; /* indices; UINT32_MAX: none */
 };
 
@@ -39,7 +39,7 @@ struct um_bpe_candidate {
 
 struct um_bpe_cached {
     uint64_t hash;
-    uint32_t text, ids; /* where they start in the pools */
+    uint32_t text, ids;     /* where they start in the pools */
     uint32_t n_text, n_ids; /* n_text 0: a free slot */
 };
 

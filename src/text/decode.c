@@ -13,9 +13,9 @@ struct um_decoder {
     bool skips_special;
     struct um_scratch scratch;
     struct um_ids window;
-    size_t n_context;       /* ids of the window that were given out */
-    struct um_str context;  /* their text */
-    struct um_str text;     /* what the last call gave out */
+    size_t n_context;      /* ids of the window that were given out */
+    struct um_str context; /* their text */
+    struct um_str text;    /* what the last call gave out */
 };
 
 enum um_status um_decoder_new(struct um_decoder **decoder, const struct um_tokenizer *tokenizer,
@@ -80,9 +80,6 @@ static enum um_status decode(struct um_str *out, struct um_decoder *decoder, con
 {
     struct um_scratch *s = &decoder->scratch;
     um_scratch_adopt(s, decoder->tokenizer);
-    um_str_clear(&s->text);
-    um_str_clear(&s->spare);
-    um_str_add(&s->text, "");
     s->pieces.n = s->spare_pieces.n = 0;
     UM_RETURN_IF(put_tokens(s, decoder, ids, n, err));
     UM_RETURN_IF(um_component_run(&decoder->tokenizer->decoder, s, err));

@@ -139,8 +139,7 @@ static const struct um_kind kind_fuse = {
 
 /* ------------------------------------------------------------------------------- Metaspace */
 
-static enum um_status run_metaspace(struct um_scratch *s, const void *options,
-                                    struct um_error *err)
+static enum um_status run_metaspace(struct um_scratch *s, const void *options, struct um_error *err)
 {
     const struct um_metaspace *meta = options;
     for (size_t i = 0; i < s->pieces.n; i++) {
@@ -209,10 +208,12 @@ static enum um_status run_strip(struct um_scratch *s, const void *options, struc
         struct um_piece *piece = &s->pieces.items[i];
         const char *text = s->text.text;
         for (int64_t k = 0; k < strip->start && piece->end - piece->start >= n &&
-                            !memcmp(text + piece->start, strip->content.text, n); k++)
+                            !memcmp(text + piece->start, strip->content.text, n);
+             k++)
             piece->start += n;
         for (int64_t k = 0; k < strip->stop && piece->end - piece->start >= n &&
-                            !memcmp(text + piece->end - n, strip->content.text, n); k++)
+                            !memcmp(text + piece->end - n, strip->content.text, n);
+             k++)
             piece->end -= n;
     }
     return UM_OK;
@@ -247,9 +248,9 @@ static void put_cleaned(struct um_str *out, const char *text, size_t n)
 {
     static const struct {
         const char *from, *to;
-    } cleanups[] = {{" .", "."},     {" ?", "?"},           {" !", "!"},     {" ,", ","},
-                    {" ' ", "'"},    {" n't", "n't"},       {" 'm", "'m"},   {" do not", " don't"},
-                    {" 's", "'s"},   {" 've", "'ve"},       {" 're", "'re"}};
+    } cleanups[] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                    {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                    {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
     for (size_t i = 0; i < n;) {
         size_t k = 0, n_from = 0;
         for (; text[i] == ' ' && k < UM_COUNT(cleanups); k++) {
@@ -322,10 +323,8 @@ static enum um_status run_bpe(struct um_scratch *s, const void *options, struct 
     return finish(s, err);
 }
 
-static const struct um_kind kind_bpe = {.type = "BPEDecoder",
-                                        .summary = "a suffix ends words",
-                                        .parse = parse_bpe,
-                                        .run = run_bpe};
+static const struct um_kind kind_bpe = {
+    .type = "BPEDecoder", .summary = "a suffix ends words", .parse = parse_bpe, .run = run_bpe};
 
 /* ------------------------------------------------------------------------------- the family */
 
@@ -341,8 +340,8 @@ static const struct um_kind kind_sequence = {.type = "Sequence",
                                              .run = um_sequence_run};
 
 static const struct um_kind *const kinds[] = {
-    &kind_byte_level, &kind_byte_fallback, &kind_fuse,       &kind_metaspace, &kind_replace,
-    &kind_strip,      &kind_word_piece,    &kind_bpe,        &kind_sequence};
+    &kind_byte_level, &kind_byte_fallback, &kind_fuse, &kind_metaspace, &kind_replace,
+    &kind_strip,      &kind_word_piece,    &kind_bpe,  &kind_sequence};
 
 const struct um_family um_decoders = {
     .name = "decoder", .kinds = kinds, .n_kinds = UM_COUNT(kinds)};

@@ -215,8 +215,10 @@ enum um_status um_tokenizer_encode(struct um_tokens *tokens, const struct um_tok
     size_t n_special = special ? template->n_special : 0, n[2];
     tokens->n = tokens->n_truncated = 0;
     if (max_length < 0 || (max_length > 0 && (size_t)max_length < n_special))
-        return um_fail(err, UM_E_USAGE, "cannot tokenize: max_length is %lld, expected at least %zu "
-                       "for the special tokens", (long long)max_length, n_special);
+        return um_fail(err, UM_E_USAGE,
+                       "cannot tokenize: max_length is %lld, expected at least %zu "
+                       "for the special tokens",
+                       (long long)max_length, n_special);
     if (!tokens->scratch)
         tokens->scratch = UM_NEW(1, struct um_scratch);
     struct um_scratch *s = tokens->scratch;

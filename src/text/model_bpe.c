@@ -1,6 +1,6 @@
 /*
- * Byte-pair encoding (Sennrich et al., ACL 2016): a word starts as its characters; the adjacent pair
- * of lowest rank is merged, leftmost first, until no pair of the list of merges is left.
+ * Byte-pair encoding (Sennrich et al., ACL 2016): a word starts as its characters; the adjacent
+ * pair of lowest rank is merged, leftmost first, until no pair of the list of merges is left.
  *
  * Symbols form a linked list over an array; candidate pairs lie in a binary heap by (rank,
  * position), so a word of n characters takes O(n log n): some tokenizers treat a whole text as one
@@ -37,8 +37,10 @@ static enum um_status parse_options(struct um_bpe *bpe, struct um_loader *loader
     UM_RETURN_IF(um_json_get_f64(&dropout, json, "dropout", where, err));
     UM_RETURN_IF(um_json_get_str(&unknown, json, "unk_token", where, err));
     if (dropout > 0)
-        return um_fail(err, UM_E_INPUT, "cannot read '%s': BPE with dropout is not supported, "
-                       "expected \"dropout\": null", where);
+        return um_fail(err, UM_E_INPUT,
+                       "cannot read '%s': BPE with dropout is not supported, "
+                       "expected \"dropout\": null",
+                       where);
     bpe->vocab = &loader->tokenizer->vocab;
     bpe->unknown = UNKNOWN_NONE;
     if (unknown)

@@ -1,8 +1,8 @@
 /*
  * Unigram (Kudo, ACL 2018): of all ways to cut a text into tokens, the one whose scores (log
- * probabilities) have the greatest sum, by Viterbi's algorithm over byte positions. A character that
- * no token covers costs ten less than the worst token; neighbouring ones become one unknown token,
- * or bytes.
+ * probabilities) have the greatest sum, by Viterbi's algorithm over byte positions. A character
+ * that no token covers costs ten less than the worst token; neighbouring ones become one unknown
+ * token, or bytes.
  */
 #include <math.h>
 #include <string.h>
@@ -14,7 +14,7 @@ static const double unknown_penalty = 10;
 struct unigram {
     const struct um_vocab *vocab;
     const struct um_trie *trie; /* tokens to id + 1 */
-    const double *scores; /* by id */
+    const double *scores;       /* by id */
     size_t n_tokens;
     int32_t unknown; /* -1: none */
     double unknown_score;
@@ -56,7 +56,8 @@ static enum um_status read_token(struct unigram *model, struct um_loader *loader
     if (!isfinite(scores[model->n_tokens]))
         return um_scan_fail(scan, "a finite score", err);
     if (!um_vocab_add(vocab, *text, n, (int32_t)model->n_tokens) ||
-        (n && !um_trie_insert(&loader->tokenizer->model_trie, *text, n, (uint32_t)model->n_tokens + 1)))
+        (n &&
+         !um_trie_insert(&loader->tokenizer->model_trie, *text, n, (uint32_t)model->n_tokens + 1)))
         return um_fail_memory(err, loader->where, n);
     if (scores[model->n_tokens] < model->unknown_score)
         model->unknown_score = scores[model->n_tokens];
@@ -68,11 +69,15 @@ static enum um_status read_token(struct unigram *model, struct um_loader *loader
 static enum um_status read_vocab(struct unigram *model, struct um_loader *loader,
                                  struct um_error *err)
 {
-    struct um_scan scan = {.text = loader->text, .at = loader->vocab.start,
-                           .end = loader->vocab.end, .where = loader->where};
+    struct um_scan scan = {.text = loader->text,
+                           .at = loader->vocab.start,
+                           .end = loader->vocab.end,
+                           .where = loader->where};
     if (!scan.at || !um_scan_take(&scan, '['))
-        return um_fail(err, UM_E_INPUT, "cannot read '%s': model.vocab is not a list of [token, "
-                       "score]", loader->where);
+        return um_fail(err, UM_E_INPUT,
+                       "cannot read '%s': model.vocab is not a list of [token, "
+                       "score]",
+                       loader->where);
     /* A token takes at least ["",0], of the file. */
     size_t n_bytes = (size_t)(scan.end - scan.at), n_max = n_bytes / 6 + 1;
     char *text = um_arena_alloc(loader->arena, n_bytes + 1);
@@ -104,8 +109,10 @@ static enum um_status parse(const void **options, struct um_loader *loader, cons
     UM_RETURN_IF(um_json_get_i64(&unknown, json, "unk_id", loader->where, err));
     UM_RETURN_IF(um_json_get_bool(&falls_back, json, "byte_fallback", loader->where, err));
     if (unknown < -1 || unknown >= (int64_t)model->n_tokens)
-        return um_fail(err, UM_E_INPUT, "cannot read '%s': unk_id is %lld, the vocabulary has %zu "
-                       "tokens", loader->where, (long long)unknown, model->n_tokens);
+        return um_fail(err, UM_E_INPUT,
+                       "cannot read '%s': unk_id is %lld, the vocabulary has %zu "
+                       "tokens",
+                       loader->where, (long long)unknown, model->n_tokens);
     model->unknown = (int32_t)unknown;
     model->vocab = &loader->tokenizer->vocab;
     model->trie = &loader->tokenizer->model_trie;
@@ -179,16 +186,18 @@ static enum um_status put_unknown(struct um_ids *out, const struct unigram *mode
         return UM_OK;
     if (model->unknown >= 0)
         return um_ids_add(out, model->unknown, err);
-    return um_fail(err, UM_E_INPUT, "cannot tokenize '%.*s': not in the vocabulary, and the "
-                   "tokenizer has no unknown token", n < 40 ? (int)n : 40, text);
+    return um_fail(err, UM_E_INPUT,
+                   "cannot tokenize '%.*s': not in the vocabulary, and the "
+                   "tokenizer has no unknown token",
+                   n < 40 ? (int)n : 40, text);
 }
 
 static enum um_status encode_piece(struct um_scratch *s, const struct unigram *model,
                                    const char *text, size_t n, struct um_error *err)
 {
     struct unigram_scratch *scratch = s->model;
-    if (n >= UINT32_MAX || !um_grow(&scratch->nodes, &scratch->n_nodes, n + 1,
-                                    sizeof(*scratch->nodes)))
+    if (n >= UINT32_MAX ||
+        !um_grow(&scratch->nodes, &scratch->n_nodes, n + 1, sizeof(*scratch->nodes)))
         return um_fail_memory(err, "tokenizing", n);
     find_ways(scratch->nodes, model, text, n);
     UM_RETURN_IF(collect(scratch, model, n, err));
@@ -213,8 +222,8 @@ static enum um_status run(struct um_scratch *s, const void *options, struct um_e
     }
     for (size_t i = 0; i < s->pieces.n; i++) {
         struct um_piece piece = s->pieces.items[i];
-        UM_RETURN_IF(encode_piece(s, options, s->text.text + piece.start, piece.end - piece.start,
-                                  err));
+        UM_RETURN_IF(
+            encode_piece(s, options, s->text.text + piece.start, piece.end - piece.start, err));
     }
     return UM_OK;
 }

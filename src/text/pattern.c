@@ -14,7 +14,8 @@ enum um_status um_pattern_parse(struct um_pattern *pattern, struct um_loader *lo
     if (!regex)
         return um_fail(err, UM_E_INPUT,
                        "cannot read '%s': a \"pattern\" is neither {\"String\": ...} nor "
-                       "{\"Regex\": ...}", loader->where);
+                       "{\"Regex\": ...}",
+                       loader->where);
     UM_RETURN_IF(um_regex_compile(&loader->tokenizer->regexes, regex, loader->where, err));
     pattern->regex = loader->tokenizer->regexes;
     return UM_OK;
@@ -87,8 +88,8 @@ static enum um_status find_regex(struct um_scratch *s, const struct um_regex *re
     return add_last_gap(s, covered, end, err);
 }
 
-enum um_status um_pattern_find(struct um_scratch *s, const struct um_pattern *pattern,
-                               size_t start, size_t end, struct um_error *err)
+enum um_status um_pattern_find(struct um_scratch *s, const struct um_pattern *pattern, size_t start,
+                               size_t end, struct um_error *err)
 {
     s->matches.n = 0;
     if (start == end)
@@ -119,7 +120,8 @@ enum um_status um_split_behavior_parse(enum um_split_behavior *behavior, struct 
     }
     return um_fail(err, UM_E_INPUT,
                    "cannot read '%s': unknown \"behavior\" '%.100s'; known are: Removed, Isolated, "
-                   "MergedWithPrevious, MergedWithNext, Contiguous", loader->where, name);
+                   "MergedWithPrevious, MergedWithNext, Contiguous",
+                   loader->where, name);
 }
 
 /* Whether the stretch matches[i] joins the one before it. */

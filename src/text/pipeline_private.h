@@ -37,27 +37,27 @@ struct um_pieces {
 
 /* Working memory of an encoding or a decoding. Nothing in it is freed between calls. */
 struct um_scratch {
-    uint64_t serial;              /* of the tokenizer that `model` is for */
-    struct um_str text, spare;    /* a step that rewrites text writes `spare` and swaps them */
+    uint64_t serial;           /* of the tokenizer that `model` is for */
+    struct um_str text, spare; /* a step that rewrites text writes `spare` and swaps them */
     struct um_pieces pieces, spare_pieces;
-    struct um_pieces matches;     /* of a pattern: is_first tells matches from gaps */
-    struct um_ids ids[2];         /* of the text and of its pair, before the template */
-    struct um_ids *out;           /* the one of them that the model appends to */
+    struct um_pieces matches; /* of a pattern: is_first tells matches from gaps */
+    struct um_ids ids[2];     /* of the text and of its pair, before the template */
+    struct um_ids *out;       /* the one of them that the model appends to */
     struct um_code_points code_points;
-    struct um_str normalized;     /* of a text that is cut at added tokens behind the normalizer */
-    struct um_str run[2];         /* within a step */
+    struct um_str normalized; /* of a text that is cut at added tokens behind the normalizer */
+    struct um_str run[2];     /* within a step */
     struct um_regex_scratch regex;
-    void *model;                  /* what the model keeps between calls; owned, or NULL */
+    void *model; /* what the model keeps between calls; owned, or NULL */
     void (*free_model)(void *model);
 };
 
 /* Where a tokenizer is read from. */
 struct um_loader {
     struct um_tokenizer *tokenizer;
-    struct um_arena *arena; /* the tokenizer's */
-    const char *where;      /* the file's name, for errors */
-    const char *text;       /* the whole file */
-    size_t n_bytes;         /* of it: no id and no table can sensibly be larger */
+    struct um_arena *arena;          /* the tokenizer's */
+    const char *where;               /* the file's name, for errors */
+    const char *text;                /* the whole file */
+    size_t n_bytes;                  /* of it: no id and no table can sensibly be larger */
     struct um_stretch vocab, merges; /* model.vocab and model.merges */
 };
 
@@ -184,7 +184,7 @@ struct um_added_token {
 };
 
 struct um_added {
-    struct um_added_token *tokens; /* in the arena */
+    struct um_added_token *tokens;       /* in the arena */
     const struct um_added_token **by_id; /* sorted; in the arena */
     size_t n;
     /* Contents to index + 1: all of them, those looked for in text as it is, and, normalised, those
@@ -197,8 +197,8 @@ void um_added_free(struct um_added *added);
 /* The next added token at or behind `from`, where the last one ended; [*start, *end) includes the
  * white space that it strips. NULL if there is none. */
 const struct um_added_token *um_added_find(size_t *start, size_t *end, const struct um_added *added,
-                                           const struct um_trie *set, const char *text,
-                                           size_t n, size_t from);
+                                           const struct um_trie *set, const char *text, size_t n,
+                                           size_t from);
 /* NULL if the id, or the text, is not an added token's. */
 const struct um_added_token *um_added_by_id(const struct um_added *added, int32_t id);
 const struct um_added_token *um_added_by_text(const struct um_added *added, const char *text,

@@ -149,10 +149,16 @@ static const struct um_kind kind_sequence = {.type = "Sequence",
                                              .parse = parse_sequence,
                                              .run = um_sequence_run};
 
-static const struct um_kind *const kinds[] = {
-    &um_pre_tokenizer_bert, &um_pre_tokenizer_byte_level, &um_pre_tokenizer_metaspace,
-    &kind_whitespace, &kind_whitespace_split, &kind_punctuation,
-    &kind_digits,           &kind_split,      &kind_char_delimiter,   &kind_sequence};
+static const struct um_kind *const kinds[] = {&um_pre_tokenizer_bert,
+                                              &um_pre_tokenizer_byte_level,
+                                              &um_pre_tokenizer_metaspace,
+                                              &kind_whitespace,
+                                              &kind_whitespace_split,
+                                              &kind_punctuation,
+                                              &kind_digits,
+                                              &kind_split,
+                                              &kind_char_delimiter,
+                                              &kind_sequence};
 
 const struct um_family um_pre_tokenizers = {
     .name = "pre_tokenizer", .kinds = kinds, .n_kinds = UM_COUNT(kinds)};

@@ -16,7 +16,8 @@ struct um_trie {
     uint32_t roots[256]; /* by first byte */
 };
 
-/* Maps a text that is not empty to value > 0, in place of a value that it had. False = no memory. */
+/* Maps a text that is not empty to value > 0, in place of a value that it had. False = no memory.
+ */
 bool um_trie_insert(struct um_trie *trie, const char *text, size_t n, uint32_t value);
 void um_trie_free(struct um_trie *trie);
 

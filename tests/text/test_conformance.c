@@ -80,7 +80,8 @@ static void encode(struct check *check, const char *text, size_t n, const char *
 {
     struct um_error err;
     assert_ok(um_tokenizer_encode(&check->tokens, check->tokenizer, text, n, pair, n_pair, true,
-                                  max_length, &err), err);
+                                  max_length, &err),
+              err);
 }
 
 static uint32_t hash_tokens(const struct um_tokens *tokens, bool with_types)
@@ -182,8 +183,8 @@ static void check_tokenizer(const char *parent, const char *name)
     check_made_lines(&check);
     bool has_glue = read_glue_lines(check_line, &check);
     bool has_names = read_names(check_line, &check);
-    printf("%s: %zu generated lines, %zu real lines, %zu pairs equal\n", name,
-           check.golden.made.n, check.n_real, check.n_pairs);
+    printf("%s: %zu generated lines, %zu real lines, %zu pairs equal\n", name, check.golden.made.n,
+           check.n_real, check.n_pairs);
     free(check.golden.real.rows);
     um_str_free(&check.before);
     um_str_free(&check.joined);
@@ -217,8 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bert_uncased), cmocka_unit_test(test_llama2),
         cmocka_unit_test(test_llama3),       cmocka_unit_test(test_qwen3),
-        cmocka_unit_test(test_gemma3),
-        cmocka_unit_test(test_unigram),
+        cmocka_unit_test(test_gemma3),       cmocka_unit_test(test_unigram),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
