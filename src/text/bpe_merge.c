@@ -153,8 +153,6 @@ enum um_status um_bpe_read_merges(struct um_bpe *bpe, struct um_loader *loader,
     return status;
 }
 
-/* ------------------------------------------------------------------------------- merging */
-
 static void sift_up(struct um_bpe_candidate *heap, size_t i)
 {
     struct um_bpe_candidate item = heap[i];

@@ -29,8 +29,6 @@ static void keep(struct um_scratch *s, struct um_piece *piece)
     end_piece(s, piece, start);
 }
 
-/* ------------------------------------------------------------------------------- ByteLevel */
-
 /* The bytes that a token stands for; a token with a character outside the alphabet is itself. */
 static void put_token_bytes(struct um_str *out, const char *text, size_t n)
 {
@@ -65,8 +63,6 @@ static enum um_status run_byte_level(struct um_scratch *s, const void *options,
 
 static const struct um_kind kind_byte_level = {
     .type = "ByteLevel", .summary = "GPT-2's byte alphabet to text", .run = run_byte_level};
-
-/* ------------------------------------------------------------------------------- ByteFallback */
 
 /* The value of "<0xHH>", or -1. */
 static int byte_of_token(const char *text, size_t n)
@@ -122,8 +118,6 @@ static enum um_status run_byte_fallback(struct um_scratch *s, const void *option
 static const struct um_kind kind_byte_fallback = {
     .type = "ByteFallback", .summary = "<0xHH> tokens to text", .run = run_byte_fallback};
 
-/* ------------------------------------------------------------------------------- Fuse */
-
 static enum um_status run_fuse(struct um_scratch *s, const void *options, struct um_error *err)
 {
     (void)options;
@@ -137,8 +131,6 @@ static enum um_status run_fuse(struct um_scratch *s, const void *options, struct
 static const struct um_kind kind_fuse = {
     .type = "Fuse", .summary = "all tokens to one", .run = run_fuse};
 
-/* ------------------------------------------------------------------------------- Metaspace */
-
 static enum um_status run_metaspace(struct um_scratch *s, const void *options, struct um_error *err)
 {
     const struct um_metaspace *meta = options;
@@ -147,8 +139,8 @@ static enum um_status run_metaspace(struct um_scratch *s, const void *options, s
         size_t start = s->spare.length;
         UM_RETURN_IF(um_pattern_find(s, &meta->mark, piece->start, piece->end, err));
         for (size_t k = 0; k < s->matches.n; k++) {
-            struct um_piece part = s->matches.items[k];
-            if (!part.is_first)
+            struct um_match part = s->matches.items[k];
+            if (!part.is_match)
                 um_str_add_n(&s->spare, s->text.text + part.start, part.end - part.start);
             else if (i > 0 || meta->prepend == UM_PREPEND_NEVER)
                 um_str_add(&s->spare, " ");
@@ -162,8 +154,6 @@ static const struct um_kind kind_metaspace = {.type = "Metaspace",
                                               .summary = "visible blanks to blanks",
                                               .parse = um_metaspace_parse,
                                               .run = run_metaspace};
-
-/* ------------------------------------------------------------------------------- Replace */
 
 static enum um_status run_replace(struct um_scratch *s, const void *options, struct um_error *err)
 {
@@ -180,8 +170,6 @@ static const struct um_kind kind_replace = {.type = "Replace",
                                             .summary = "replaces what a pattern matches",
                                             .parse = um_replace_parse,
                                             .run = run_replace};
-
-/* ------------------------------------------------------------------------------- Strip */
 
 struct strip {
     struct um_text_option content;
@@ -223,8 +211,6 @@ static const struct um_kind kind_strip = {.type = "Strip",
                                           .summary = "removes a character at the ends",
                                           .parse = parse_strip,
                                           .run = run_strip};
-
-/* ------------------------------------------------------------------------------- WordPiece */
 
 struct word_piece {
     struct um_text_option prefix;
@@ -297,8 +283,6 @@ static const struct um_kind kind_word_piece = {.type = "WordPiece",
                                                .parse = parse_word_piece,
                                                .run = run_word_piece};
 
-/* ------------------------------------------------------------------------------- BPEDecoder */
-
 static enum um_status parse_bpe(const void **options, struct um_loader *loader, const json_t *json,
                                 struct um_error *err)
 {
@@ -325,8 +309,6 @@ static enum um_status run_bpe(struct um_scratch *s, const void *options, struct 
 
 static const struct um_kind kind_bpe = {
     .type = "BPEDecoder", .summary = "a suffix ends words", .parse = parse_bpe, .run = run_bpe};
-
-/* ------------------------------------------------------------------------------- the family */
 
 static enum um_status parse_sequence(const void **options, struct um_loader *loader,
                                      const json_t *json, struct um_error *err)

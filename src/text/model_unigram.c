@@ -28,10 +28,16 @@ struct node {
     int32_t id;     /* -1: a character that no token covers */
 };
 
+struct token {
+    size_t start, end;
+    bool is_unknown; /* characters that no token covers */
+};
+
 struct unigram_scratch {
     struct node *nodes; /* owned */
     size_t n_nodes;
-    struct um_pieces tokens; /* the best way, last token first; is_first: not covered */
+    struct token *tokens; /* the best way, last token first; owned */
+    size_t n_tokens, capacity;
 };
 
 static void free_scratch(void *pointer)
@@ -40,7 +46,7 @@ static void free_scratch(void *pointer)
     if (!scratch)
         return;
     um_free(scratch->nodes);
-    um_free(scratch->tokens.items);
+    um_free(scratch->tokens);
     um_free(scratch);
 }
 
@@ -158,16 +164,20 @@ static void find_ways(struct node *nodes, const struct unigram *model, const cha
 static enum um_status collect(struct unigram_scratch *scratch, const struct unigram *model,
                               size_t n, struct um_error *err)
 {
-    scratch->tokens.n = 0;
+    scratch->n_tokens = 0;
     bool was_unknown = false;
     for (size_t end = n, start; end > 0; end = start) {
         const struct node *node = &scratch->nodes[end];
         start = node->start;
         bool is_unknown = node->id < 0 || node->id == model->unknown;
+        if (!um_grow(&scratch->tokens, &scratch->capacity, scratch->n_tokens + 1,
+                     sizeof(*scratch->tokens)))
+            return um_fail_memory(err, "tokenizing", scratch->n_tokens * sizeof(*scratch->tokens));
         if (is_unknown && was_unknown)
-            scratch->tokens.items[scratch->tokens.n - 1].start = start;
+            scratch->tokens[scratch->n_tokens - 1].start = start;
         else
-            UM_RETURN_IF(um_pieces_add(&scratch->tokens, start, end, is_unknown, err));
+            scratch->tokens[scratch->n_tokens++] =
+                (struct token){.start = start, .end = end, .is_unknown = is_unknown};
         was_unknown = is_unknown;
     }
     return UM_OK;
@@ -201,9 +211,9 @@ static enum um_status encode_piece(struct um_scratch *s, const struct unigram *m
         return um_fail_memory(err, "tokenizing", n);
     find_ways(scratch->nodes, model, text, n);
     UM_RETURN_IF(collect(scratch, model, n, err));
-    for (size_t i = scratch->tokens.n; i-- > 0;) {
-        struct um_piece token = scratch->tokens.items[i];
-        if (token.is_first)
+    for (size_t i = scratch->n_tokens; i-- > 0;) {
+        struct token token = scratch->tokens[i];
+        if (token.is_unknown)
             UM_RETURN_IF(
                 put_unknown(s->out, model, text + token.start, token.end - token.start, err));
         else

@@ -35,14 +35,25 @@ struct um_pieces {
     size_t n, capacity;
 };
 
+/* What a pattern matches in a text, or a gap between two matches. */
+struct um_match {
+    size_t start, end;
+    bool is_match;
+};
+
+struct um_matches {
+    struct um_match *items; /* owned */
+    size_t n, capacity;
+};
+
 /* Working memory of an encoding or a decoding. Nothing in it is freed between calls. */
 struct um_scratch {
     uint64_t serial;           /* of the tokenizer that `model` is for */
     struct um_str text, spare; /* a step that rewrites text writes `spare` and swaps them */
     struct um_pieces pieces, spare_pieces;
-    struct um_pieces matches; /* of a pattern: is_first tells matches from gaps */
-    struct um_ids ids[2];     /* of the text and of its pair, before the template */
-    struct um_ids *out;       /* the one of them that the model appends to */
+    struct um_matches matches; /* of a pattern; with the gaps they cover what was searched */
+    struct um_ids ids[2];      /* of the text and of its pair, before the template */
+    struct um_ids *out;        /* the one of them that the model appends to */
     struct um_code_points code_points;
     struct um_str normalized; /* of a text that is cut at added tokens behind the normalizer */
     struct um_str run[2];     /* within a step */
@@ -118,8 +129,6 @@ struct um_text_option {
 enum um_status um_text_option_parse(struct um_text_option *option, struct um_loader *loader,
                                     const json_t *json, const char *key, struct um_error *err);
 
-/* ------------------------------------------------------------------------- scratch */
-
 /* Makes it ready for a tokenizer: forgets what another one's model kept. */
 void um_scratch_adopt(struct um_scratch *scratch, const struct um_tokenizer *tokenizer);
 void um_scratch_free(struct um_scratch *scratch); /* what it holds, not itself */
@@ -175,8 +184,6 @@ enum um_status um_replace_parse(const void **options, struct um_loader *loader, 
 enum um_status um_replace_put(struct um_scratch *scratch, const struct um_replace *replace,
                               size_t start, size_t end, struct um_error *err);
 
-/* ------------------------------------------------------------------------- added tokens */
-
 struct um_added_token {
     struct um_text_option content;
     int32_t id;
@@ -204,8 +211,6 @@ const struct um_added_token *um_added_by_id(const struct um_added *added, int32_
 const struct um_added_token *um_added_by_text(const struct um_added *added, const char *text,
                                               size_t n);
 
-/* ------------------------------------------------------------------------- template */
-
 struct um_template_item {
     int sequence; /* 0: the text, 1: its pair, -1: a special token */
     int32_t id, type;
@@ -214,8 +219,6 @@ struct um_template {
     struct um_template_item *items; /* in the arena */
     size_t n, n_special;
 };
-
-/* ------------------------------------------------------------------------- tokenizer */
 
 struct um_tokenizer {
     struct um_arena arena;

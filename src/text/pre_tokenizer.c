@@ -121,7 +121,7 @@ static enum um_status run_split(struct um_scratch *s, const void *options, struc
         struct um_piece piece = s->pieces.items[i];
         UM_RETURN_IF(um_pattern_find(s, &split->pattern, piece.start, piece.end, err));
         for (size_t k = 0; split->is_inverted && k < s->matches.n; k++)
-            s->matches.items[k].is_first = !s->matches.items[k].is_first;
+            s->matches.items[k].is_match = !s->matches.items[k].is_match;
         UM_RETURN_IF(um_split_piece(s, piece, split->behavior, err));
     }
     um_scratch_swap_pieces(s);
