@@ -38,6 +38,7 @@ struct unigram_scratch {
     size_t n_nodes;
     struct token *tokens; /* the best way, last token first; owned */
     size_t n_tokens, capacity;
+    struct um_word_cache cache;
 };
 
 static void free_scratch(void *pointer)
@@ -47,6 +48,7 @@ static void free_scratch(void *pointer)
         return;
     um_free(scratch->nodes);
     um_free(scratch->tokens);
+    um_word_cache_free(&scratch->cache);
     um_free(scratch);
 }
 
@@ -202,9 +204,10 @@ static enum um_status put_unknown(struct um_ids *out, const struct unigram *mode
                    n < 40 ? (int)n : 40, text);
 }
 
-static enum um_status encode_piece(struct um_scratch *s, const struct unigram *model,
-                                   const char *text, size_t n, struct um_error *err)
+static enum um_status encode_piece(struct um_scratch *s, const void *options, const char *text,
+                                   size_t n, struct um_error *err)
 {
+    const struct unigram *model = options;
     struct unigram_scratch *scratch = s->model;
     if (n >= UINT32_MAX ||
         !um_grow(&scratch->nodes, &scratch->n_nodes, n + 1, sizeof(*scratch->nodes)))
