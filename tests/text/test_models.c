@@ -4,6 +4,8 @@
  */
 #include "test.h"
 
+#include <pthread.h>
+
 #include "base/str.h"
 #include "text/tokenizer.h"
 
@@ -187,6 +189,41 @@ static void test_long_word_merges_in_order(void **state)
     um_tokenizer_free(tokenizer);
 }
 
+enum { N_THREADS = 4, N_ROUNDS = 200 };
+
+/* Encodes the same words again and again; returns NULL if the ids are always the same. */
+static void *encode_often(void *tokenizer)
+{
+    static const int32_t expected[] = {4, 5, 4, 0};
+    struct um_tokens tokens = {0};
+    struct um_error err;
+    const char *fault = NULL;
+    for (int i = 0; i < N_ROUNDS && !fault; i++) {
+        if (um_tokenizer_encode(&tokens, tokenizer, "abc abca", 8, NULL, 0, true, 0, &err) != UM_OK)
+            fault = "an encoding failed";
+        else if (tokens.n != UM_COUNT(expected) ||
+                 memcmp(tokens.ids, expected, sizeof(expected)) != 0)
+            fault = "other ids";
+    }
+    um_tokens_free(&tokens);
+    return (void *)(uintptr_t)fault;
+}
+
+static void test_threads_share_a_tokenizer(void **state)
+{
+    (void)state;
+    struct um_tokenizer *tokenizer = parse("{" BOTH(BYTE_LEVEL("false", "true")) BPE("") "}");
+    pthread_t threads[N_THREADS];
+    void *fault;
+    for (size_t i = 0; i < N_THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, encode_often, tokenizer), 0);
+    for (size_t i = 0; i < N_THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], &fault), 0);
+        assert_null(fault);
+    }
+    um_tokenizer_free(tokenizer);
+}
+
 static void test_malformed_models(void **state)
 {
     (void)state;
@@ -224,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_ids_and_texts),
         cmocka_unit_test(test_half_a_character_is_held_back),
         cmocka_unit_test(test_long_word_merges_in_order),
+        cmocka_unit_test(test_threads_share_a_tokenizer),
         cmocka_unit_test(test_malformed_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

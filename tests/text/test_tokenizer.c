@@ -163,6 +163,8 @@ static void test_malformed_files(void **state)
          "unknown normalizer 'Odd'; known are: Bert"},
         {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Odd\"}}", "unknown pre_tokenizer 'Odd'"},
         {"{" MODEL ",\"pre_tokenizer\":{}}", "has no \"type\""},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"////\"}}",
+         "not a table"},
         {"{\"model\":{\"type\":\"Odd\"}}", "unknown model 'Odd'"},
         {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}", "'[UNK]' is not in the vocab"},
         {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":900000}}}", "large enough"},
@@ -250,6 +252,40 @@ static void test_small_parts(void **state)
     }
 }
 
+static void add_base64(struct um_str *out, const unsigned char *bytes, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t bit = 0; bit < 8 * n; bit += 6) {
+        uint32_t pair = (uint32_t)bytes[bit / 8] << 8 | (bit / 8 + 1 < n ? bytes[bit / 8 + 1] : 0);
+        um_str_add_n(out, &digits[pair >> (10 - bit % 8) & 63], 1);
+    }
+}
+
+/* A table that makes "a" into "ab": the double array goes from unit 0 by offset 1 and byte 0x61 to
+ * unit 0x60, and from there by offset 1 to unit 0x61, which holds where the text starts. */
+static void test_precompiled_replacements(void **state)
+{
+    (void)state;
+    enum { N_UNITS = 98, N_TABLE = 4 + 4 * N_UNITS + 5 };
+    uint32_t units[1 + N_UNITS] = {[0] = 4 * N_UNITS, [1] = 1U << 10};
+    units[1 + 0x60] = 0x61 | 1U << 8 | 1U << 10;
+    units[1 + 0x61] = 1U << 31 | 2;
+    unsigned char table[N_TABLE];
+    for (size_t i = 0; i < sizeof(units); i++)
+        table[i] = (unsigned char)(units[i / 4] >> 8 * (i % 4));
+    memcpy(table + sizeof(units), "x\0ab", 5);
+    struct um_str json = {0};
+    um_str_add(&json, "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"");
+    add_base64(&json, table, N_TABLE);
+    um_str_addf(&json, "\"},%s}", MODEL);
+    struct um_tokenizer *t = parse(json.text);
+    assert_ids(t, "a", "18");
+    assert_ids(t, "a\xcc\x81", "18"); /* a short grapheme is replaced whole, as in the reference */
+    assert_ids(t, "e", "8");
+    um_tokenizer_free(t);
+    um_str_free(&json);
+}
+
 static void write_file(const char *folder, const char *name, const char *text)
 {
     struct um_error err;
@@ -316,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_malformed_files),
         cmocka_unit_test(test_invalid_utf8_is_refused),
         cmocka_unit_test(test_small_parts),
+        cmocka_unit_test(test_precompiled_replacements),
         cmocka_unit_test(test_open_folder),
         cmocka_unit_test(test_steady_state_allocates_nothing),
     };
