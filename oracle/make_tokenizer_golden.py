@@ -3,7 +3,8 @@
     python oracle/make_tokenizer_golden.py SHARED tests/golden/tokenizer
 
 SHARED holds tokenizers/NAME/tokenizer.json and data/glue; the Unigram tokenizer is one trained here
-on generated lines and kept as unigram/tokenizer.json (made anew only if it is not there). Only hashes are kept, never a line:
+on generated lines and kept as unigram/tokenizer.json (made anew only if it is not there). Of lines
+only hashes are kept:
 
     [real] KEY+IDS  FNV-1a of the line (the first 10 of 16 hex digits) and of its ids (first 6)
     [pair] KEY+IDS  a line and the one before it, cut to 48 tokens: ids, then types
@@ -22,7 +23,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 NAMES = ["bert-uncased", "llama2", "llama3.1", "qwen3", "gemma3", "unigram"]
 N_MADE = 4000
 START, PRIME, MASK = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
-CATALOGUES = ["iso_639-2", "iso_639-3", "iso_639-5", "iso_3166-1", "iso_3166-2", "iso_15924", "iso_4217"]
+CATALOGUES = ["iso_639-2", "iso_639-3", "iso_639-5", "iso_3166-1", "iso_3166-2", "iso_15924",
+              "iso_4217"]
 SCRIPTS = [
     (0x20, 0x7E), (0x61, 0x7A), (0x41, 0x5A), (0x30, 0x39), (0xA1, 0xFF),
     (0x100, 0x17F), (0x391, 0x3A1), (0x3B1, 0x3C9), (0x410, 0x44F), (0x5D0, 0x5EA),
@@ -96,7 +98,8 @@ def made_line(index):
 
 
 def unique(lines):
-    return list(dict.fromkeys(line for line in lines if line.decode("utf-8", "ignore").encode() == line))
+    valid = (line for line in lines if line.decode("utf-8", "ignore").encode() == line)
+    return list(dict.fromkeys(valid))
 
 
 def train_unigram(path):

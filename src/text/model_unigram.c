@@ -74,6 +74,15 @@ static enum um_status read_token(struct unigram *model, struct um_loader *loader
     return UM_OK;
 }
 
+/* An upper bound of the tokens: each has a bracket. */
+static size_t count_brackets(const struct um_scan *scan)
+{
+    size_t n = 0;
+    for (const char *p = scan->at; p < scan->end; p++)
+        n += *p == '[';
+    return n;
+}
+
 static enum um_status read_vocab(struct unigram *model, struct um_loader *loader,
                                  struct um_error *err)
 {
@@ -86,8 +95,7 @@ static enum um_status read_vocab(struct unigram *model, struct um_loader *loader
                        "cannot read '%s': model.vocab is not a list of [token, "
                        "score]",
                        loader->where);
-    /* A token takes at least ["",0], of the file. */
-    size_t n_bytes = (size_t)(scan.end - scan.at), n_max = n_bytes / 6 + 1;
+    size_t n_bytes = (size_t)(scan.end - scan.at), n_max = count_brackets(&scan);
     char *text = um_arena_alloc(loader->arena, n_bytes + 1);
     double *scores = UM_ARENA_NEW(loader->arena, n_max, double);
     if (!text || !scores)

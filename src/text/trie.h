@@ -27,7 +27,8 @@ struct um_trie {
     size_t n, capacity, n_tables, tables_capacity;
 };
 
-/* Maps a text that is not empty to value > 0, in place of a value that it had. False = no memory. */
+/* Maps a text that is not empty to value > 0, in place of a value that it had. False when out of
+ * memory. */
 bool um_trie_insert(struct um_trie *trie, const char *text, size_t n, uint32_t value);
 void um_trie_free(struct um_trie *trie);
 

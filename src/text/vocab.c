@@ -35,13 +35,13 @@ static bool resize(struct um_vocab *vocab, size_t n_slots)
     return true;
 }
 
-bool um_vocab_reserve(struct um_vocab *vocab, size_t n)
+/* Slots for n tokens. */
+static bool reserve(struct um_vocab *vocab, size_t n)
 {
     size_t n_slots = vocab->n_slots ? vocab->n_slots : 64;
     while (n_slots < 2 * n)
         n_slots *= 2;
-    return (n_slots == vocab->n_slots || resize(vocab, n_slots)) &&
-           um_grow(&vocab->entries, &vocab->capacity, n, sizeof(*vocab->entries));
+    return n_slots == vocab->n_slots || resize(vocab, n_slots);
 }
 
 /* Extends entries[] to `n`, the new ones empty. */
@@ -75,7 +75,7 @@ static struct um_vocab_slot *find_slot(const struct um_vocab *vocab, uint64_t ha
 bool um_vocab_add(struct um_vocab *vocab, const char *text, size_t n_bytes, int32_t id)
 {
     size_t index = (size_t)id;
-    if (2 * (vocab->n_tokens + 1) > vocab->n_slots && !um_vocab_reserve(vocab, vocab->n_tokens + 1))
+    if (!reserve(vocab, vocab->n_tokens + 1))
         return false;
     if (index >= vocab->n_entries && !extend(vocab, index + 1))
         return false;
