@@ -466,6 +466,12 @@ static int compare_picks(const void *a, const void *b)
     return (x->index > y->index) - (x->index < y->index);
 }
 
+static void sort_picks(struct um_selector *s, int64_t n)
+{
+    if (n > 1)
+        qsort(s->picks, (size_t)n, sizeof(*s->picks), compare_picks);
+}
+
 static bool is_picked(const struct um_selector *s, int64_t n, struct um_pick pick)
 {
     return n && bsearch(&pick, s->picks, (size_t)n, sizeof(pick), compare_picks);
@@ -499,10 +505,10 @@ enum um_status um_selector_finish(struct um_selector *s, const struct um_pick **
         return um_fail_memory(err, "picks", (size_t)s->top.n_wanted * sizeof(*s->picks));
     for (int64_t i = 0; i < n; i++)
         s->picks[i] = s->top.items[i].pick;
-    qsort(s->picks, (size_t)n, sizeof(*s->picks), compare_picks);
+    sort_picks(s, n);
     if (n < s->top.n_wanted) {
         n = fill_with_zeros(s, n);
-        qsort(s->picks, (size_t)n, sizeof(*s->picks), compare_picks);
+        sort_picks(s, n);
     }
     *picks = s->picks;
     *n_picks = n;
