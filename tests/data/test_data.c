@@ -15,6 +15,10 @@ static const char *write_file(const char *name, const char *text)
     return path;
 }
 
+static const struct um_table_options tsv = {UM_TABLE_TSV, true, false};
+static const struct um_table_options csv = {UM_TABLE_CSV, true, false};
+static const struct um_table_options json = {UM_TABLE_JSON, true, false};
+
 static void assert_cell(const struct um_table *t, int64_t row, size_t column, const char *text)
 {
     assert_string_equal(t->cells[(size_t)row * t->n_columns + column].text, text);
@@ -26,7 +30,7 @@ static void test_tsv_keeps_quotes(void **state)
     struct um_table t;
     struct um_error err;
     const char *path = write_file("a.tsv", "\xef\xbb\xbfid\ttext\r\n1\t\"open quote\r\n\r\n2\tb\"c");
-    assert_ok(um_table_open(&t, path, UM_TABLE_TSV, true, &err), err);
+    assert_ok(um_table_open(&t, path, &tsv, &err), err);
     assert_int_equal(t.n_rows, 2);
     assert_string_equal(t.columns[0], "id");
     assert_cell(&t, 0, 1, "\"open quote");
@@ -42,7 +46,7 @@ static void test_csv_unquotes(void **state)
     struct um_error err;
     const char *path =
         write_file("a.csv", "text,label\n\"a, \"\"b\"\"\nc\",1\n,2\r\nplain,\"3\"\r\n");
-    assert_ok(um_table_open(&t, path, UM_TABLE_CSV, true, &err), err);
+    assert_ok(um_table_open(&t, path, &csv, &err), err);
     assert_int_equal(t.n_rows, 3);
     assert_cell(&t, 0, 0, "a, \"b\"\nc");
     assert_cell(&t, 1, 0, "");
@@ -58,7 +62,7 @@ static void test_jsonl(void **state)
     struct um_error err;
     const char *path = write_file("a.jsonl", "{\"text\": \"x\\ny\", \"label\": 3}\n\n"
                                              "{\"label\": 2.5, \"text\": \"z\", \"more\": 1}\n");
-    assert_ok(um_table_open(&t, path, UM_TABLE_JSONL, true, &err), err);
+    assert_ok(um_table_open(&t, path, &json, &err), err);
     assert_int_equal(t.n_rows, 2);
     assert_cell(&t, 0, 0, "x\ny");
     assert_cell(&t, 1, 1, "2.5");
@@ -78,16 +82,31 @@ static void test_bad_tables(void **state)
         {UM_TABLE_TSV, "a\tb\n1\t\xff\n", ":2: invalid UTF-8"},
         {UM_TABLE_CSV, "a,b\n\"1,2\n", ":2: a quoted field is never closed"},
         {UM_TABLE_CSV, "a,b\n\"1\"x,2\n", "text behind a closing quote"},
-        {UM_TABLE_JSONL, "{\"a\": 1}\n[1]\n", ":2: not a JSON object"},
-        {UM_TABLE_JSONL, "{\"a\": 1}\n{\"b\": 1}\n", ":2: no member 'a'"},
-        {UM_TABLE_JSONL, "{\"a\": 1\n", ":1"},
-        {UM_TABLE_JSONL, "{\"a\": [1]}\n", "object or array"},
+        {UM_TABLE_JSON, "{\"a\": 1}\n[1]\n", ":2: not a JSON object"},
+        {UM_TABLE_JSON, "{\"a\": 1\n", ":1"},
+        {UM_TABLE_JSON, "{\"a\": 1}\n\n{\"a\": \"\\u0000\"}", ":3: column"},
+        {UM_TABLE_JSON, "{\"a\": 1, \"a\": 2}", "duplicate"},
+        {UM_TABLE_JSON, "{}", ":1: not a JSON object with members"},
+        {UM_TABLE_JSON, "[", ":1"},
+        {UM_TABLE_JSON, "[]", "has no rows"},
+        {UM_TABLE_JSON, "[{\"a\": 1}\n,\n]", ":3: column"},
+        {UM_TABLE_JSON, "[{\"a\": 1}\n{\"a\": 2}]", ":2: ',' or ']' expected"},
+        {UM_TABLE_JSON, "[{\"a\": 1},\n\n[2]]", ":3: not a JSON object"},
+        {UM_TABLE_JSON, "[{\"a\": 1},\n{\"a\":\n\n!", ":4: column"},
+        {UM_TABLE_JSON, "[{\"a\": 1}]\nx", ":2: text behind the array"},
+        {UM_TABLE_TSV, "\xef\xbb\xbf", "has no rows"},
+        {UM_TABLE_TSV, "\r\n\n\r", "has no rows"},
+        {UM_TABLE_CSV, "a,b\n1,2,3\n", ":2: 3 fields, expected 2"},
+        {UM_TABLE_CSV, "a,b\n\"1\n2\",3\n4\n", ":4: 1 fields, expected 2"},
+        {UM_TABLE_CSV, "a,b\n1,\"", ":2: a quoted field is never closed"},
+        {UM_TABLE_CSV, "a,b\n1,\"\"\"", ":2: a quoted field is never closed"},
     };
     for (size_t i = 0; i < UM_COUNT(cases); i++) {
         struct um_table t;
         struct um_error err;
         const char *path = write_file("bad", cases[i].text);
-        assert_fails(um_table_open(&t, path, cases[i].format, true, &err), UM_E_INPUT,
+        const struct um_table_options options = {cases[i].format, true, false};
+        assert_fails(um_table_open(&t, path, &options, &err), UM_E_INPUT,
                      cases[i].message, err);
     }
 }
