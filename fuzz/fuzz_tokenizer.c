@@ -1,6 +1,6 @@
 /*
  * Input: the content of a tokenizer.json (or, if it does not start with '{', of a vocab.txt), a NUL
- * byte, and a text to encode with it, alone and as a pair with itself.
+ * byte, and a text to encode with it, alone and as a pair with itself, and to decode again.
  */
 #include <string.h>
 
@@ -8,6 +8,21 @@
 #include "text/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n);
+
+/* One id at a time. */
+static void decode(const struct um_tokenizer *tokenizer, const struct um_tokens *tokens)
+{
+    struct um_error err;
+    struct um_decoder *decoder;
+    const char *text;
+    size_t n_text;
+    enum um_status status = um_decoder_new(&decoder, tokenizer, true, &err);
+    for (size_t i = 0; status == UM_OK && i < tokens->n; i++)
+        status = um_decoder_put(&text, &n_text, decoder, tokens->ids + i, 1, &err);
+    if (status == UM_OK)
+        status = um_decoder_end(&text, &n_text, decoder, &err);
+    um_decoder_free(decoder);
+}
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n)
 {
@@ -26,7 +41,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n)
                      : um_tokenizer_parse_vocab(tokenizer, file, n_file, NULL, "fuzz", &err);
     if (status == UM_OK) {
         status = um_tokenizer_encode(&tokens, tokenizer, text, n_text, NULL, 0, true, 0, &err);
-        status = um_tokenizer_encode(&tokens, tokenizer, text, n_text, text, n_text, true, 16, &err);
+        decode(tokenizer, &tokens);
+        status =
+            um_tokenizer_encode(&tokens, tokenizer, text, n_text, text, n_text, true, 16, &err);
         for (size_t i = 0; status == UM_OK && i < tokens.n; i++)
             (void)um_tokenizer_token(tokenizer, tokens.ids[i]);
     }

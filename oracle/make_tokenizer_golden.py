@@ -2,11 +2,14 @@
 
     python oracle/make_tokenizer_golden.py SHARED tests/golden/tokenizer
 
-SHARED holds tokenizers/NAME/tokenizer.json and data/glue. Only hashes are kept, never a line:
+SHARED holds tokenizers/NAME/tokenizer.json and data/glue; the Unigram tokenizer is one trained here
+on generated lines and kept as unigram/tokenizer.json (made anew only if it is not there). Of lines
+only hashes are kept:
 
     [real] KEY+IDS  FNV-1a of the line (the first 10 of 16 hex digits) and of its ids (first 6)
     [pair] KEY+IDS  a line and the one before it, cut to 48 tokens: ids, then types
     [made] IDS      generated lines 0, 1, 2, ...
+    [text] TEXT     the ids of those lines decoded, special tokens left out
 
 The lines are those of tests/text/lines.h. Needs: pip install tokenizers
 """
@@ -15,12 +18,13 @@ import os
 import struct
 import sys
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-NAMES = ["bert-uncased", "llama2", "llama3.1", "qwen3", "gemma3"]
+NAMES = ["bert-uncased", "llama2", "llama3.1", "qwen3", "gemma3", "unigram"]
 N_MADE = 4000
 START, PRIME, MASK = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
-CATALOGUES = ["iso_639-2", "iso_639-3", "iso_639-5", "iso_3166-1", "iso_3166-2", "iso_15924", "iso_4217"]
+CATALOGUES = ["iso_639-2", "iso_639-3", "iso_639-5", "iso_3166-1", "iso_3166-2", "iso_15924",
+              "iso_4217"]
 SCRIPTS = [
     (0x20, 0x7E), (0x61, 0x7A), (0x41, 0x5A), (0x30, 0x39), (0xA1, 0xFF),
     (0x100, 0x17F), (0x391, 0x3A1), (0x3B1, 0x3C9), (0x410, 0x44F), (0x5D0, 0x5EA),
@@ -94,11 +98,31 @@ def made_line(index):
 
 
 def unique(lines):
-    return list(dict.fromkeys(line for line in lines if line.decode("utf-8", "ignore").encode() == line))
+    valid = (line for line in lines if line.decode("utf-8", "ignore").encode() == line)
+    return list(dict.fromkeys(valid))
+
+
+def train_unigram(path):
+    """With an alphabet that leaves many of the generated characters unknown."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=900, special_tokens=["<unk>", "<s>"],
+                                      unk_token="<unk>", show_progress=False)
+    lines = ("".join(c for c in made_line(i) if ord(c) < 0x450) for i in range(20000))
+    tokenizer.train_from_iterator(lines, trainer)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    tokenizer.save(path, pretty=False)
 
 
 def write(name, shared, out, real):
-    tokenizer = Tokenizer.from_file(f"{shared}/tokenizers/{name}/tokenizer.json")
+    path = f"{shared}/tokenizers/{name}/tokenizer.json"
+    if name == "unigram":
+        path = f"{out}/unigram/tokenizer.json"
+        if not os.path.exists(path):
+            train_unigram(path)
+    tokenizer = Tokenizer.from_file(path)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     rows = ["[real]"]
@@ -111,7 +135,10 @@ def write(name, shared, out, real):
     assert len({row[:10] for row in rows}) == len(rows), "two lines with one key"
     tokenizer.no_truncation()
     rows.append("[made]")
-    rows += [hash_ids(tokenizer.encode(made_line(i)).ids) for i in range(N_MADE)]
+    made = [tokenizer.encode(made_line(i)).ids for i in range(N_MADE)]
+    rows += [hash_ids(ids) for ids in made]
+    rows.append("[text]")
+    rows += ["%06x" % (fnv1a(tokenizer.decode(ids).encode()) >> 40) for ids in made]
     with open(os.path.join(out, name + ".txt"), "w") as file:
         file.write("\n".join(rows) + "\n")
     print(name, len(rows))

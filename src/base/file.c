@@ -46,6 +46,15 @@ void um_map_close(struct um_map *map)
     *map = (struct um_map){0};
 }
 
+void um_map_forget(const void *bytes, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = ((uintptr_t)bytes + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)bytes + n) / page * page;
+    if (end > start)
+        (void)madvise((void *)start, end - start, MADV_DONTNEED); // NOLINT: an address in the map
+}
+
 enum um_status um_file_read(char **text, size_t *n_bytes, const char *path, struct um_error *err)
 {
     struct um_map map;

@@ -14,6 +14,8 @@ struct um_map {
 
 enum um_status um_map_open(struct um_map *map, const char *path, struct um_error *err);
 void um_map_close(struct um_map *map);
+/* Lets go of pages of a map that nobody wrote to: they are read again when they are next used. */
+void um_map_forget(const void *bytes, size_t n);
 
 /* The whole file, with a NUL behind it. Returns owned text (free with um_free). */
 enum um_status um_file_read(char **text, size_t *n_bytes, const char *path, struct um_error *err);

@@ -14,7 +14,8 @@ void um_str_add_n(struct um_str *s, const char *text, size_t n)
         s->failed = true;
         return;
     }
-    memcpy(s->text + s->length, text, n);
+    if (n) /* an empty text may be NULL */
+        memcpy(s->text + s->length, text, n);
     s->length += n;
     s->text[s->length] = '\0';
 }

@@ -367,6 +367,7 @@ static enum um_status find_base(const struct um_tensor_view **tensor,
 enum um_status um_delta_hash(char text[UM_SHA256_TEXT], const struct um_delta *d,
                              const struct um_folder *base, struct um_error *err)
 {
+    enum { CHUNK = 4 << 20 };
     struct um_sha256 all;
     unsigned char digest[UM_SHA256_BYTES];
     const struct um_tensor_view **tensors = UM_NEW(d->n_entries, const struct um_tensor_view *);
@@ -383,7 +384,11 @@ enum um_status um_delta_hash(char text[UM_SHA256_TEXT], const struct um_delta *d
         if (!tensors[i])
             continue;
         um_sha256_begin(&h);
-        um_sha256_add(&h, tensors[i]->bytes, tensors[i]->n_bytes);
+        for (size_t at = 0; at < tensors[i]->n_bytes; at += CHUNK) {
+            size_t left = tensors[i]->n_bytes - at, n = left < CHUNK ? left : CHUNK;
+            um_sha256_add(&h, tensors[i]->bytes + at, n);
+            um_map_forget(tensors[i]->bytes + at, n); /* a large model need not stay in memory */
+        }
         um_sha256_end(digests + i * UM_SHA256_BYTES, &h);
     }
     um_sha256_begin(&all);

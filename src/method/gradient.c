@@ -44,7 +44,7 @@ static void sum_by_id(struct um_gradient_work *work, const struct um_factor *f, 
 {
     enum { BLOCK = 16 }; /* features of a cache line: threads never share one */
     memset(work->rows, 0, (size_t)(n_rows * cols) * sizeof(float));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (f->n_tokens > BLOCK * BLOCK)
     for (int64_t d0 = 0; d0 < cols; d0 += BLOCK) {
         int64_t d1 = d0 + BLOCK < cols ? d0 + BLOCK : cols;
         for (int64_t t = 0; t < f->n_tokens; t++) {
@@ -107,9 +107,9 @@ enum um_status um_gradient_of(struct um_gradient *gradient, struct um_gradient_w
 void um_gradient_dots(float *out, const struct um_gradient *g, const struct um_pair *pairs,
                       int64_t n_pairs)
 {
-    enum { CHUNK = 512 };
+    enum { CHUNK = 256 };
     const struct um_kernels *k = um_kernels();
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (n_pairs > CHUNK)
     for (int64_t i = 0; i < n_pairs; i += CHUNK)
         k->dots(out + i, pairs + i, n_pairs - i < CHUNK ? n_pairs - i : CHUNK, g->dy, g->lddy,
                 g->x, g->ldx, g->n_tokens);

@@ -21,7 +21,8 @@
 enum {
     PANEL_MAX = 1 << 18, /* entries of a panel at most (or one row) */
     CHUNK = 4096,        /* candidates confirmed before the cut is looked at again */
-    SEGMENTS = 16
+    SEGMENTS = 16,
+    SERIAL_MAX = 1 << 14 /* numbers that one thread goes through faster than two can start */
 };
 
 /* Norms below this are taken as this: products of norms then do not drown in denormals. */
@@ -142,10 +143,10 @@ static enum um_status work_out_norms(struct um_selector *s, const struct um_grad
         !um_grow(&s->column_norms, &s->column_norms_capacity, cols, sizeof(float)) ||
         !um_grow(&s->column_bounds, &s->column_bounds_capacity, cols, sizeof(float)))
         return um_fail_memory(err, "norms", (rows + 2 * cols) * sizeof(float));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (g->rows * g->n_tokens > SERIAL_MAX)
     for (int64_t i = 0; i < g->rows; i++)
         s->row_norms[i] = (float)norm_of(g->dy + i * g->lddy, g->n_tokens);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (g->cols * g->n_tokens > SERIAL_MAX)
     for (int64_t j = 0; j < g->cols; j++) {
         double norm = norm_of(g->x + j * g->ldx, g->n_tokens);
         s->column_norms[j] = (float)norm;
@@ -196,7 +197,7 @@ static int64_t scan_panel(struct um_selector *s, const struct um_gradient *g, in
         int64_t per_row = g->param->rows / g->rows;
         theta = um_param_read(g->param, first * per_row, n_rows * per_row, s->theta);
     }
-#pragma omp parallel for schedule(static) reduction(+ : total)
+#pragma omp parallel for schedule(static) reduction(+ : total) if (n_rows * g->cols > SERIAL_MAX)
     for (int64_t i = 0; i < n_rows; i++) {
         double norm = row_norms ? (double)row_norms[first + i] : 1;
         s->n_hits[i] = 0;
@@ -218,7 +219,7 @@ static enum um_status work_out_segments(struct um_selector *s, const struct um_g
     if (!um_grow(&s->row_segments, &s->row_segments_capacity, rows, sizeof(float)) ||
         !um_grow(&s->column_segments, &s->column_segments_capacity, cols, sizeof(float)))
         return um_fail_memory(err, "segment norms", (rows + cols) * sizeof(float));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (g->rows * g->n_tokens > SERIAL_MAX)
     for (int64_t i = 0; i < g->rows + g->cols; i++) {
         bool is_row = i < g->rows;
         int64_t j = i - g->rows;
@@ -250,7 +251,7 @@ static enum um_status bound_tile(struct um_selector *s, const struct um_gradient
         um_gemm(s->tile, g->cols, g->dy + first * g->lddy, g->lddy, UM_PLAIN, g->x, g->ldx,
                 UM_TRANSPOSED, n_rows, g->cols, g->n_tokens, 0);
     double rounding = bound == UM_BOUND_TILES ? 2 * (slack(g->n_tokens) - 1) : 0x1p-20;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n_rows * g->cols > SERIAL_MAX)
     for (int64_t i = 0; i < n_rows; i++) {
         float *row = s->tile + i * g->cols;
         float error = (float)(rounding * (double)s->row_norms[first + i]);
@@ -290,9 +291,7 @@ static enum um_status find_hits(int64_t *n_hits, struct um_selector *s,
         *n_hits = scan_panel(s, g, first, n_rows, s->tile, g->cols, NULL);
         used = b;
     }
-    s->stats.n_panels[used]++;
-    if (used > s->stats.bound)
-        s->stats.bound = used;
+    s->stats.n_entries[used] += n;
     return UM_OK;
 }
 
@@ -467,6 +466,12 @@ static int compare_picks(const void *a, const void *b)
     return (x->index > y->index) - (x->index < y->index);
 }
 
+static void sort_picks(struct um_selector *s, int64_t n)
+{
+    if (n > 1)
+        qsort(s->picks, (size_t)n, sizeof(*s->picks), compare_picks);
+}
+
 static bool is_picked(const struct um_selector *s, int64_t n, struct um_pick pick)
 {
     return n && bsearch(&pick, s->picks, (size_t)n, sizeof(pick), compare_picks);
@@ -500,13 +505,16 @@ enum um_status um_selector_finish(struct um_selector *s, const struct um_pick **
         return um_fail_memory(err, "picks", (size_t)s->top.n_wanted * sizeof(*s->picks));
     for (int64_t i = 0; i < n; i++)
         s->picks[i] = s->top.items[i].pick;
-    qsort(s->picks, (size_t)n, sizeof(*s->picks), compare_picks);
+    sort_picks(s, n);
     if (n < s->top.n_wanted) {
         n = fill_with_zeros(s, n);
-        qsort(s->picks, (size_t)n, sizeof(*s->picks), compare_picks);
+        sort_picks(s, n);
     }
     *picks = s->picks;
     *n_picks = n;
+    for (int b = UM_BOUND_RANK1; b < UM_N_BOUNDS; b++)
+        if (s->stats.n_entries[b] > s->stats.n_entries[s->stats.bound])
+            s->stats.bound = (enum um_bound)b;
     if (stats)
         *stats = s->stats;
     return UM_OK;

@@ -36,8 +36,8 @@ struct um_select_options {
 struct um_select_stats {
     int64_t n_scored;                  /* entries scored exactly */
     int64_t n_scanned;                 /* entries compared with a bound */
-    int64_t n_panels[UM_N_BOUNDS];     /* panels of rows by the bound they ended with */
-    enum um_bound bound;               /* the dearest that ran */
+    int64_t n_entries[UM_N_BOUNDS];    /* entries of matrices by the bound that pruned them */
+    enum um_bound bound;               /* the one that pruned most; UM_BOUND_AUTO: none ran */
 };
 
 struct um_selector;

@@ -1,7 +1,7 @@
 /* A method at work: takes gradient factors, fills the set's gradients, selects, unmasks. */
 #include "method/method.h"
 
-#include <math.h>
+#include <string.h>
 
 #include "method/scope.h"
 
@@ -73,8 +73,8 @@ enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n
     tuning->stats = (struct um_select_stats){0};
     for (size_t e = 0; e < tuning->set.n_entries; e++) {
         struct um_entry *entry = &tuning->set.entries[e];
-        for (int64_t i = 0; i < entry->n; i++)
-            entry->column[UM_COLUMN_GRAD][i] = 0;
+        if (entry->n)
+            memset(entry->column[UM_COLUMN_GRAD], 0, (size_t)entry->n * sizeof(float));
     }
     if (!tuning->selector)
         return UM_OK;

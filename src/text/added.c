@@ -66,34 +66,46 @@ static enum um_status sort_by_id(struct um_loader *loader, struct um_added *adde
     return UM_OK;
 }
 
-enum um_status um_added_parse(struct um_loader *loader, const json_t *json, struct um_error *err)
+/* Fills the tries, from the last token to the first: of equal contents the first one counts. */
+static enum um_status fill_tries(struct um_loader *loader, struct um_added *added,
+                                 struct um_error *err)
 {
-    struct um_added *added = &loader->tokenizer->added;
     struct um_scratch scratch = {0};
     enum um_status status = UM_OK;
-    size_t n = json_array_size(json);
-    added->tokens = UM_ARENA_NEW(loader->arena, n, struct um_added_token);
-    if (!added->tokens)
-        return um_fail_memory(err, loader->where, n * sizeof(*added->tokens));
-    for (size_t i = 0; i < n; i++) {
-        struct um_added_token *token = &added->tokens[added->n];
-        UM_TRY(parse_token(token, loader, json_array_get(json, i), err));
-        uint32_t index = (uint32_t)++added->n;
+    um_scratch_adopt(&scratch, loader->tokenizer);
+    for (size_t i = added->n; i-- > 0;) {
+        const struct um_added_token *token = &added->tokens[i];
+        uint32_t value = (uint32_t)i + 1;
         if (!token->content.n)
             continue;
+        UM_TRY(insert(&added->all, token->content.text, token->content.n, value, err));
         if (token->is_normalized)
-            UM_TRY(insert_normalized(loader, &scratch, token, index, err));
+            UM_TRY(insert_normalized(loader, &scratch, token, value, err));
         else
-            UM_TRY(insert(&added->raw, token->content.text, token->content.n, index, err));
+            UM_TRY(insert(&added->raw, token->content.text, token->content.n, value, err));
     }
-    status = sort_by_id(loader, added, err);
 out:
     um_scratch_free(&scratch);
     return status;
 }
 
+enum um_status um_added_parse(struct um_loader *loader, const json_t *json, struct um_error *err)
+{
+    struct um_added *added = &loader->tokenizer->added;
+    size_t n = json_array_size(json);
+    added->tokens = UM_ARENA_NEW(loader->arena, n, struct um_added_token);
+    if (!added->tokens)
+        return um_fail_memory(err, loader->where, n * sizeof(*added->tokens));
+    for (; added->n < n; added->n++)
+        UM_RETURN_IF(
+            parse_token(&added->tokens[added->n], loader, json_array_get(json, added->n), err));
+    UM_RETURN_IF(sort_by_id(loader, added, err));
+    return fill_tries(loader, added, err);
+}
+
 void um_added_free(struct um_added *added)
 {
+    um_trie_free(&added->all);
     um_trie_free(&added->raw);
     um_trie_free(&added->normalized);
 }
@@ -139,8 +151,8 @@ static void strip_around(size_t *start, size_t *end, const struct um_added_token
 }
 
 const struct um_added_token *um_added_find(size_t *start, size_t *end, const struct um_added *added,
-                                           const struct um_trie *set, const char *text,
-                                           size_t n, size_t from)
+                                           const struct um_trie *set, const char *text, size_t n,
+                                           size_t from)
 {
     if (!set->n)
         return NULL;
@@ -167,4 +179,14 @@ const struct um_added_token *um_added_by_id(const struct um_added *added, int32_
     if (added->n)
         found = bsearch(&key, added->by_id, added->n, sizeof(*added->by_id), compare_ids);
     return found ? *found : NULL;
+}
+
+const struct um_added_token *um_added_by_text(const struct um_added *added, const char *text,
+                                              size_t n)
+{
+    if (!n || !added->all.n)
+        return NULL;
+    size_t end = 0;
+    uint32_t value = match_at(&end, &added->all, text, n, 0);
+    return value && end == n ? &added->tokens[value - 1] : NULL;
 }

@@ -75,8 +75,10 @@ static enum um_status find_part(int32_t *id, const struct um_bpe *bpe, const str
     *id = um_vocab_find(bpe->vocab, text, n);
     if (*id >= 0)
         return UM_OK;
-    return um_fail(err, UM_E_INPUT, "cannot read '%s': a merge needs '%.*s', which is not in the "
-                   "vocabulary", scan->where, n < 100 ? (int)n : 100, text);
+    return um_fail(err, UM_E_INPUT,
+                   "cannot read '%s': a merge needs '%.*s', which is not in the "
+                   "vocabulary",
+                   scan->where, n < 100 ? (int)n : 100, text);
 }
 
 /* The pair, and what it becomes: the left part and the right one without the continuing prefix. */
@@ -92,9 +94,12 @@ static enum um_status add_merge(struct um_bpe *bpe, struct parts parts, const st
         bpe->vocab, um_vocab_hash(hash, parts.right + n_prefix, parts.n_right - n_prefix),
         parts.left, parts.n_left, parts.right + n_prefix, parts.n_right - n_prefix);
     if (merged < 0)
-        return um_fail(err, UM_E_INPUT, "cannot read '%s': merge %u gives '%.*s', which is not in "
-                       "the vocabulary", scan->where, rank,
-                       parts.n_left + parts.n_right < 100 ? (int)(parts.n_left + parts.n_right) : 100,
+        return um_fail(err, UM_E_INPUT,
+                       "cannot read '%s': merge %u gives '%.*s', which is not in "
+                       "the vocabulary",
+                       scan->where, rank,
+                       parts.n_left + parts.n_right < 100 ? (int)(parts.n_left + parts.n_right)
+                                                          : 100,
                        parts.left);
     uint64_t pair = pair_of(left, right);
     *find_slot(bpe, pair) = (struct um_bpe_merge){.pair = pair, .rank = rank, .id = merged};
@@ -127,11 +132,15 @@ static enum um_status read_list(struct um_bpe *bpe, struct um_scan *scan, char *
 enum um_status um_bpe_read_merges(struct um_bpe *bpe, struct um_loader *loader,
                                   struct um_error *err)
 {
-    struct um_scan scan = {.text = loader->text, .at = loader->merges.start,
-                           .end = loader->merges.end, .where = loader->where};
+    struct um_scan scan = {.text = loader->text,
+                           .at = loader->merges.start,
+                           .end = loader->merges.end,
+                           .where = loader->where};
     if (bpe->prefix.n > UM_BPE_AFFIX_MAX || bpe->suffix.n > UM_BPE_AFFIX_MAX)
-        return um_fail(err, UM_E_INPUT, "cannot read '%s': a prefix or suffix of BPE has more than "
-                       "%d bytes", loader->where, UM_BPE_AFFIX_MAX);
+        return um_fail(err, UM_E_INPUT,
+                       "cannot read '%s': a prefix or suffix of BPE has more than "
+                       "%d bytes",
+                       loader->where, UM_BPE_AFFIX_MAX);
     if (!scan.at || !um_scan_take(&scan, '['))
         return um_fail(err, UM_E_INPUT, "cannot read '%s': model.merges is not a list",
                        loader->where);
@@ -143,8 +152,6 @@ enum um_status um_bpe_read_merges(struct um_bpe *bpe, struct um_loader *loader,
     um_free(buffer);
     return status;
 }
-
-/* ------------------------------------------------------------------------------- merging */
 
 static void sift_up(struct um_bpe_candidate *heap, size_t i)
 {

@@ -72,7 +72,8 @@ enum um_status um_sequence_parse(const void **options, const struct um_family *f
 {
     const json_t *list = json_object_get(json, key);
     if (!json_is_array(list))
-        return um_fail(err, UM_E_INPUT, "cannot read '%s': a %s of type 'Sequence' has no list \"%s\"",
+        return um_fail(err, UM_E_INPUT,
+                       "cannot read '%s': a %s of type 'Sequence' has no list \"%s\"",
                        loader->where, family->name, key);
     struct sequence *sequence = um_options_new(options, loader, sizeof(*sequence), err);
     if (!sequence)
@@ -112,6 +113,10 @@ void um_scratch_adopt(struct um_scratch *scratch, const struct um_tokenizer *tok
     /* What failed for lack of memory in an earlier call may succeed now. */
     scratch->text.failed = scratch->spare.failed = scratch->normalized.failed = false;
     scratch->run[0].failed = scratch->run[1].failed = false;
+    um_str_clear(&scratch->text);
+    um_str_clear(&scratch->spare);
+    um_str_add(&scratch->text, ""); /* an empty text is not NULL, however often they are swapped */
+    um_str_add(&scratch->spare, "");
 }
 
 void um_scratch_free(struct um_scratch *scratch)

@@ -13,9 +13,9 @@ struct um_decoder {
     bool skips_special;
     struct um_scratch scratch;
     struct um_ids window;
-    size_t n_context;       /* ids of the window that were given out */
-    struct um_str context;  /* their text */
-    struct um_str text;     /* what the last call gave out */
+    size_t n_context;      /* ids of the window that were given out */
+    struct um_str context; /* their text */
+    struct um_str text;    /* what the last call gave out */
 };
 
 enum um_status um_decoder_new(struct um_decoder **decoder, const struct um_tokenizer *tokenizer,
@@ -40,26 +40,35 @@ void um_decoder_free(struct um_decoder *decoder)
     um_free(decoder);
 }
 
-/* The tokens of the ids as pieces. Ids without a token give nothing. */
+/* The text of an id; false if it has none, or is left out as special (which goes by the text). */
+static bool find_text(struct um_text_option *text, const struct um_decoder *decoder, int32_t id)
+{
+    const struct um_tokenizer *t = decoder->tokenizer;
+    const struct um_added_token *added = um_added_by_id(&t->added, id);
+    if (added) {
+        *text = added->content;
+    } else {
+        if (id < 0 || (size_t)id >= t->vocab.n_entries || !t->vocab.entries[id].text)
+            return false;
+        *text = (struct um_text_option){t->vocab.entries[id].text, t->vocab.entries[id].n_bytes};
+        added = um_added_by_text(&t->added, text->text, text->n);
+    }
+    return !(added && added->is_special && decoder->skips_special);
+}
+
+/* The tokens of the ids as pieces; without a decoder, blanks go between them. */
 static enum um_status put_tokens(struct um_scratch *s, const struct um_decoder *decoder,
                                  const int32_t *ids, size_t n, struct um_error *err)
 {
-    const struct um_tokenizer *t = decoder->tokenizer;
-    bool has_decoder = t->decoder.kind != NULL;
+    bool has_decoder = decoder->tokenizer->decoder.kind != NULL;
+    struct um_text_option text;
     for (size_t i = 0; i < n; i++) {
         size_t start = s->text.length;
-        const struct um_added_token *added = um_added_by_id(&t->added, ids[i]);
-        if (added && added->is_special && decoder->skips_special)
-            continue;
-        bool is_known = ids[i] >= 0 && (size_t)ids[i] < t->vocab.n_entries;
-        if (!added && (!is_known || !t->vocab.entries[ids[i]].text))
+        if (!find_text(&text, decoder, ids[i]))
             continue;
         if (!has_decoder && s->pieces.n)
             um_str_add(&s->text, " ");
-        if (added)
-            um_str_add_n(&s->text, added->content.text, added->content.n);
-        else
-            um_str_add_n(&s->text, t->vocab.entries[ids[i]].text, t->vocab.entries[ids[i]].n_bytes);
+        um_str_add_n(&s->text, text.text, text.n);
         UM_RETURN_IF(um_pieces_add(&s->pieces, start, s->text.length, start == 0, err));
     }
     return um_scratch_check(s, err);
@@ -71,9 +80,6 @@ static enum um_status decode(struct um_str *out, struct um_decoder *decoder, con
 {
     struct um_scratch *s = &decoder->scratch;
     um_scratch_adopt(s, decoder->tokenizer);
-    um_str_clear(&s->text);
-    um_str_clear(&s->spare);
-    um_str_add(&s->text, "");
     s->pieces.n = s->spare_pieces.n = 0;
     UM_RETURN_IF(put_tokens(s, decoder, ids, n, err));
     UM_RETURN_IF(um_component_run(&decoder->tokenizer->decoder, s, err));

@@ -29,8 +29,6 @@ static void keep(struct um_scratch *s, struct um_piece *piece)
     end_piece(s, piece, start);
 }
 
-/* ------------------------------------------------------------------------------- ByteLevel */
-
 /* The bytes that a token stands for; a token with a character outside the alphabet is itself. */
 static void put_token_bytes(struct um_str *out, const char *text, size_t n)
 {
@@ -65,8 +63,6 @@ static enum um_status run_byte_level(struct um_scratch *s, const void *options,
 
 static const struct um_kind kind_byte_level = {
     .type = "ByteLevel", .summary = "GPT-2's byte alphabet to text", .run = run_byte_level};
-
-/* ------------------------------------------------------------------------------- ByteFallback */
 
 /* The value of "<0xHH>", or -1. */
 static int byte_of_token(const char *text, size_t n)
@@ -122,8 +118,6 @@ static enum um_status run_byte_fallback(struct um_scratch *s, const void *option
 static const struct um_kind kind_byte_fallback = {
     .type = "ByteFallback", .summary = "<0xHH> tokens to text", .run = run_byte_fallback};
 
-/* ------------------------------------------------------------------------------- Fuse */
-
 static enum um_status run_fuse(struct um_scratch *s, const void *options, struct um_error *err)
 {
     (void)options;
@@ -137,10 +131,7 @@ static enum um_status run_fuse(struct um_scratch *s, const void *options, struct
 static const struct um_kind kind_fuse = {
     .type = "Fuse", .summary = "all tokens to one", .run = run_fuse};
 
-/* ------------------------------------------------------------------------------- Metaspace */
-
-static enum um_status run_metaspace(struct um_scratch *s, const void *options,
-                                    struct um_error *err)
+static enum um_status run_metaspace(struct um_scratch *s, const void *options, struct um_error *err)
 {
     const struct um_metaspace *meta = options;
     for (size_t i = 0; i < s->pieces.n; i++) {
@@ -148,8 +139,8 @@ static enum um_status run_metaspace(struct um_scratch *s, const void *options,
         size_t start = s->spare.length;
         UM_RETURN_IF(um_pattern_find(s, &meta->mark, piece->start, piece->end, err));
         for (size_t k = 0; k < s->matches.n; k++) {
-            struct um_piece part = s->matches.items[k];
-            if (!part.is_first)
+            struct um_match part = s->matches.items[k];
+            if (!part.is_match)
                 um_str_add_n(&s->spare, s->text.text + part.start, part.end - part.start);
             else if (i > 0 || meta->prepend == UM_PREPEND_NEVER)
                 um_str_add(&s->spare, " ");
@@ -163,8 +154,6 @@ static const struct um_kind kind_metaspace = {.type = "Metaspace",
                                               .summary = "visible blanks to blanks",
                                               .parse = um_metaspace_parse,
                                               .run = run_metaspace};
-
-/* ------------------------------------------------------------------------------- Replace */
 
 static enum um_status run_replace(struct um_scratch *s, const void *options, struct um_error *err)
 {
@@ -181,8 +170,6 @@ static const struct um_kind kind_replace = {.type = "Replace",
                                             .summary = "replaces what a pattern matches",
                                             .parse = um_replace_parse,
                                             .run = run_replace};
-
-/* ------------------------------------------------------------------------------- Strip */
 
 struct strip {
     struct um_text_option content;
@@ -209,10 +196,12 @@ static enum um_status run_strip(struct um_scratch *s, const void *options, struc
         struct um_piece *piece = &s->pieces.items[i];
         const char *text = s->text.text;
         for (int64_t k = 0; k < strip->start && piece->end - piece->start >= n &&
-                            !memcmp(text + piece->start, strip->content.text, n); k++)
+                            !memcmp(text + piece->start, strip->content.text, n);
+             k++)
             piece->start += n;
         for (int64_t k = 0; k < strip->stop && piece->end - piece->start >= n &&
-                            !memcmp(text + piece->end - n, strip->content.text, n); k++)
+                            !memcmp(text + piece->end - n, strip->content.text, n);
+             k++)
             piece->end -= n;
     }
     return UM_OK;
@@ -222,8 +211,6 @@ static const struct um_kind kind_strip = {.type = "Strip",
                                           .summary = "removes a character at the ends",
                                           .parse = parse_strip,
                                           .run = run_strip};
-
-/* ------------------------------------------------------------------------------- WordPiece */
 
 struct word_piece {
     struct um_text_option prefix;
@@ -247,9 +234,9 @@ static void put_cleaned(struct um_str *out, const char *text, size_t n)
 {
     static const struct {
         const char *from, *to;
-    } cleanups[] = {{" .", "."},     {" ?", "?"},           {" !", "!"},     {" ,", ","},
-                    {" ' ", "'"},    {" n't", "n't"},       {" 'm", "'m"},   {" do not", " don't"},
-                    {" 's", "'s"},   {" 've", "'ve"},       {" 're", "'re"}};
+    } cleanups[] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                    {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                    {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
     for (size_t i = 0; i < n;) {
         size_t k = 0, n_from = 0;
         for (; text[i] == ' ' && k < UM_COUNT(cleanups); k++) {
@@ -296,8 +283,6 @@ static const struct um_kind kind_word_piece = {.type = "WordPiece",
                                                .parse = parse_word_piece,
                                                .run = run_word_piece};
 
-/* ------------------------------------------------------------------------------- BPEDecoder */
-
 static enum um_status parse_bpe(const void **options, struct um_loader *loader, const json_t *json,
                                 struct um_error *err)
 {
@@ -322,12 +307,8 @@ static enum um_status run_bpe(struct um_scratch *s, const void *options, struct 
     return finish(s, err);
 }
 
-static const struct um_kind kind_bpe = {.type = "BPEDecoder",
-                                        .summary = "a suffix ends words",
-                                        .parse = parse_bpe,
-                                        .run = run_bpe};
-
-/* ------------------------------------------------------------------------------- the family */
+static const struct um_kind kind_bpe = {
+    .type = "BPEDecoder", .summary = "a suffix ends words", .parse = parse_bpe, .run = run_bpe};
 
 static enum um_status parse_sequence(const void **options, struct um_loader *loader,
                                      const json_t *json, struct um_error *err)
@@ -341,8 +322,8 @@ static const struct um_kind kind_sequence = {.type = "Sequence",
                                              .run = um_sequence_run};
 
 static const struct um_kind *const kinds[] = {
-    &kind_byte_level, &kind_byte_fallback, &kind_fuse,       &kind_metaspace, &kind_replace,
-    &kind_strip,      &kind_word_piece,    &kind_bpe,        &kind_sequence};
+    &kind_byte_level, &kind_byte_fallback, &kind_fuse, &kind_metaspace, &kind_replace,
+    &kind_strip,      &kind_word_piece,    &kind_bpe,  &kind_sequence};
 
 const struct um_family um_decoders = {
     .name = "decoder", .kinds = kinds, .n_kinds = UM_COUNT(kinds)};

@@ -21,6 +21,7 @@ void um_tokenizer_free(struct um_tokenizer *tokenizer)
         return;
     um_vocab_free(&tokenizer->vocab);
     um_added_free(&tokenizer->added);
+    um_trie_free(&tokenizer->model_trie);
     um_regex_free_all(tokenizer->regexes);
     um_arena_free(&tokenizer->arena);
     um_free(tokenizer);
@@ -58,11 +59,9 @@ const char *um_tokenizer_token(const struct um_tokenizer *t, int32_t id)
 
 int32_t um_tokenizer_find(const struct um_tokenizer *t, const char *token)
 {
-    for (size_t i = 0; i < t->added.n; i++) {
-        if (!strcmp(t->added.tokens[i].content.text, token))
-            return t->added.tokens[i].id;
-    }
-    return um_vocab_find(&t->vocab, token, strlen(token));
+    size_t n = strlen(token);
+    const struct um_added_token *added = um_added_by_text(&t->added, token, n);
+    return added ? added->id : um_vocab_find(&t->vocab, token, n);
 }
 
 /* scratch->text[start..end), which holds no added token, to ids. */
@@ -216,8 +215,10 @@ enum um_status um_tokenizer_encode(struct um_tokens *tokens, const struct um_tok
     size_t n_special = special ? template->n_special : 0, n[2];
     tokens->n = tokens->n_truncated = 0;
     if (max_length < 0 || (max_length > 0 && (size_t)max_length < n_special))
-        return um_fail(err, UM_E_USAGE, "cannot tokenize: max_length is %lld, expected at least %zu "
-                       "for the special tokens", (long long)max_length, n_special);
+        return um_fail(err, UM_E_USAGE,
+                       "cannot tokenize: max_length is %lld, expected at least %zu "
+                       "for the special tokens",
+                       (long long)max_length, n_special);
     if (!tokens->scratch)
         tokens->scratch = UM_NEW(1, struct um_scratch);
     struct um_scratch *s = tokens->scratch;

@@ -10,8 +10,10 @@
 enum um_status um_loader_read_vocab(struct um_loader *loader, struct um_error *err)
 {
     struct um_vocab *vocab = &loader->tokenizer->vocab;
-    struct um_scan scan = {.text = loader->text, .at = loader->vocab.start,
-                           .end = loader->vocab.end, .where = loader->where};
+    struct um_scan scan = {.text = loader->text,
+                           .at = loader->vocab.start,
+                           .end = loader->vocab.end,
+                           .where = loader->where};
     if (vocab->n_tokens)
         return UM_OK; /* read from vocab.txt */
     if (!scan.at || !um_scan_take(&scan, '{'))
@@ -43,8 +45,9 @@ enum um_status um_loader_find(int32_t *id, struct um_loader *loader, const char 
 {
     *id = um_vocab_find(&loader->tokenizer->vocab, token, strlen(token));
     if (*id < 0)
-        return um_fail(err, UM_E_INPUT, "cannot read '%s': the %s '%.100s' is not in the vocabulary",
-                       loader->where, what, token);
+        return um_fail(err, UM_E_INPUT,
+                       "cannot read '%s': the %s '%.100s' is not in the vocabulary", loader->where,
+                       what, token);
     return UM_OK;
 }
 
@@ -56,10 +59,10 @@ static enum um_status name_model(json_t *model, const struct um_loader *loader,
         return um_fail(err, UM_E_INPUT, "cannot read '%s': \"model\" is missing", loader->where);
     if (json_object_get(model, "type"))
         return UM_OK;
-    const char *type = loader->merges.start                                    ? "BPE"
-                       : json_object_get(model, "max_input_chars_per_word")    ? "WordPiece"
-                       : loader->vocab.start && *loader->vocab.start == '['    ? "Unigram"
-                                                                               : "WordLevel";
+    const char *type = loader->merges.start                                 ? "BPE"
+                       : json_object_get(model, "max_input_chars_per_word") ? "WordPiece"
+                       : loader->vocab.start && *loader->vocab.start == '[' ? "Unigram"
+                                                                            : "WordLevel";
     return json_object_set_new(model, "type", json_string(type))
                ? um_fail_memory(err, loader->where, 0)
                : UM_OK;
@@ -96,8 +99,11 @@ static enum um_status check_utf8(const char *text, size_t n, const char *where,
 enum um_status um_tokenizer_parse_json(struct um_tokenizer *tokenizer, const char *text, size_t n,
                                        const char *where, struct um_error *err)
 {
-    struct um_loader loader = {.tokenizer = tokenizer, .arena = &tokenizer->arena, .where = where,
-                               .text = text, .n_bytes = n};
+    struct um_loader loader = {.tokenizer = tokenizer,
+                               .arena = &tokenizer->arena,
+                               .where = where,
+                               .text = text,
+                               .n_bytes = n};
     struct um_str rest = {0};
     json_t *json = NULL;
     enum um_status status;
@@ -164,12 +170,11 @@ static enum um_status make_bert_document(json_t **json, struct um_loader *loader
     UM_RETURN_IF(um_loader_find(&sep, loader, "[SEP]", "token", err));
     *json = json_pack(
         "{s:{s:s, s:b, s:b, s:b}, s:{s:s}, s:{s:s}, s:{s:s, s:[s,i], s:[s,i]}, s:{s:s, s:s}, s:o}",
-        "normalizer",
-        "type", "BertNormalizer", "lowercase", lowers, "strip_accents", strips_accents,
-        "handle_chinese_chars", splits_chinese, "pre_tokenizer", "type", "BertPreTokenizer",
-        "model", "type", "WordPiece", "post_processor", "type", "BertProcessing", "cls", "[CLS]",
-        (int)cls, "sep", "[SEP]", (int)sep, "decoder", "type", "WordPiece", "prefix",
-        "##", "added_tokens", special_tokens(&loader->tokenizer->vocab));
+        "normalizer", "type", "BertNormalizer", "lowercase", lowers, "strip_accents",
+        strips_accents, "handle_chinese_chars", splits_chinese, "pre_tokenizer", "type",
+        "BertPreTokenizer", "model", "type", "WordPiece", "post_processor", "type",
+        "BertProcessing", "cls", "[CLS]", (int)cls, "sep", "[SEP]", (int)sep, "decoder", "type",
+        "WordPiece", "prefix", "##", "added_tokens", special_tokens(&loader->tokenizer->vocab));
     return *json ? UM_OK : um_fail_memory(err, where, 0);
 }
 
@@ -177,8 +182,11 @@ enum um_status um_tokenizer_parse_vocab(struct um_tokenizer *tokenizer, const ch
                                         const json_t *config, const char *where,
                                         struct um_error *err)
 {
-    struct um_loader loader = {.tokenizer = tokenizer, .arena = &tokenizer->arena, .where = where,
-                               .text = text, .n_bytes = n};
+    struct um_loader loader = {.tokenizer = tokenizer,
+                               .arena = &tokenizer->arena,
+                               .where = where,
+                               .text = text,
+                               .n_bytes = n};
     json_t *json = NULL;
     enum um_status status;
     UM_TRY(check_utf8(text, n, where, err));
@@ -212,8 +220,10 @@ static enum um_status load_folder(struct um_tokenizer *tokenizer, const char *fo
     if (um_path_exists(json_path))
         return load_file(tokenizer, json_path, true, NULL, err);
     if (!um_path_exists(vocab_path)) {
-        (void)um_fail(err, UM_E_INPUT, "cannot open the tokenizer of '%s': neither tokenizer.json "
-                      "nor vocab.txt is there", folder);
+        (void)um_fail(err, UM_E_INPUT,
+                      "cannot open the tokenizer of '%s': neither tokenizer.json "
+                      "nor vocab.txt is there",
+                      folder);
         um_error_hint(err, "save the model with its tokenizer: both belong in one folder");
         return UM_E_INPUT;
     }

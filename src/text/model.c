@@ -24,6 +24,36 @@ enum um_status um_model_put_bytes(struct um_ids *out, bool *is_done, const int32
     return UM_OK;
 }
 
+/* One piece that the cache does not know. */
+static enum um_status encode_new(struct um_scratch *s, const void *model, um_encode_fn *encode,
+                                 struct um_word_cache *cache, uint64_t hash, struct um_piece piece,
+                                 struct um_error *err)
+{
+    const char *text = s->text.text + piece.start;
+    size_t n = piece.end - piece.start, before = s->out->n;
+    UM_RETURN_IF(encode(s, model, text, n, err));
+    const int32_t *ids = s->out->items ? s->out->items + before : NULL;
+    if (!um_word_cache_add(cache, hash, text, n, ids, s->out->n - before))
+        return um_fail_memory(err, "tokenizing", n);
+    return UM_OK;
+}
+
+enum um_status um_model_run_cached(struct um_scratch *s, const void *model, um_encode_fn *encode,
+                                   struct um_word_cache *cache, struct um_error *err)
+{
+    for (size_t i = 0; i < s->pieces.n; i++) {
+        struct um_piece piece = s->pieces.items[i];
+        const char *text = s->text.text + piece.start;
+        uint64_t hash = um_word_hash(text, piece.end - piece.start);
+        const struct um_word *word = um_word_cache_find(cache, hash, text, piece.end - piece.start);
+        for (uint32_t k = 0; word && k < word->n_ids; k++)
+            UM_RETURN_IF(um_ids_add(s->out, cache->ids[word->ids + k], err));
+        if (!word)
+            UM_RETURN_IF(encode_new(s, model, encode, cache, hash, piece, err));
+    }
+    return UM_OK;
+}
+
 struct word_level {
     const struct um_vocab *vocab;
     int32_t unknown;
@@ -60,7 +90,7 @@ const struct um_kind um_model_word_level = {.type = "WordLevel",
                                             .parse = parse_word_level,
                                             .run = run_word_level};
 
-static const struct um_kind *const kinds[] = {&um_model_wordpiece, &um_model_bpe,
+static const struct um_kind *const kinds[] = {&um_model_wordpiece, &um_model_bpe, &um_model_unigram,
                                               &um_model_word_level};
 
 const struct um_family um_models = {.name = "model", .kinds = kinds, .n_kinds = UM_COUNT(kinds)};

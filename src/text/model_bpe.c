@@ -1,6 +1,6 @@
 /*
- * Byte-pair encoding (Sennrich et al., ACL 2016): a word starts as its characters; the adjacent pair
- * of lowest rank is merged, leftmost first, until no pair of the list of merges is left.
+ * Byte-pair encoding (Sennrich et al., ACL 2016): a word starts as its characters; the adjacent
+ * pair of lowest rank is merged, leftmost first, until no pair of the list of merges is left.
  *
  * Symbols form a linked list over an array; candidate pairs lie in a binary heap by (rank,
  * position), so a word of n characters takes O(n log n): some tokenizers treat a whole text as one
@@ -37,8 +37,10 @@ static enum um_status parse_options(struct um_bpe *bpe, struct um_loader *loader
     UM_RETURN_IF(um_json_get_f64(&dropout, json, "dropout", where, err));
     UM_RETURN_IF(um_json_get_str(&unknown, json, "unk_token", where, err));
     if (dropout > 0)
-        return um_fail(err, UM_E_INPUT, "cannot read '%s': BPE with dropout is not supported, "
-                       "expected \"dropout\": null", where);
+        return um_fail(err, UM_E_INPUT,
+                       "cannot read '%s': BPE with dropout is not supported, "
+                       "expected \"dropout\": null",
+                       where);
     bpe->vocab = &loader->tokenizer->vocab;
     bpe->unknown = UNKNOWN_NONE;
     if (unknown)
@@ -105,44 +107,41 @@ static enum um_status put_chars(struct um_ids *out, const struct um_bpe *bpe, co
     return is_pending ? um_ids_add(out, bpe->unknown, err) : UM_OK;
 }
 
-static enum um_status encode_word(struct um_ids *out, const struct um_bpe *bpe,
-                                  struct um_bpe_scratch *scratch, const char *word, size_t n,
-                                  struct um_error *err)
+static enum um_status encode_word(struct um_scratch *s, const void *model, const char *word,
+                                  size_t n, struct um_error *err)
 {
+    const struct um_bpe *bpe = model;
     if (bpe->ignores_merges) {
         int32_t id = um_vocab_find(bpe->vocab, word, n);
         if (id >= 0)
-            return um_ids_add(out, id, err);
+            return um_ids_add(s->out, id, err);
     }
-    size_t before = out->n;
-    UM_RETURN_IF(put_chars(out, bpe, word, n, err));
-    return um_bpe_merge(out, before, bpe, scratch, err);
+    size_t before = s->out->n;
+    UM_RETURN_IF(put_chars(s->out, bpe, word, n, err));
+    return um_bpe_merge(s->out, before, bpe, s->model, err);
+}
+
+static void free_scratch(void *pointer)
+{
+    struct um_bpe_scratch *scratch = pointer;
+    if (!scratch)
+        return;
+    um_free(scratch->symbols);
+    um_free(scratch->heap);
+    um_word_cache_free(&scratch->cache);
+    um_free(scratch);
 }
 
 static enum um_status run(struct um_scratch *s, const void *options, struct um_error *err)
 {
-    const struct um_bpe *bpe = options;
+    if (!s->model) {
+        s->model = UM_NEW(1, struct um_bpe_scratch);
+        s->free_model = free_scratch;
+        if (!s->model)
+            return um_fail_memory(err, "tokenizing", sizeof(struct um_bpe_scratch));
+    }
     struct um_bpe_scratch *scratch = s->model;
-    if (!scratch) {
-        s->model = scratch = um_bpe_scratch_new();
-        s->free_model = um_bpe_scratch_free;
-        if (!scratch)
-            return um_fail_memory(err, "tokenizing", sizeof(*scratch));
-    }
-    for (size_t i = 0; i < s->pieces.n; i++) {
-        const char *word = s->text.text + s->pieces.items[i].start;
-        size_t n = s->pieces.items[i].end - s->pieces.items[i].start, before = s->out->n;
-        uint64_t hash = n <= UM_BPE_CACHED_BYTES ? um_vocab_hash(UM_VOCAB_HASH_START, word, n) : 0;
-        const struct um_bpe_cached *cached = um_bpe_cache_find(scratch, hash, word, n);
-        if (cached) {
-            for (uint32_t k = 0; k < cached->n_ids; k++)
-                UM_RETURN_IF(um_ids_add(s->out, scratch->cached_ids[cached->ids + k], err));
-            continue;
-        }
-        UM_RETURN_IF(encode_word(s->out, bpe, scratch, word, n, err));
-        um_bpe_cache_add(scratch, hash, word, n, s->out->items + before, s->out->n - before);
-    }
-    return UM_OK;
+    return um_model_run_cached(s, options, encode_word, &scratch->cache, err);
 }
 
 const struct um_kind um_model_bpe = {

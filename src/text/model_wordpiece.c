@@ -27,8 +27,7 @@ static enum um_status parse(const void **options, struct um_loader *loader, cons
         return UM_E_RUNTIME;
     UM_RETURN_IF(um_json_get_str(&prefix, json, "continuing_subword_prefix", loader->where, err));
     UM_RETURN_IF(um_json_get_str(&unknown, json, "unk_token", loader->where, err));
-    UM_RETURN_IF(
-        um_json_get_i64(&max_chars, json, "max_input_chars_per_word", loader->where, err));
+    UM_RETURN_IF(um_json_get_i64(&max_chars, json, "max_input_chars_per_word", loader->where, err));
     if (max_chars < 0)
         return um_fail(err, UM_E_INPUT, "cannot read '%s': max_input_chars_per_word is %lld",
                        loader->where, (long long)max_chars);
@@ -48,7 +47,8 @@ static enum um_status parse(const void **options, struct um_loader *loader, cons
 }
 
 /* The longest piece at the start of text[0..n): its id and bytes, or -1. All prefixes are hashed in
- * one pass; then the longest is tried first. A token is whole code points, so a match ends at one. */
+ * one pass; then the longest is tried first. A token is whole code points, so a match ends at one.
+ */
 static int32_t find_longest(size_t *n_piece, const struct wordpiece *model, const char *text,
                             size_t n, bool is_first)
 {
@@ -60,8 +60,7 @@ static int32_t find_longest(size_t *n_piece, const struct wordpiece *model, cons
     for (size_t i = 0; i < n; i++)
         hashes[i + 1] = um_vocab_hash_byte(hashes[i], text[i]);
     for (; n > 0; n--) {
-        int32_t id =
-            um_vocab_find_hashed(model->vocab, hashes[n], prefix.text, prefix.n, text, n);
+        int32_t id = um_vocab_find_hashed(model->vocab, hashes[n], prefix.text, prefix.n, text, n);
         if (id >= 0) {
             *n_piece = n;
             return id;
@@ -91,13 +90,11 @@ static enum um_status run(struct um_scratch *s, const void *options, struct um_e
 {
     for (size_t i = 0; i < s->pieces.n; i++) {
         struct um_piece piece = s->pieces.items[i];
-        UM_RETURN_IF(encode_word(s->out, options, s->text.text + piece.start,
-                                 piece.end - piece.start, err));
+        UM_RETURN_IF(
+            encode_word(s->out, options, s->text.text + piece.start, piece.end - piece.start, err));
     }
     return UM_OK;
 }
 
-const struct um_kind um_model_wordpiece = {.type = "WordPiece",
-                                           .summary = "longest match first (BERT)",
-                                           .parse = parse,
-                                           .run = run};
+const struct um_kind um_model_wordpiece = {
+    .type = "WordPiece", .summary = "longest match first (BERT)", .parse = parse, .run = run};

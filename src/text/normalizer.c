@@ -137,9 +137,12 @@ static const struct um_kind kind_sequence = {.type = "Sequence",
                                              .parse = parse_sequence,
                                              .run = um_sequence_run};
 
-static const struct um_kind *const kinds[] = {
-    &um_normalizer_bert, &kind_lowercase, &kind_NFC,     &kind_NFD,     &kind_NFKC,    &kind_NFKD,
-    &kind_strip_accents, &kind_strip,     &kind_prepend, &kind_replace, &kind_sequence};
+static const struct um_kind *const kinds[] = {&um_normalizer_bert, &um_normalizer_precompiled,
+                                              &kind_lowercase,     &kind_NFC,
+                                              &kind_NFD,           &kind_NFKC,
+                                              &kind_NFKD,          &kind_strip_accents,
+                                              &kind_strip,         &kind_prepend,
+                                              &kind_replace,       &kind_sequence};
 
 const struct um_family um_normalizers = {
     .name = "normalizer", .kinds = kinds, .n_kinds = UM_COUNT(kinds)};

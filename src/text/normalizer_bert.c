@@ -44,7 +44,8 @@ static enum um_status parse(const void **options, struct um_loader *loader, cons
         um_json_get_bool(&bert->splits_chinese, json, "handle_chinese_chars", loader->where, err));
     UM_RETURN_IF(um_json_get_bool(&bert->lowers, json, "lowercase", loader->where, err));
     bert->strips_accents = bert->lowers;
-    UM_RETURN_IF(um_json_get_bool(&bert->strips_accents, json, "strip_accents", loader->where, err));
+    UM_RETURN_IF(
+        um_json_get_bool(&bert->strips_accents, json, "strip_accents", loader->where, err));
     for (int c = 1; c < 128; c++)
         bert->ascii[c] = map_ascii(bert, (char)c);
     return UM_OK;
@@ -123,8 +124,8 @@ static enum um_status run(struct um_scratch *s, const void *options, struct um_e
     return um_scratch_check(s, err);
 }
 
-const struct um_kind um_normalizer_bert = {
-    .type = "BertNormalizer",
-    .summary = "cleans, sets CJK apart, strips accents, lowercases",
-    .parse = parse,
-    .run = run};
+const struct um_kind um_normalizer_bert = {.type = "BertNormalizer",
+                                           .summary =
+                                               "cleans, sets CJK apart, strips accents, lowercases",
+                                           .parse = parse,
+                                           .run = run};

@@ -4,6 +4,6 @@
 
 #include "text/pipeline_private.h"
 
-extern const struct um_kind um_normalizer_bert;
+extern const struct um_kind um_normalizer_bert, um_normalizer_precompiled;
 
 #endif

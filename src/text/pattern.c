@@ -14,9 +14,21 @@ enum um_status um_pattern_parse(struct um_pattern *pattern, struct um_loader *lo
     if (!regex)
         return um_fail(err, UM_E_INPUT,
                        "cannot read '%s': a \"pattern\" is neither {\"String\": ...} nor "
-                       "{\"Regex\": ...}", loader->where);
+                       "{\"Regex\": ...}",
+                       loader->where);
     UM_RETURN_IF(um_regex_compile(&loader->tokenizer->regexes, regex, loader->where, err));
     pattern->regex = loader->tokenizer->regexes;
+    return UM_OK;
+}
+
+static enum um_status add_stretch(struct um_matches *matches, size_t start, size_t end,
+                                  bool is_match, struct um_error *err)
+{
+    if (UM_UNLIKELY(matches->n == matches->capacity) &&
+        !um_grow(&matches->items, &matches->capacity, matches->n + 1, sizeof(*matches->items)))
+        return um_fail_memory(err, "tokenizing", matches->n * sizeof(*matches->items));
+    matches->items[matches->n++] =
+        (struct um_match){.start = start, .end = end, .is_match = is_match};
     return UM_OK;
 }
 
@@ -25,15 +37,15 @@ static enum um_status add_match(struct um_scratch *s, size_t *covered, size_t st
                                 struct um_error *err)
 {
     if (start > *covered)
-        UM_RETURN_IF(um_pieces_add(&s->matches, *covered, start, false, err));
+        UM_RETURN_IF(add_stretch(&s->matches, *covered, start, false, err));
     *covered = end;
-    return um_pieces_add(&s->matches, start, end, true, err);
+    return add_stretch(&s->matches, start, end, true, err);
 }
 
 static enum um_status add_last_gap(struct um_scratch *s, size_t covered, size_t end,
                                    struct um_error *err)
 {
-    return end > covered ? um_pieces_add(&s->matches, covered, end, false, err) : UM_OK;
+    return end > covered ? add_stretch(&s->matches, covered, end, false, err) : UM_OK;
 }
 
 /* Where the needle (not empty) first stands at or behind `from`; `end` if nowhere. */
@@ -87,8 +99,8 @@ static enum um_status find_regex(struct um_scratch *s, const struct um_regex *re
     return add_last_gap(s, covered, end, err);
 }
 
-enum um_status um_pattern_find(struct um_scratch *s, const struct um_pattern *pattern,
-                               size_t start, size_t end, struct um_error *err)
+enum um_status um_pattern_find(struct um_scratch *s, const struct um_pattern *pattern, size_t start,
+                               size_t end, struct um_error *err)
 {
     s->matches.n = 0;
     if (start == end)
@@ -119,16 +131,17 @@ enum um_status um_split_behavior_parse(enum um_split_behavior *behavior, struct 
     }
     return um_fail(err, UM_E_INPUT,
                    "cannot read '%s': unknown \"behavior\" '%.100s'; known are: Removed, Isolated, "
-                   "MergedWithPrevious, MergedWithNext, Contiguous", loader->where, name);
+                   "MergedWithPrevious, MergedWithNext, Contiguous",
+                   loader->where, name);
 }
 
 /* Whether the stretch matches[i] joins the one before it. */
-static bool joins_previous(const struct um_pieces *matches, size_t i,
+static bool joins_previous(const struct um_matches *matches, size_t i,
                            enum um_split_behavior behavior)
 {
     if (i == 0)
         return false;
-    bool is_match = matches->items[i].is_first, was_match = matches->items[i - 1].is_first;
+    bool is_match = matches->items[i].is_match, was_match = matches->items[i - 1].is_match;
     switch (behavior) {
     case UM_SPLIT_MERGED_WITH_PREVIOUS:
         return is_match && !was_match;
@@ -144,12 +157,12 @@ static bool joins_previous(const struct um_pieces *matches, size_t i,
 enum um_status um_split_piece(struct um_scratch *s, struct um_piece piece,
                               enum um_split_behavior behavior, struct um_error *err)
 {
-    const struct um_pieces *matches = &s->matches;
+    const struct um_matches *matches = &s->matches;
     for (size_t i = 0, next; i < matches->n; i = next) {
         size_t start = matches->items[i].start, end = matches->items[i].end;
         for (next = i + 1; next < matches->n && joins_previous(matches, next, behavior); next++)
             end = matches->items[next].end;
-        bool is_removed = behavior == UM_SPLIT_REMOVED && matches->items[i].is_first;
+        bool is_removed = behavior == UM_SPLIT_REMOVED && matches->items[i].is_match;
         if (is_removed || start == end)
             continue;
         UM_RETURN_IF(um_pieces_add(&s->spare_pieces, start, end,
@@ -215,11 +228,11 @@ enum um_status um_replace_put(struct um_scratch *s, const struct um_replace *rep
 {
     UM_RETURN_IF(um_pattern_find(s, &replace->pattern, start, end, err));
     for (size_t i = 0; i < s->matches.n; i++) {
-        struct um_piece piece = s->matches.items[i];
-        if (piece.is_first)
+        struct um_match part = s->matches.items[i];
+        if (part.is_match)
             um_str_add_n(&s->spare, replace->content.text, replace->content.n);
         else
-            um_str_add_n(&s->spare, s->text.text + piece.start, piece.end - piece.start);
+            um_str_add_n(&s->spare, s->text.text + part.start, part.end - part.start);
     }
     return UM_OK;
 }

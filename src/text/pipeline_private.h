@@ -35,29 +35,40 @@ struct um_pieces {
     size_t n, capacity;
 };
 
+/* What a pattern matches in a text, or a gap between two matches. */
+struct um_match {
+    size_t start, end;
+    bool is_match;
+};
+
+struct um_matches {
+    struct um_match *items; /* owned */
+    size_t n, capacity;
+};
+
 /* Working memory of an encoding or a decoding. Nothing in it is freed between calls. */
 struct um_scratch {
-    uint64_t serial;              /* of the tokenizer that `model` is for */
-    struct um_str text, spare;    /* a step that rewrites text writes `spare` and swaps them */
+    uint64_t serial;           /* of the tokenizer that `model` is for */
+    struct um_str text, spare; /* a step that rewrites text writes `spare` and swaps them */
     struct um_pieces pieces, spare_pieces;
-    struct um_pieces matches;     /* of a pattern: is_first tells matches from gaps */
-    struct um_ids ids[2];         /* of the text and of its pair, before the template */
-    struct um_ids *out;           /* the one of them that the model appends to */
+    struct um_matches matches; /* of a pattern; with the gaps they cover what was searched */
+    struct um_ids ids[2];      /* of the text and of its pair, before the template */
+    struct um_ids *out;        /* the one of them that the model appends to */
     struct um_code_points code_points;
-    struct um_str normalized;     /* of a text that is cut at added tokens behind the normalizer */
-    struct um_str run[2];         /* within a step */
+    struct um_str normalized; /* of a text that is cut at added tokens behind the normalizer */
+    struct um_str run[2];     /* within a step */
     struct um_regex_scratch regex;
-    void *model;                  /* what the model keeps between calls; owned, or NULL */
+    void *model; /* what the model keeps between calls; owned, or NULL */
     void (*free_model)(void *model);
 };
 
 /* Where a tokenizer is read from. */
 struct um_loader {
     struct um_tokenizer *tokenizer;
-    struct um_arena *arena; /* the tokenizer's */
-    const char *where;      /* the file's name, for errors */
-    const char *text;       /* the whole file */
-    size_t n_bytes;         /* of it: no id and no table can sensibly be larger */
+    struct um_arena *arena;          /* the tokenizer's */
+    const char *where;               /* the file's name, for errors */
+    const char *text;                /* the whole file */
+    size_t n_bytes;                  /* of it: no id and no table can sensibly be larger */
     struct um_stretch vocab, merges; /* model.vocab and model.merges */
 };
 
@@ -118,8 +129,6 @@ struct um_text_option {
 enum um_status um_text_option_parse(struct um_text_option *option, struct um_loader *loader,
                                     const json_t *json, const char *key, struct um_error *err);
 
-/* ------------------------------------------------------------------------- scratch */
-
 /* Makes it ready for a tokenizer: forgets what another one's model kept. */
 void um_scratch_adopt(struct um_scratch *scratch, const struct um_tokenizer *tokenizer);
 void um_scratch_free(struct um_scratch *scratch); /* what it holds, not itself */
@@ -175,8 +184,6 @@ enum um_status um_replace_parse(const void **options, struct um_loader *loader, 
 enum um_status um_replace_put(struct um_scratch *scratch, const struct um_replace *replace,
                               size_t start, size_t end, struct um_error *err);
 
-/* ------------------------------------------------------------------------- added tokens */
-
 struct um_added_token {
     struct um_text_option content;
     int32_t id;
@@ -184,11 +191,12 @@ struct um_added_token {
 };
 
 struct um_added {
-    struct um_added_token *tokens; /* in the arena */
+    struct um_added_token *tokens;       /* in the arena */
     const struct um_added_token **by_id; /* sorted; in the arena */
     size_t n;
-    struct um_trie raw, normalized; /* contents to index + 1: for text before and behind the
-                                       normalizer */
+    /* Contents to index + 1: all of them, those looked for in text as it is, and, normalised, those
+     * looked for behind the normalizer. */
+    struct um_trie all, raw, normalized;
 };
 
 enum um_status um_added_parse(struct um_loader *loader, const json_t *json, struct um_error *err);
@@ -196,12 +204,12 @@ void um_added_free(struct um_added *added);
 /* The next added token at or behind `from`, where the last one ended; [*start, *end) includes the
  * white space that it strips. NULL if there is none. */
 const struct um_added_token *um_added_find(size_t *start, size_t *end, const struct um_added *added,
-                                           const struct um_trie *set, const char *text,
-                                           size_t n, size_t from);
-/* NULL if the id is not an added token's. */
+                                           const struct um_trie *set, const char *text, size_t n,
+                                           size_t from);
+/* NULL if the id, or the text, is not an added token's. */
 const struct um_added_token *um_added_by_id(const struct um_added *added, int32_t id);
-
-/* ------------------------------------------------------------------------- template */
+const struct um_added_token *um_added_by_text(const struct um_added *added, const char *text,
+                                              size_t n);
 
 struct um_template_item {
     int sequence; /* 0: the text, 1: its pair, -1: a special token */
@@ -212,8 +220,6 @@ struct um_template {
     size_t n, n_special;
 };
 
-/* ------------------------------------------------------------------------- tokenizer */
-
 struct um_tokenizer {
     struct um_arena arena;
     uint64_t serial; /* unlike that of any other tokenizer of the process */
@@ -222,6 +228,7 @@ struct um_tokenizer {
     struct um_component normalizer, pre_tokenizer, model, post_processor, decoder;
     struct um_template single, pair;
     struct um_regex *regexes;
+    struct um_trie model_trie; /* for a model that walks over its vocabulary */
 };
 
 /* Fills the vocabulary from model.vocab of the file. */

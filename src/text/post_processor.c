@@ -51,9 +51,11 @@ static enum um_status find_special(const json_t **ids, const json_t *json, const
 {
     *ids = json_object_get(json_object_get(json_object_get(json, "special_tokens"), name), "ids");
     if (!json_is_array(*ids))
-        return um_fail(err, UM_E_INPUT,
-                       "cannot read '%s': the template uses '%.100s', which \"special_tokens\" does "
-                       "not define", where, name);
+        return um_fail(
+            err, UM_E_INPUT,
+            "cannot read '%s': the template uses '%.100s', which \"special_tokens\" does "
+            "not define",
+            where, name);
     return UM_OK;
 }
 
@@ -78,8 +80,8 @@ static enum um_status add_special(struct um_template *template, const json_t *js
     return UM_OK;
 }
 
-static enum um_status add_sequence(struct um_template *template, const json_t *piece,
-                                   bool has_pair, const char *where, struct um_error *err)
+static enum um_status add_sequence(struct um_template *template, const json_t *piece, bool has_pair,
+                                   const char *where, struct um_error *err)
 {
     const char *name = "";
     int32_t type = 0;
@@ -103,8 +105,8 @@ static size_t count_items(const json_t *json, const json_t *pieces)
     json_array_foreach(pieces, i, piece)
     {
         const json_t *name = json_object_get(json_object_get(piece, "SpecialToken"), "id");
-        bool is_special = json_is_string(name) && find_special(&ids, json, json_string_value(name),
-                                                               "", &ignored) == UM_OK;
+        bool is_special = json_is_string(name) &&
+                          find_special(&ids, json, json_string_value(name), "", &ignored) == UM_OK;
         n += is_special ? json_array_size(ids) : 1;
     }
     return n;
@@ -131,7 +133,8 @@ static enum um_status parse_template(struct um_template *template, struct um_loa
         else
             return um_fail(err, UM_E_INPUT,
                            "cannot read '%s': a piece of the template is neither a SpecialToken "
-                           "nor a Sequence", loader->where);
+                           "nor a Sequence",
+                           loader->where);
     }
     return UM_OK;
 }
@@ -222,7 +225,8 @@ static enum um_status parse_sequence(const void **options, struct um_loader *loa
     if (n_templates > 1)
         return um_fail(err, UM_E_INPUT,
                        "cannot read '%s': %zu post-processors in sequence add tokens, expected at "
-                       "most one", loader->where, n_templates);
+                       "most one",
+                       loader->where, n_templates);
     return UM_OK;
 }
 

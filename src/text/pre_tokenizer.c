@@ -121,7 +121,7 @@ static enum um_status run_split(struct um_scratch *s, const void *options, struc
         struct um_piece piece = s->pieces.items[i];
         UM_RETURN_IF(um_pattern_find(s, &split->pattern, piece.start, piece.end, err));
         for (size_t k = 0; split->is_inverted && k < s->matches.n; k++)
-            s->matches.items[k].is_first = !s->matches.items[k].is_first;
+            s->matches.items[k].is_match = !s->matches.items[k].is_match;
         UM_RETURN_IF(um_split_piece(s, piece, split->behavior, err));
     }
     um_scratch_swap_pieces(s);
@@ -149,10 +149,16 @@ static const struct um_kind kind_sequence = {.type = "Sequence",
                                              .parse = parse_sequence,
                                              .run = um_sequence_run};
 
-static const struct um_kind *const kinds[] = {
-    &um_pre_tokenizer_bert, &um_pre_tokenizer_byte_level, &um_pre_tokenizer_metaspace,
-    &kind_whitespace, &kind_whitespace_split, &kind_punctuation,
-    &kind_digits,           &kind_split,      &kind_char_delimiter,   &kind_sequence};
+static const struct um_kind *const kinds[] = {&um_pre_tokenizer_bert,
+                                              &um_pre_tokenizer_byte_level,
+                                              &um_pre_tokenizer_metaspace,
+                                              &kind_whitespace,
+                                              &kind_whitespace_split,
+                                              &kind_punctuation,
+                                              &kind_digits,
+                                              &kind_split,
+                                              &kind_char_delimiter,
+                                              &kind_sequence};
 
 const struct um_family um_pre_tokenizers = {
     .name = "pre_tokenizer", .kinds = kinds, .n_kinds = UM_COUNT(kinds)};

@@ -6,21 +6,22 @@
 
 enum class { INSIDE, SPACE, PUNCTUATION };
 
-static enum class class_of(uint32_t c)
-{
-    return um_is_space(c) ? SPACE : um_is_punctuation(c) ? PUNCTUATION : INSIDE;
+static enum class class_of(uint32_t c) {
+    return um_is_space(c)         ? SPACE
+           : um_is_punctuation(c) ? PUNCTUATION
+                                  : INSIDE;
 }
 
 static const unsigned char ascii_class[128] = {
-    ['\t'] = SPACE,       ['\n'] = SPACE,       ['\v'] = SPACE,       ['\f'] = SPACE,
-    ['\r'] = SPACE,       [' '] = SPACE,        ['!'] = PUNCTUATION,  ['"'] = PUNCTUATION,
-    ['#'] = PUNCTUATION,  ['$'] = PUNCTUATION,  ['%'] = PUNCTUATION,  ['&'] = PUNCTUATION,
-    ['\''] = PUNCTUATION, ['('] = PUNCTUATION,  [')'] = PUNCTUATION,  ['*'] = PUNCTUATION,
-    ['+'] = PUNCTUATION,  [','] = PUNCTUATION,  ['-'] = PUNCTUATION,  ['.'] = PUNCTUATION,
-    ['/'] = PUNCTUATION,  [':'] = PUNCTUATION,  [';'] = PUNCTUATION,  ['<'] = PUNCTUATION,
-    ['='] = PUNCTUATION,  ['>'] = PUNCTUATION,  ['?'] = PUNCTUATION,  ['@'] = PUNCTUATION,
-    ['['] = PUNCTUATION,  ['\\'] = PUNCTUATION, [']'] = PUNCTUATION,  ['^'] = PUNCTUATION,
-    ['_'] = PUNCTUATION,  ['`'] = PUNCTUATION,  ['{'] = PUNCTUATION,  ['|'] = PUNCTUATION,
+    ['\t'] = SPACE,       ['\n'] = SPACE,       ['\v'] = SPACE,      ['\f'] = SPACE,
+    ['\r'] = SPACE,       [' '] = SPACE,        ['!'] = PUNCTUATION, ['"'] = PUNCTUATION,
+    ['#'] = PUNCTUATION,  ['$'] = PUNCTUATION,  ['%'] = PUNCTUATION, ['&'] = PUNCTUATION,
+    ['\''] = PUNCTUATION, ['('] = PUNCTUATION,  [')'] = PUNCTUATION, ['*'] = PUNCTUATION,
+    ['+'] = PUNCTUATION,  [','] = PUNCTUATION,  ['-'] = PUNCTUATION, ['.'] = PUNCTUATION,
+    ['/'] = PUNCTUATION,  [':'] = PUNCTUATION,  [';'] = PUNCTUATION, ['<'] = PUNCTUATION,
+    ['='] = PUNCTUATION,  ['>'] = PUNCTUATION,  ['?'] = PUNCTUATION, ['@'] = PUNCTUATION,
+    ['['] = PUNCTUATION,  ['\\'] = PUNCTUATION, [']'] = PUNCTUATION, ['^'] = PUNCTUATION,
+    ['_'] = PUNCTUATION,  ['`'] = PUNCTUATION,  ['{'] = PUNCTUATION, ['|'] = PUNCTUATION,
     ['}'] = PUNCTUATION,  ['~'] = PUNCTUATION,
 };
 

@@ -28,8 +28,7 @@ static enum um_status parse(const void **options, struct um_loader *loader, cons
     UM_RETURN_IF(um_json_get_bool(&uses_pattern, json, "use_regex", loader->where, err));
     if (!uses_pattern)
         return UM_OK;
-    UM_RETURN_IF(
-        um_regex_compile(&loader->tokenizer->regexes, gpt2_pattern, loader->where, err));
+    UM_RETURN_IF(um_regex_compile(&loader->tokenizer->regexes, gpt2_pattern, loader->where, err));
     level->pattern.regex = loader->tokenizer->regexes;
     return UM_OK;
 }

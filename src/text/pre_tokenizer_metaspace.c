@@ -10,9 +10,8 @@
 enum um_status um_metaspace_parse(const void **options, struct um_loader *loader,
                                   const json_t *json, struct um_error *err)
 {
-    static const char *const schemes[] = {[UM_PREPEND_ALWAYS] = "always",
-                                          [UM_PREPEND_FIRST] = "first",
-                                          [UM_PREPEND_NEVER] = "never"};
+    static const char *const schemes[] = {
+        [UM_PREPEND_ALWAYS] = "always", [UM_PREPEND_FIRST] = "first", [UM_PREPEND_NEVER] = "never"};
     struct um_metaspace *meta = um_options_new(options, loader, sizeof(*meta), err);
     const char *scheme = NULL;
     bool adds_blank = true;
@@ -29,8 +28,10 @@ enum um_status um_metaspace_parse(const void **options, struct um_loader *loader
     while (i < UM_COUNT(schemes) && strcmp(schemes[i], scheme) != 0)
         i++;
     if (i == UM_COUNT(schemes))
-        return um_fail(err, UM_E_INPUT, "cannot read '%s': \"prepend_scheme\" is '%.100s', expected "
-                       "always, first or never", loader->where, scheme);
+        return um_fail(err, UM_E_INPUT,
+                       "cannot read '%s': \"prepend_scheme\" is '%.100s', expected "
+                       "always, first or never",
+                       loader->where, scheme);
     meta->prepend = (enum um_prepend)i;
     return UM_OK;
 }

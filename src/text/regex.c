@@ -72,8 +72,8 @@ static void release(void *pointer, void *user)
     um_free(pointer);
 }
 
-static enum um_status compile(struct um_regex *regex, const struct um_str *text, const char *pattern,
-                              const char *where, struct um_error *err)
+static enum um_status compile(struct um_regex *regex, const struct um_str *text,
+                              const char *pattern, const char *where, struct um_error *err)
 {
     int code = 0;
     PCRE2_SIZE offset = 0;
@@ -179,7 +179,8 @@ enum um_status um_regex_find(bool *found, size_t *start, size_t *end, const stru
     (void)pcre2_get_error_message(rc, reason, sizeof(reason));
     return um_fail(err, UM_E_INPUT,
                    "cannot tokenize: the tokenizer's regular expression gave up on a text of %zu "
-                   "bytes: %s", n, (const char *)reason);
+                   "bytes: %s",
+                   n, (const char *)reason);
 }
 
 void um_regex_scratch_free(struct um_regex_scratch *scratch)

@@ -1,7 +1,8 @@
 /*
  * A cursor over JSON text, for the two members of tokenizer.json that hold hundreds of thousands of
  * strings (the vocabulary and the merges). They are read in place; the rest of the document is cut
- * out and goes to jansson (text/json by base/json.h), which would need a second for them.
+ * out and goes to jansson. (A tree of all 33 MB of Gemma's file takes jansson 0.45 s and 190 MB;
+ * loading the whole tokenizer this way takes 0.3 s and half that memory.)
  */
 #ifndef UM_TEXT_SCAN_H
 #define UM_TEXT_SCAN_H

@@ -178,9 +178,9 @@ static bool decompose(struct um_code_points *buffer, const char *text, size_t n,
                       utf8proc_option_t options)
 {
     for (;;) {
-        utf8proc_ssize_t need = utf8proc_decompose(
-            (const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, buffer->items,
-            (utf8proc_ssize_t)buffer->capacity, options);
+        utf8proc_ssize_t need =
+            utf8proc_decompose((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, buffer->items,
+                               (utf8proc_ssize_t)buffer->capacity, options);
         if (need < 0)
             return false;
         buffer->n = (size_t)need;

@@ -35,13 +35,13 @@ static bool resize(struct um_vocab *vocab, size_t n_slots)
     return true;
 }
 
-bool um_vocab_reserve(struct um_vocab *vocab, size_t n)
+/* Slots for n tokens. */
+static bool reserve(struct um_vocab *vocab, size_t n)
 {
     size_t n_slots = vocab->n_slots ? vocab->n_slots : 64;
     while (n_slots < 2 * n)
         n_slots *= 2;
-    return (n_slots == vocab->n_slots || resize(vocab, n_slots)) &&
-           um_grow(&vocab->entries, &vocab->capacity, n, sizeof(*vocab->entries));
+    return n_slots == vocab->n_slots || resize(vocab, n_slots);
 }
 
 /* Extends entries[] to `n`, the new ones empty. */
@@ -54,21 +54,38 @@ static bool extend(struct um_vocab *vocab, size_t n)
     return true;
 }
 
+/* The slot of prefix + text, or the free one where it belongs. */
+static struct um_vocab_slot *find_slot(const struct um_vocab *vocab, uint64_t hash,
+                                       const char *prefix, size_t n_prefix, const char *text,
+                                       size_t n)
+{
+    uint32_t folded = fold(hash);
+    size_t i = folded & (vocab->n_slots - 1);
+    for (; vocab->slots[i].id >= 0; i = (i + 1) & (vocab->n_slots - 1)) {
+        if (vocab->slots[i].hash != folded)
+            continue;
+        const struct um_vocab_entry *entry = &vocab->entries[vocab->slots[i].id];
+        if (entry->n_bytes == n_prefix + n && !memcmp(entry->text, prefix, n_prefix) &&
+            !memcmp(entry->text + n_prefix, text, n))
+            break;
+    }
+    return &vocab->slots[i];
+}
+
 bool um_vocab_add(struct um_vocab *vocab, const char *text, size_t n_bytes, int32_t id)
 {
     size_t index = (size_t)id;
-    if (2 * (vocab->n_tokens + 1) > vocab->n_slots && !um_vocab_reserve(vocab, vocab->n_tokens + 1))
+    if (!reserve(vocab, vocab->n_tokens + 1))
         return false;
     if (index >= vocab->n_entries && !extend(vocab, index + 1))
         return false;
     vocab->entries[index] = (struct um_vocab_entry){.text = text, .n_bytes = (uint32_t)n_bytes};
     if (n_bytes > vocab->longest)
         vocab->longest = n_bytes;
-    if (um_vocab_find(vocab, text, n_bytes) < 0) {
-        insert(vocab->slots, vocab->n_slots, fold(um_vocab_hash(UM_VOCAB_HASH_START, text, n_bytes)),
-               id);
-        vocab->n_tokens++;
-    }
+    uint64_t hash = um_vocab_hash(UM_VOCAB_HASH_START, text, n_bytes);
+    struct um_vocab_slot *slot = find_slot(vocab, hash, "", 0, text, n_bytes);
+    vocab->n_tokens += slot->id < 0;
+    *slot = (struct um_vocab_slot){.hash = fold(hash), .id = id};
     return true;
 }
 
@@ -82,19 +99,7 @@ void um_vocab_free(struct um_vocab *vocab)
 int32_t um_vocab_find_hashed(const struct um_vocab *vocab, uint64_t hash, const char *prefix,
                              size_t n_prefix, const char *text, size_t n)
 {
-    if (!vocab->n_slots)
-        return -1;
-    uint32_t folded = fold(hash);
-    size_t i = folded & (vocab->n_slots - 1);
-    for (; vocab->slots[i].id >= 0; i = (i + 1) & (vocab->n_slots - 1)) {
-        if (vocab->slots[i].hash != folded)
-            continue;
-        const struct um_vocab_entry *entry = &vocab->entries[vocab->slots[i].id];
-        if (entry->n_bytes == n_prefix + n && !memcmp(entry->text, prefix, n_prefix) &&
-            !memcmp(entry->text + n_prefix, text, n))
-            return vocab->slots[i].id;
-    }
-    return -1;
+    return vocab->n_slots ? find_slot(vocab, hash, prefix, n_prefix, text, n)->id : -1;
 }
 
 int32_t um_vocab_find(const struct um_vocab *vocab, const char *text, size_t n)

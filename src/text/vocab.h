@@ -26,11 +26,9 @@ struct um_vocab {
     size_t longest; /* bytes of the longest token */
 };
 
-/* Adds a token; the text must outlive the vocabulary. A text that is there already keeps its
- * first id for finding. False when out of memory. `id` >= 0. */
+/* Adds a token; the text must outlive the vocabulary. A text that is there already is found by the
+ * new id from now on. False when out of memory. `id` >= 0. */
 bool um_vocab_add(struct um_vocab *vocab, const char *text, size_t n_bytes, int32_t id);
-/* Prepares for `n` tokens, so that adding does not grow the tables step by step. */
-bool um_vocab_reserve(struct um_vocab *vocab, size_t n);
 void um_vocab_free(struct um_vocab *vocab);
 
 #define UM_VOCAB_HASH_START UINT64_C(0xcbf29ce484222325)

@@ -94,6 +94,23 @@ enum um_status um_engine_predict(float *outputs, struct um_engine *engine,
     return status;
 }
 
+/* A loss that is not finite: names the weight that is to blame, if one is. */
+static enum um_status fail_loss(const struct um_model *model, float loss, struct um_error *err)
+{
+    for (int64_t p = 0; p < model->n_params; p++) {
+        const struct um_param *param = &model->params[p];
+        for (int64_t i = 0; i < param->n_elements; i++)
+            if (!isfinite(um_param_stored(param, i)))
+                return um_fail(err, UM_E_RUNTIME,
+                               "the loss is not finite (%g): weight '%s' holds %g at position %lld",
+                               (double)loss, param->name, (double)um_param_stored(param, i),
+                               (long long)i);
+    }
+    um_fail(err, UM_E_RUNTIME, "the loss is not finite (%g)", (double)loss);
+    um_error_hint(err, "a lower optimizer.lr or an optimizer.clip may help");
+    return UM_E_RUNTIME;
+}
+
 enum um_status um_engine_train(double *loss, struct um_engine *engine,
                                const struct um_batch *batch, int64_t n_total, uint64_t stream,
                                struct um_sink sink, struct um_error *err)
@@ -111,10 +128,7 @@ enum um_status um_engine_train(double *loss, struct um_engine *engine,
     if (!engine->pool.is_dry) {
         *loss += (double)l->data[0];
         if (!isfinite(l->data[0]))
-            UM_TRY(um_fail(err, UM_E_RUNTIME,
-                           "the loss is not finite (%g): a weight of the model is not a number, "
-                           "or the learning rate is too high",
-                           (double)l->data[0]));
+            UM_TRY(fail_loss(engine->model, l->data[0], err));
     }
     UM_TRY(um_tape_backward(&tape, err));
 out:

@@ -218,18 +218,22 @@ static void compare_with_base(int64_t *n_changed, int64_t *n_broken, const struc
                               const struct um_param *param, const struct um_tensor_view *stored)
 {
     const struct um_entry *entry = run->tuning.set.of_param[param->index];
+    enum { CHUNK = 1 << 20 };
+    size_t size = um_dtype_bytes(stored->dtype);
     int64_t next = 0;
     for (int64_t i = 0; i < param->n_elements; i++) {
+        if (i && i % CHUNK == 0) /* a large model need not be in memory twice */
+            um_map_forget(stored->bytes + (size_t)(i - CHUNK) * size, CHUNK * size);
         bool is_in = entry && (entry->is_whole || (next < entry->n && entry->index[next] == i));
         float base, now = um_param_stored(param, i);
-        um_to_f32(&base, stored->bytes + (size_t)i * um_dtype_bytes(stored->dtype), stored->dtype,
-                  1);
+        um_to_f32(&base, stored->bytes + (size_t)i * size, stored->dtype, 1);
         if (is_in && !entry->is_whole)
             now = entry->column[UM_COLUMN_VALUE][next++];
         bool is_changed = memcmp(&base, &now, sizeof(base)) != 0;
         *n_changed += is_changed;
         *n_broken += is_changed && !is_in;
     }
+    um_map_forget(stored->bytes, stored->n_bytes);
 }
 
 static enum um_status verify(struct um_summary *s, const struct um_run *run, struct um_error *err)

@@ -88,7 +88,7 @@ static inline void read_catalogue(const char *path, line_fn *visit, void *user)
 
 static inline bool read_names(line_fn *visit, void *user)
 {
-    static const char *const catalogues[] = {"iso_639-2", "iso_639-3", "iso_639-5", "iso_3166-1",
+    static const char *const catalogues[] = {"iso_639-2",  "iso_639-3", "iso_639-5", "iso_3166-1",
                                              "iso_3166-2", "iso_15924", "iso_4217"};
     bool is_there = false;
     for (size_t i = 0; i < UM_COUNT(catalogues); i++) {
@@ -115,20 +115,66 @@ static inline uint32_t next_random(uint64_t *state, uint32_t below)
 
 /* What generated lines are made of: ranges of code points, and fragments. */
 static const uint32_t line_scripts[][2] = {
-    {0x20, 0x7e},     {0x61, 0x7a},     {0x41, 0x5a},     {0x30, 0x39},     {0xa1, 0xff},
-    {0x100, 0x17f},   {0x391, 0x3a1},   {0x3b1, 0x3c9},   {0x410, 0x44f},   {0x5d0, 0x5ea},
-    {0x621, 0x63a},   {0x660, 0x669},   {0x905, 0x939},   {0x93e, 0x94d},   {0xe01, 0xe2e},
-    {0x1100, 0x1112}, {0x1e00, 0x1eff}, {0x2010, 0x2027}, {0x2190, 0x21ff}, {0x2460, 0x24ff},
-    {0x3041, 0x3093}, {0x30a1, 0x30f3}, {0x4e00, 0x4fff}, {0xac00, 0xacff}, {0xff01, 0xff5e},
-    {0x300, 0x314},   {0x1f600, 0x1f64f}, {0x1f300, 0x1f320}, {0x1d400, 0x1d433}, {0x20000, 0x20010}};
-static const char *const line_fragments[] = {
-    " ", " ", " ", " ", "  ", "   ", "\t", "\r\n", "\n", "\n\n", "\xc2\xa0", "\xe3\x80\x80",
-    "\xe2\x80\x8b", "\xe2\x80\x8d", "\xef\xb8\x8f", "'s", "'LL", "don't", "I'm", "the", "ing",
-    "hello world", "for (int i = 0; i < n; i++) {", "return x;", "}\n", "def f(a, *b):\n    ",
-    "    ", "<html>", "https://example.org/a?b=c&d=%20", "3.14159", "1,000,000", "--", "...", "!!!",
-    "==", "#include <stdio.h>", "\\n", "\"", "\xe2\x96\x81", "caf\xc3\xa9", "cafe\xcc\x81",
-    "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x92\xbb", "\xc4\xb0", "\xef\xac\x81", "<s>", "[MASK]",
-    "<|im_start|>", "<unk>", "\x01", "\xef\xbb\xbf", "\xc2\x85", "\xe2\x80\xa8"};
+    {0x20, 0x7e},       {0x61, 0x7a},      {0x41, 0x5a},       {0x30, 0x39},
+    {0xa1, 0xff},       {0x100, 0x17f},    {0x391, 0x3a1},     {0x3b1, 0x3c9},
+    {0x410, 0x44f},     {0x5d0, 0x5ea},    {0x621, 0x63a},     {0x660, 0x669},
+    {0x905, 0x939},     {0x93e, 0x94d},    {0xe01, 0xe2e},     {0x1100, 0x1112},
+    {0x1e00, 0x1eff},   {0x2010, 0x2027},  {0x2190, 0x21ff},   {0x2460, 0x24ff},
+    {0x3041, 0x3093},   {0x30a1, 0x30f3},  {0x4e00, 0x4fff},   {0xac00, 0xacff},
+    {0xff01, 0xff5e},   {0x300, 0x314},    {0x1f600, 0x1f64f}, {0x1f300, 0x1f320},
+    {0x1d400, 0x1d433}, {0x20000, 0x20010}};
+static const char *const line_fragments[] = {" ",
+                                             " ",
+                                             " ",
+                                             " ",
+                                             "  ",
+                                             "   ",
+                                             "\t",
+                                             "\r\n",
+                                             "\n",
+                                             "\n\n",
+                                             "\xc2\xa0",
+                                             "\xe3\x80\x80",
+                                             "\xe2\x80\x8b",
+                                             "\xe2\x80\x8d",
+                                             "\xef\xb8\x8f",
+                                             "'s",
+                                             "'LL",
+                                             "don't",
+                                             "I'm",
+                                             "the",
+                                             "ing",
+                                             "hello world",
+                                             "for (int i = 0; i < n; i++) {",
+                                             "return x;",
+                                             "}\n",
+                                             "def f(a, *b):\n    ",
+                                             "    ",
+                                             "<html>",
+                                             "https://example.org/a?b=c&d=%20",
+                                             "3.14159",
+                                             "1,000,000",
+                                             "--",
+                                             "...",
+                                             "!!!",
+                                             "==",
+                                             "#include <stdio.h>",
+                                             "\\n",
+                                             "\"",
+                                             "\xe2\x96\x81",
+                                             "caf\xc3\xa9",
+                                             "cafe\xcc\x81",
+                                             "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x92\xbb",
+                                             "\xc4\xb0",
+                                             "\xef\xac\x81",
+                                             "<s>",
+                                             "[MASK]",
+                                             "<|im_start|>",
+                                             "<unk>",
+                                             "\x01",
+                                             "\xef\xbb\xbf",
+                                             "\xc2\x85",
+                                             "\xe2\x80\xa8"};
 
 /* Line number `index` of the generator. */
 static inline void generate_line(struct um_str *line, uint64_t index)

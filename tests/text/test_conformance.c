@@ -15,8 +15,11 @@ struct row {
 };
 
 struct golden {
-    struct row *real, *pairs, *made; /* parts of one array; real and pairs sorted by key */
-    size_t n_real, n_pairs, n_made;
+    struct section {
+        char initial; /* of its name */
+        struct row *rows;
+        size_t n;
+    } real, pairs, made, texts; /* parts of one array; real and pairs sorted by key */
 };
 
 struct check {
@@ -41,33 +44,35 @@ static void read_golden(struct golden *golden, const char *name)
     assert_non_null(file);
     struct row *rows = calloc(MAX_ROWS, sizeof(*rows));
     assert_non_null(rows);
-    size_t n = 0, *count = NULL;
+    *golden = (struct golden){{'r', rows, 0}, {'p', rows, 0}, {'m', rows, 0}, {'t', rows, 0}};
+    struct section *const sections[] = {&golden->real, &golden->pairs, &golden->made,
+                                        &golden->texts};
+    struct section *section = NULL;
+    size_t n = 0;
     while (fgets(line, sizeof(line), file)) {
+        for (size_t i = 0; line[0] == '[' && i < UM_COUNT(sections); i++) {
+            if (sections[i]->initial == line[1])
+                section = sections[i];
+        }
+        assert_non_null(section);
         if (line[0] == '[') {
-            struct row **section = line[1] == 'r' ? &golden->real
-                                   : line[1] == 'p' ? &golden->pairs
-                                                    : &golden->made;
-            count = line[1] == 'r' ? &golden->n_real
-                    : line[1] == 'p' ? &golden->n_pairs
-                                     : &golden->n_made;
-            *section = rows + n;
+            section->rows = rows + n;
             continue;
         }
-        assert_non_null(count);
         assert_true(n < MAX_ROWS);
         uint64_t value = strtoull(line, NULL, 16);
         rows[n++] = (struct row){.key = value >> 24, .ids = value & 0xffffff};
-        ++*count;
+        section->n++;
     }
     (void)fclose(file);
-    qsort(golden->real, golden->n_real, sizeof(*rows), compare_rows);
-    qsort(golden->pairs, golden->n_pairs, sizeof(*rows), compare_rows);
+    qsort(golden->real.rows, golden->real.n, sizeof(*rows), compare_rows);
+    qsort(golden->pairs.rows, golden->pairs.n, sizeof(*rows), compare_rows);
 }
 
-static const struct row *find_row(const struct row *rows, size_t n, const char *line, size_t n_line)
+static const struct row *find_row(const struct section *section, const char *line, size_t n)
 {
-    struct row wanted = {.key = fnv1a(FNV_START, line, n_line) >> 24};
-    return bsearch(&wanted, rows, n, sizeof(*rows), compare_rows);
+    struct row wanted = {.key = fnv1a(FNV_START, line, n) >> 24};
+    return bsearch(&wanted, section->rows, section->n, sizeof(wanted), compare_rows);
 }
 
 static void encode(struct check *check, const char *text, size_t n, const char *pair, size_t n_pair,
@@ -75,7 +80,8 @@ static void encode(struct check *check, const char *text, size_t n, const char *
 {
     struct um_error err;
     assert_ok(um_tokenizer_encode(&check->tokens, check->tokenizer, text, n, pair, n_pair, true,
-                                  max_length, &err), err);
+                                  max_length, &err),
+              err);
 }
 
 static uint32_t hash_tokens(const struct um_tokens *tokens, bool with_types)
@@ -92,9 +98,8 @@ static void check_pair(struct check *check, const char *line, size_t n)
     um_str_add_n(&check->joined, check->before.text, check->before.length);
     um_str_add(&check->joined, "\xff");
     um_str_add_n(&check->joined, line, n);
-    const struct golden *golden = &check->golden;
     const struct row *row =
-        find_row(golden->pairs, golden->n_pairs, check->joined.text, check->joined.length);
+        find_row(&check->golden.pairs, check->joined.text, check->joined.length);
     if (!row)
         return;
     encode(check, check->before.text, check->before.length, line, n, PAIR_LENGTH);
@@ -107,7 +112,7 @@ static void check_pair(struct check *check, const char *line, size_t n)
 static void check_line(const char *line, size_t n, void *user)
 {
     struct check *check = user;
-    const struct row *row = find_row(check->golden.real, check->golden.n_real, line, n);
+    const struct row *row = find_row(&check->golden.real, line, n);
     if (!row)
         return; /* of another version of the data */
     encode(check, line, n, NULL, 0, 0);
@@ -120,26 +125,53 @@ static void check_line(const char *line, size_t n, void *user)
     um_str_add_n(&check->before, line, n);
 }
 
+/* Decoding, `step` ids at a time; 0 = all at once. */
+static void check_text(struct check *check, struct um_decoder *decoder, size_t index, size_t step)
+{
+    struct um_error err;
+    const char *text;
+    size_t n_text, n = check->tokens.n;
+    uint64_t hash = FNV_START;
+    for (size_t i = 0; i < n; i += step ? step : n) {
+        size_t n_now = step && n - i > step ? step : n - i;
+        assert_ok(um_decoder_put(&text, &n_text, decoder, check->tokens.ids + i, n_now, &err), err);
+        hash = fnv1a(hash, text, n_text);
+    }
+    assert_ok(um_decoder_end(&text, &n_text, decoder, &err), err);
+    hash = fnv1a(hash, text, n_text);
+    if ((uint32_t)(hash >> 40) != check->golden.texts.rows[index].ids)
+        fail_msg("another text from the ids of generated line %zu, %zu at a time", index, step);
+}
+
 static void check_made_lines(struct check *check)
 {
+    struct um_error err;
     struct um_str line = {0};
-    assert_true(check->golden.n_made >= MIN_MADE);
-    for (size_t i = 0; i < check->golden.n_made; i++) {
+    struct um_decoder *decoder;
+    const struct section *made = &check->golden.made;
+    assert_true(made->n >= MIN_MADE);
+    assert_int_equal(made->n, check->golden.texts.n);
+    assert_ok(um_decoder_new(&decoder, check->tokenizer, true, &err), err);
+    for (size_t i = 0; i < made->n; i++) {
         generate_line(&line, i);
         encode(check, line.text, line.length, NULL, 0, 0);
-        if (hash_tokens(&check->tokens, false) != (check->golden.made[i].ids & 0xffffff))
+        if (hash_tokens(&check->tokens, false) != made->rows[i].ids)
             fail_msg("other ids for generated line %zu: '%s'", i, line.text);
+        check_text(check, decoder, i, 0);
+        check_text(check, decoder, i, 1 + i % 3);
     }
+    um_decoder_free(decoder);
     um_str_free(&line);
 }
 
-static void check_tokenizer(const char *name)
+/* `parent` has a folder `name` with the tokenizer in it. */
+static void check_tokenizer(const char *parent, const char *name)
 {
     struct um_error err;
     struct um_tokenizer *tokenizer;
     struct check check = {0};
     char folder[1024], file[1100];
-    (void)snprintf(folder, sizeof(folder), "%s/tokenizers/%s", SHARED_DIR, name);
+    (void)snprintf(folder, sizeof(folder), "%s/%s", parent, name);
     (void)snprintf(file, sizeof(file), "%s/tokenizer.json", folder);
     if (!um_path_exists(file)) {
         printf("skipped: '%s' is not there\n", file);
@@ -151,9 +183,9 @@ static void check_tokenizer(const char *name)
     check_made_lines(&check);
     bool has_glue = read_glue_lines(check_line, &check);
     bool has_names = read_names(check_line, &check);
-    printf("%s: %zu generated lines, %zu real lines, %zu pairs equal\n", name,
-           check.golden.n_made, check.n_real, check.n_pairs);
-    free(check.golden.real);
+    printf("%s: %zu generated lines, %zu real lines, %zu pairs equal\n", name, check.golden.made.n,
+           check.n_real, check.n_pairs);
+    free(check.golden.real.rows);
     um_str_free(&check.before);
     um_str_free(&check.joined);
     um_tokens_free(&check.tokens);
@@ -167,25 +199,26 @@ static void check_tokenizer(const char *name)
     assert_true(check.n_pairs >= MIN_PAIRS);
 }
 
-#define TEST(function, name)                                                                       \
+#define TEST(function, parent, name)                                                               \
     static void function(void **state)                                                             \
     {                                                                                              \
         (void)state;                                                                               \
-        check_tokenizer(name);                                                                     \
+        check_tokenizer(parent, name);                                                             \
     }
 
-TEST(test_bert_uncased, "bert-uncased")
-TEST(test_llama2, "llama2")
-TEST(test_llama3, "llama3.1")
-TEST(test_qwen3, "qwen3")
-TEST(test_gemma3, "gemma3")
+TEST(test_bert_uncased, SHARED_DIR "/tokenizers", "bert-uncased")
+TEST(test_llama2, SHARED_DIR "/tokenizers", "llama2")
+TEST(test_llama3, SHARED_DIR "/tokenizers", "llama3.1")
+TEST(test_qwen3, SHARED_DIR "/tokenizers", "qwen3")
+TEST(test_gemma3, SHARED_DIR "/tokenizers", "gemma3")
+TEST(test_unigram, GOLDEN_DIR "/tokenizer", "unigram")
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bert_uncased), cmocka_unit_test(test_llama2),
         cmocka_unit_test(test_llama3),       cmocka_unit_test(test_qwen3),
-        cmocka_unit_test(test_gemma3),
+        cmocka_unit_test(test_gemma3),       cmocka_unit_test(test_unigram),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,21 +9,26 @@
 #include "text/tokenizer.h"
 
 #define VOCAB                                                                                      \
-    "\"vocab\":{\"[PAD]\":0,\"[UNK]\":1,\"[CLS]\":2,\"[SEP]\":3,\"un\":4,\"##mask\":5,\"##ing\":6," \
-    "\"!\":7,\"e\":8,\"mask\":9,\"a\":10,\"b\":11,\"1\":12,\"##2\":13,\"-\":14,\"\\u4e2d\":15,"     \
-    "\"##a\":16,\"A\":17,\"ab\":18,\"##\":19,\"2\":20,"  \
+    "\"vocab\":{\"[PAD]\":0,\"[UNK]\":1,\"[CLS]\":2,\"[SEP]\":3,\"un\":4,\"##mask\":5,\"##ing\":"  \
+    "6,"                                                                                           \
+    "\"!\":7,\"e\":8,\"mask\":9,\"a\":10,\"b\":11,\"1\":12,\"##2\":13,\"-\":14,\"\\u4e2d\":15,"    \
+    "\"##a\":16,\"A\":17,\"ab\":18,\"##\":19,\"2\":20,"                                            \
     "\"<x>\":22,\"<xy>\":23,\"<l>\":24,\"<r>\":25,\"one\":26}"
 #define MODEL "\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\"," VOCAB "}"
 #define TEMPLATE                                                                                   \
     "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":["                             \
-    "{\"SpecialToken\":{\"id\":\"[CLS]\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}," \
+    "{\"SpecialToken\":{\"id\":\"[CLS]\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":" \
+    "0}},"                                                                                         \
     "{\"SpecialToken\":{\"id\":\"[SEP]\",\"type_id\":0}}],\"pair\":["                              \
-    "{\"SpecialToken\":{\"id\":\"[CLS]\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}," \
-    "{\"SpecialToken\":{\"id\":\"[SEP]\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}," \
+    "{\"SpecialToken\":{\"id\":\"[CLS]\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":" \
+    "0}},"                                                                                         \
+    "{\"SpecialToken\":{\"id\":\"[SEP]\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":" \
+    "1}},"                                                                                         \
     "{\"SpecialToken\":{\"id\":\"[SEP]\",\"type_id\":1}}],\"special_tokens\":{"                    \
     "\"[CLS]\":{\"id\":\"[CLS]\",\"ids\":[2]},\"[SEP]\":{\"id\":\"[SEP]\",\"ids\":[3]}}}"
 #define BERT                                                                                       \
-    "\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}"
+    "\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":"                    \
+    "\"BertPreTokenizer\"}"
 
 static struct um_tokenizer *parse(const char *json)
 {
@@ -58,10 +63,16 @@ static void test_bert_words_and_pieces(void **state)
     assert_ids(t, "Unmasking!", "2 4 5 6 7 3");
     assert_ids(t, "", "2 3");
     assert_ids(t, " \t\n ", "2 3");
-    assert_ids(t, "\xc3\x89", "2 8 3");             /* E with acute: accent stripped, lower case */
-    assert_ids(t, "e\xcc\x81", "2 8 3");            /* the same, decomposed */
-    assert_ids(t, "a\xe4\xb8\xad" "a", "2 10 15 10 3"); /* a CJK character stands alone */
-    assert_ids(t, "a\x01\xef\xbf\xbd" "b", "2 18 3");   /* control characters are dropped */
+    assert_ids(t, "\xc3\x89", "2 8 3");  /* E with acute: accent stripped, lower case */
+    assert_ids(t, "e\xcc\x81", "2 8 3"); /* the same, decomposed */
+    assert_ids(t,
+               "a\xe4\xb8\xad"
+               "a",
+               "2 10 15 10 3"); /* a CJK character stands alone */
+    assert_ids(t,
+               "a\x01\xef\xbf\xbd"
+               "b",
+               "2 18 3"); /* control characters are dropped */
     assert_ids(t, "un?", "2 4 1 3");
     assert_ids(t, "unq", "2 1 3"); /* one unknown piece makes the whole word unknown */
     um_tokenizer_free(t);
@@ -70,9 +81,8 @@ static void test_bert_words_and_pieces(void **state)
 static void test_word_too_long_is_unknown(void **state)
 {
     (void)state;
-    struct um_tokenizer *t =
-        parse("{" BERT ",\"model\":{\"type\":\"WordPiece\",\"max_input_chars_per_word\":3," VOCAB
-              "}}");
+    struct um_tokenizer *t = parse(
+        "{" BERT ",\"model\":{\"type\":\"WordPiece\",\"max_input_chars_per_word\":3," VOCAB "}}");
     assert_ids(t, "aaa", "10 16 16");
     assert_ids(t, "aaaa", "1");
     um_tokenizer_free(t);
@@ -85,13 +95,14 @@ static void test_pair_types_and_truncation(void **state)
     static const struct {
         int64_t max_length;
         int32_t n_first, n_second;
-    } cases[] = {{0, 5, 2}, {10, 5, 2}, {9, 4, 2}, {7, 2, 2}, {6, 2, 1}, {5, 1, 1}, {4, 1, 0},
-                 {3, 0, 0}};
+    } cases[] = {{0, 5, 2}, {10, 5, 2}, {9, 4, 2}, {7, 2, 2},
+                 {6, 2, 1}, {5, 1, 1},  {4, 1, 0}, {3, 0, 0}};
     struct um_tokens tokens = {0};
     struct um_error err;
     for (size_t i = 0; i < UM_COUNT(cases); i++) {
         assert_ok(um_tokenizer_encode(&tokens, t, "a b a b a", 9, "e !", 3, true,
-                                      cases[i].max_length, &err), err);
+                                      cases[i].max_length, &err),
+                  err);
         int32_t n_types[2] = {0};
         for (size_t k = 0; k < tokens.n; k++)
             n_types[tokens.types[k]]++;
@@ -111,15 +122,15 @@ static void test_pair_types_and_truncation(void **state)
 static void test_added_tokens(void **state)
 {
     (void)state;
-    struct um_tokenizer *t = parse(
-        "{" BERT "," MODEL ",\"added_tokens\":["
-        "{\"id\":22,\"content\":\"<x>\",\"normalized\":false},"
-        "{\"id\":23,\"content\":\"<xy>\",\"normalized\":false},"
-        "{\"id\":24,\"content\":\"<l>\",\"normalized\":false,\"lstrip\":true},"
-        "{\"id\":25,\"content\":\"<r>\",\"normalized\":false,\"rstrip\":true},"
-        "{\"id\":26,\"content\":\"one\",\"normalized\":false,\"single_word\":true},"
-        "{\"id\":27,\"content\":\"UP\",\"normalized\":true},"
-        "{\"id\":99,\"content\":\"[CLS]\",\"special\":true,\"normalized\":false}]}");
+    struct um_tokenizer *t =
+        parse("{" BERT "," MODEL ",\"added_tokens\":["
+              "{\"id\":22,\"content\":\"<x>\",\"normalized\":false},"
+              "{\"id\":23,\"content\":\"<xy>\",\"normalized\":false},"
+              "{\"id\":24,\"content\":\"<l>\",\"normalized\":false,\"lstrip\":true},"
+              "{\"id\":25,\"content\":\"<r>\",\"normalized\":false,\"rstrip\":true},"
+              "{\"id\":26,\"content\":\"one\",\"normalized\":false,\"single_word\":true},"
+              "{\"id\":27,\"content\":\"UP\",\"normalized\":true},"
+              "{\"id\":99,\"content\":\"[CLS]\",\"special\":true,\"normalized\":false}]}");
     assert_ids(t, "a<x>b", "10 22 11");
     assert_ids(t, "a<x", "10 1 1");
     assert_ids(t, "a<xy>b", "10 23 11");
@@ -148,9 +159,12 @@ static void test_malformed_files(void **state)
         {"", "line 1"},
         {"{\"model\":{", "line 1"},
         {"{}", "\"model\" is missing"},
-        {"{" MODEL ",\"normalizer\":{\"type\":\"Odd\"}}", "unknown normalizer 'Odd'; known are: Bert"},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Odd\"}}",
+         "unknown normalizer 'Odd'; known are: Bert"},
         {"{" MODEL ",\"pre_tokenizer\":{\"type\":\"Odd\"}}", "unknown pre_tokenizer 'Odd'"},
         {"{" MODEL ",\"pre_tokenizer\":{}}", "has no \"type\""},
+        {"{" MODEL ",\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"////\"}}",
+         "not a table"},
         {"{\"model\":{\"type\":\"Odd\"}}", "unknown model 'Odd'"},
         {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":0}}}", "'[UNK]' is not in the vocab"},
         {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"a\":900000}}}", "large enough"},
@@ -159,19 +173,21 @@ static void test_malformed_files(void **state)
         {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"\\ud800\":1}}}", "a token in quotes"},
         {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":[]}}", "not an object"},
         {"{" MODEL ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(\"},"
-         "\"content\":\"\"}}", "regular expression '('"},
+         "\"content\":\"\"}}",
+         "regular expression '('"},
         {"{" MODEL ",\"normalizer\":{\"type\":\"Lowercase\"},\"added_tokens\":[{\"id\":-4,"
-         "\"content\":\"zz\"}]}", "has the id -4"},
+         "\"content\":\"zz\"}]}",
+         "has the id -4"},
         {"{" MODEL ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":["
-         "{\"SpecialToken\":{\"id\":\"X\",\"type_id\":0}}],\"pair\":[]}}", "does not define"},
+         "{\"SpecialToken\":{\"id\":\"X\",\"type_id\":0}}],\"pair\":[]}}",
+         "does not define"},
     };
     for (size_t i = 0; i < UM_COUNT(cases); i++) {
         struct um_error err;
         struct um_tokenizer *t;
         assert_ok(um_tokenizer_new(&t, &err), err);
-        assert_fails(
-            um_tokenizer_parse_json(t, cases[i].json, strlen(cases[i].json), "test", &err),
-            UM_E_INPUT, cases[i].message, err);
+        assert_fails(um_tokenizer_parse_json(t, cases[i].json, strlen(cases[i].json), "test", &err),
+                     UM_E_INPUT, cases[i].message, err);
         um_tokenizer_free(t);
     }
 }
@@ -203,11 +219,15 @@ static void test_small_parts(void **state)
         {"\"pre_tokenizer\":{\"type\":\"Digits\"}", "a12", "10 12 13"},
         {"\"pre_tokenizer\":{\"type\":\"CharDelimiterSplit\",\"delimiter\":\"-\"}", "a-b", "10 11"},
         {"\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"-\"},"
-         "\"behavior\":\"Isolated\"}", "a-b", "10 14 11"},
+         "\"behavior\":\"Isolated\"}",
+         "a-b", "10 14 11"},
         {"\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a-c]\"},"
-         "\"behavior\":\"Removed\",\"invert\":true}", "a-b", "10 11"},
-        {"\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"WhitespaceSplit\"},"
-         "{\"type\":\"Punctuation\"}]}", "a! b", "10 7 11"},
+         "\"behavior\":\"Removed\",\"invert\":true}",
+         "a-b", "10 11"},
+        {"\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":"
+         "\"WhitespaceSplit\"},"
+         "{\"type\":\"Punctuation\"}]}",
+         "a! b", "10 7 11"},
         {"\"normalizer\":{\"type\":\"Lowercase\"}", "AB", "18"},
         {"\"normalizer\":{\"type\":\"StripAccents\"}", "e\xcc\x81", "8"},
         {"\"normalizer\":{\"type\":\"NFKC\"}", "\xef\xbd\x81", "10"},
@@ -219,7 +239,8 @@ static void test_small_parts(void **state)
         {"\"normalizer\":{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true}", " ab\n",
          "18"},
         {"\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFD\"},"
-         "{\"type\":\"StripAccents\"},{\"type\":\"Lowercase\"}]}", "\xc3\x89", "8"},
+         "{\"type\":\"StripAccents\"},{\"type\":\"Lowercase\"}]}",
+         "\xc3\x89", "8"},
     };
     for (size_t i = 0; i < UM_COUNT(cases); i++) {
         struct um_str json = {0};
@@ -229,6 +250,40 @@ static void test_small_parts(void **state)
         um_tokenizer_free(t);
         um_str_free(&json);
     }
+}
+
+static void add_base64(struct um_str *out, const unsigned char *bytes, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t bit = 0; bit < 8 * n; bit += 6) {
+        uint32_t pair = (uint32_t)bytes[bit / 8] << 8 | (bit / 8 + 1 < n ? bytes[bit / 8 + 1] : 0);
+        um_str_add_n(out, &digits[pair >> (10 - bit % 8) & 63], 1);
+    }
+}
+
+/* A table that makes "a" into "ab": the double array goes from unit 0 by offset 1 and byte 0x61 to
+ * unit 0x60, and from there by offset 1 to unit 0x61, which holds where the text starts. */
+static void test_precompiled_replacements(void **state)
+{
+    (void)state;
+    enum { N_UNITS = 98, N_TABLE = 4 + 4 * N_UNITS + 5 };
+    uint32_t units[1 + N_UNITS] = {[0] = 4 * N_UNITS, [1] = 1U << 10};
+    units[1 + 0x60] = 0x61 | 1U << 8 | 1U << 10;
+    units[1 + 0x61] = 1U << 31 | 2;
+    unsigned char table[N_TABLE];
+    for (size_t i = 0; i < sizeof(units); i++)
+        table[i] = (unsigned char)(units[i / 4] >> 8 * (i % 4));
+    memcpy(table + sizeof(units), "x\0ab", 5);
+    struct um_str json = {0};
+    um_str_add(&json, "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"");
+    add_base64(&json, table, N_TABLE);
+    um_str_addf(&json, "\"},%s}", MODEL);
+    struct um_tokenizer *t = parse(json.text);
+    assert_ids(t, "a", "18");
+    assert_ids(t, "a\xcc\x81", "18"); /* a short grapheme is replaced whole, as in the reference */
+    assert_ids(t, "e", "8");
+    um_tokenizer_free(t);
+    um_str_free(&json);
 }
 
 static void write_file(const char *folder, const char *name, const char *text)
@@ -276,10 +331,12 @@ static void test_steady_state_allocates_nothing(void **state)
     struct um_tokens tokens = {0};
     struct um_error err;
     assert_ok(um_tokenizer_encode(&tokens, t, text, sizeof(text) - 1, text, sizeof(text) - 1, true,
-                                  0, &err), err);
+                                  0, &err),
+              err);
     um_mem_fail_after(1);
     assert_ok(um_tokenizer_encode(&tokens, t, text, sizeof(text) - 1, text, sizeof(text) - 1, true,
-                                  0, &err), err);
+                                  0, &err),
+              err);
     um_mem_fail_after(0);
     um_tokens_free(&tokens);
     um_tokenizer_free(t);
@@ -295,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_malformed_files),
         cmocka_unit_test(test_invalid_utf8_is_refused),
         cmocka_unit_test(test_small_parts),
+        cmocka_unit_test(test_precompiled_replacements),
         cmocka_unit_test(test_open_folder),
         cmocka_unit_test(test_steady_state_allocates_nothing),
     };

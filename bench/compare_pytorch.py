@@ -1,0 +1,68 @@
+"""unmask against PyTorch, on one machine in one run: compare_pytorch.py UNMASK BENCH_PYTORCH MODEL DATA [--steps N] [--repeat N]
+
+Runs BENCH_PYTORCH (a script that prints one line of JSON: tokens_per_second of real tokens, peak_rss_mib; options
+--method id3|full|lora --model --data --steps --threads --batch [--group-by-length]) and `UNMASK bench` on the same
+model, rows, batch, length limit and threads, in turn, and prints a Markdown table of medians and ratios. Peak memory
+is what the operating system counted for the whole process. Needs the Python that BENCH_PYTORCH needs.
+"""
+import argparse, json, os, pathlib, statistics, subprocess, sys, tempfile
+
+a = argparse.ArgumentParser()
+a.add_argument("unmask")
+a.add_argument("bench_pytorch")
+a.add_argument("model")
+a.add_argument("data")
+a.add_argument("--steps", type=int, default=6)
+a.add_argument("--repeat", type=int, default=3)
+a.add_argument("--threads", type=int, default=2)
+a.add_argument("--batch", type=int, default=32)
+a.add_argument("--methods", default="id3,full")
+a = a.parse_args()
+
+
+def run(command):
+    """The last line of JSON a command prints, with the peak memory of its process."""
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        out.seek(0)
+        text = out.read().decode()
+    if status != 0:
+        sys.exit(f"failed: {' '.join(map(str, command))}")
+    result = json.loads(text[text.index("{"):])
+    result["peak_mib"] = usage.ru_maxrss / 1024
+    return result
+
+
+def pytorch(method, grouped):
+    return run([sys.executable, a.bench_pytorch, "--method", method, "--model", a.model, "--data", a.data, "--steps",
+                a.steps, "--threads", a.threads, "--batch", a.batch] + (["--group-by-length"] if grouped else []))
+
+
+def ours(method, grouped, *more):
+    return run([a.unmask, "bench", "--json", "--steps", a.steps, "--model", a.model, "--task", "rte", "--data",
+                pathlib.Path(a.data) / "glue", "--method", method, "--budget", "0.17%", "--batch", a.batch,
+                "--max-length", "256", "--order", "grouped" if grouped else "sequential", "--threads", a.threads,
+                "--max-steps", "660", *more])
+
+
+def medians(results):
+    return {k: statistics.median(r[k] for r in results) for k in ("tokens_per_second", "peak_mib")}
+
+
+print(f"{a.repeat} turns of {a.steps} steps, batch {a.batch}, {a.threads} threads; real tokens per second; MiB at the peak\n")
+print("| method | rows | PyTorch tokens/s | unmask tokens/s | ratio | PyTorch MiB | unmask MiB | ratio | unmask, recompute: tokens/s, MiB |")
+print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+for method in a.methods.split(","):
+    for grouped in (False, True):
+        theirs, mine, less = [], [], []
+        for _ in range(a.repeat):
+            theirs.append(pytorch(method, grouped))
+            mine.append(ours(method, grouped))
+            less.append(ours(method, grouped, "--recompute", "on"))
+        p, u, r = medians(theirs), medians(mine), medians(less)
+        print(f"| {method} | {'grouped by length' if grouped else 'as they come'} "
+              f"| {p['tokens_per_second']:.0f} | {u['tokens_per_second']:.0f} "
+              f"| {u['tokens_per_second'] / p['tokens_per_second']:.1f} "
+              f"| {p['peak_mib']:.0f} | {u['peak_mib']:.0f} | 1/{p['peak_mib'] / u['peak_mib']:.1f} "
+              f"| {r['tokens_per_second']:.0f}, {r['peak_mib']:.0f} (1/{p['peak_mib'] / r['peak_mib']:.1f}) |", flush=True)
