@@ -5,7 +5,7 @@
 
 #include "data/task.h"
 
-/* DIR/FILE, or DIR/TASK/FILE with the task's folder in any case. */
+/* DIR/FILE, or DIR/TASK/FILE with the task's folder as GLUE writes it or in lower case. */
 static char *find_file(const char *folder, const char *task_folder, const char *file)
 {
     char *path = um_path_join(folder, file);
@@ -82,33 +82,56 @@ static enum um_status copy_labels(struct um_dataset *data, const char *const *na
     return data->labels ? UM_OK : um_fail_memory(err, "labels", (size_t)n * sizeof(char *));
 }
 
+/* The label of row i as it stands in the table. */
+static enum um_status label_text(const char **text, const struct um_table *t, int64_t i,
+                                 size_t column, struct um_error *err)
+{
+    struct um_cell cell;
+    UM_RETURN_IF(um_table_text(&cell, t, i, column, err));
+    *text = cell.text;
+    return cell.n ? UM_OK : um_fail(err, UM_E_INPUT, "%s:%lld: the label is empty", t->path,
+                                    (long long)t->lines[i]);
+}
+
+/* Sorts names and drops repetitions. Returns how many are left. */
+static int64_t sort_labels(const char **names, int64_t n_names)
+{
+    int64_t n = 0;
+    qsort(names, (size_t)n_names, sizeof(*names), compare_texts);
+    for (int64_t i = 0; i < n_names; i++)
+        if (n == 0 || strcmp(names[n - 1], names[i]) != 0)
+            names[n++] = names[i];
+    if (are_numbers(names, n))
+        qsort(names, (size_t)n, sizeof(*names), compare_numbers);
+    return n;
+}
+
+static enum um_status fail_one_class(const char *path, int64_t n_rows, const char *label,
+                                     struct um_error *err)
+{
+    return um_fail(err, UM_E_INPUT, "'%s': all %lld rows have the one label '%.60s'; a "
+                   "classification needs two at least", path, (long long)n_rows, label);
+}
+
 /* Class names from the data: numbers in numeric order, else sorted by bytes. */
 static enum um_status learn_labels(struct um_dataset *data, size_t column, struct um_error *err)
 {
     enum { MOST = 10000 };
     const struct um_table *t = &data->table;
     const char **names = UM_NEW(t->n_rows, const char *);
+    enum um_status status = UM_OK;
     if (!names)
         return um_fail_memory(err, "labels", (size_t)t->n_rows * sizeof(char *));
     for (int64_t i = 0; i < t->n_rows; i++)
-        names[i] = t->cells[(size_t)i * t->n_columns + column].text;
-    qsort(names, (size_t)t->n_rows, sizeof(*names), compare_texts);
-    int64_t n = 0;
-    for (int64_t i = 0; i < t->n_rows; i++)
-        if (n == 0 || strcmp(names[n - 1], names[i]) != 0)
-            names[n++] = names[i];
-    if (are_numbers(names, n))
-        qsort(names, (size_t)n, sizeof(*names), compare_numbers);
-    enum um_status status = UM_OK;
+        UM_TRY(label_text(&names[i], t, i, column, err));
+    int64_t n = sort_labels(names, t->n_rows);
     if (n < 2)
-        status = um_fail(err, UM_E_INPUT, "'%s': all %lld rows have the one label '%s'; a "
-                         "classification needs two at least", t->path, (long long)t->n_rows,
-                         names[0]);
-    else if (n > MOST)
-        status = um_fail(err, UM_E_INPUT, "'%s': %lld different labels; is this a regression, or "
-                         "the wrong label column?", t->path, (long long)n);
-    else
-        status = copy_labels(data, names, n, err);
+        UM_TRY(fail_one_class(t->path, t->n_rows, names[0], err));
+    if (n > MOST)
+        UM_TRY(um_fail(err, UM_E_INPUT, "'%s': %lld different labels; is this a regression, or "
+                       "the wrong label column?", t->path, (long long)n));
+    status = copy_labels(data, names, n, err);
+out:
     um_free(names);
     return status;
 }
@@ -128,18 +151,20 @@ static enum um_status known_labels(struct um_dataset *data, const struct um_data
     return data->is_labelled ? learn_labels(data, column, err) : UM_OK;
 }
 
-static enum um_status read_label(struct um_dataset *data, struct um_row *row,
-                                 const struct um_cell *cell, struct um_error *err)
+static enum um_status read_label(struct um_dataset *data, int64_t i, size_t column,
+                                 struct um_error *err)
 {
-    const char *path = data->table.path;
+    const char *path = data->table.path, *text;
+    struct um_row *row = &data->rows[i];
+    UM_RETURN_IF(label_text(&text, &data->table, i, column, err));
     if (data->task->is_regression) {
-        if (!um_parse_f64(&row->target, cell->text))
+        if (!um_parse_f64(&row->target, text))
             return um_fail(err, UM_E_INPUT, "%s:%lld: label '%.60s' is not a number", path,
-                           (long long)row->line, cell->text);
+                           (long long)row->line, text);
         return UM_OK;
     }
     for (int64_t k = 0; k < data->n_labels; k++) {
-        if (strcmp(data->labels[k], cell->text) == 0) {
+        if (strcmp(data->labels[k], text) == 0) {
             row->label = k;
             return UM_OK;
         }
@@ -148,7 +173,7 @@ static enum um_status read_label(struct um_dataset *data, struct um_row *row,
     for (int64_t k = 0; k < data->n_labels && k < 30; k++)
         um_str_addf(&known, "%s'%s'", k ? ", " : "", data->labels[k]);
     enum um_status status = um_fail(err, UM_E_INPUT, "%s:%lld: label '%.60s' is not one of %s",
-                                    path, (long long)row->line, cell->text,
+                                    path, (long long)row->line, text,
                                     known.text ? known.text : "");
     um_str_free(&known);
     return status;
@@ -159,55 +184,74 @@ static enum um_status check_classes(const struct um_dataset *data, struct um_err
     for (int64_t i = 1; i < data->n_rows; i++)
         if (data->rows[i].label != data->rows[0].label)
             return UM_OK;
-    return um_fail(err, UM_E_INPUT, "'%s': all %lld rows have the one label '%s'; a "
-                   "classification needs two at least", data->table.path,
-                   (long long)data->n_rows, data->labels[data->rows[0].label]);
+    return fail_one_class(data->table.path, data->n_rows, data->labels[data->rows[0].label], err);
+}
+
+/* The columns that rows are read from. */
+struct columns {
+    size_t text, pair, label;
+    bool has_pair;
+};
+
+static enum um_status find_columns(struct columns *c, struct um_dataset *data,
+                                   const struct um_data_options *o, struct um_error *err)
+{
+    const struct um_task *task = data->task;
+    const struct um_table *t = &data->table;
+    const char *pair = column_name(o->pair, task->pair ? task->pair : "");
+    const char *label = column_name(o->label, task->label);
+    UM_RETURN_IF(um_table_column(&c->text, t, column_name(o->text, task->text), err));
+    c->has_pair = *pair != '\0';
+    if (c->has_pair)
+        UM_RETURN_IF(um_table_column(&c->pair, t, pair, err));
+    data->is_labelled = um_table_has_column(&c->label, t, label);
+    return data->is_labelled || (!o->needs_labels && !*o->label)
+               ? UM_OK
+               : um_table_column(&c->label, t, label, err);
+}
+
+static enum um_status read_row(struct um_dataset *data, int64_t i, const struct columns *c,
+                               struct um_error *err)
+{
+    const struct um_table *t = &data->table;
+    struct um_cell text, pair = {0};
+    UM_RETURN_IF(um_table_text(&text, t, i, c->text, err));
+    if (c->has_pair)
+        UM_RETURN_IF(um_table_text(&pair, t, i, c->pair, err));
+    data->rows[i] = (struct um_row){.text = text.text, .n_text = text.n, .pair = pair.text,
+                                    .n_pair = pair.n, .label = -1, .line = t->lines[i]};
+    return data->is_labelled ? read_label(data, i, c->label, err) : UM_OK;
 }
 
 static enum um_status read_rows(struct um_dataset *data, const struct um_data_options *o,
                                 struct um_error *err)
 {
-    const struct um_task *task = data->task;
     const struct um_table *t = &data->table;
-    const char *pair_name = column_name(o->pair, task->pair ? task->pair : "");
-    const char *label_name = column_name(o->label, task->label);
-    size_t text, pair = 0, label = 0;
-    UM_RETURN_IF(um_table_column(&text, t, column_name(o->text, task->text), err));
-    if (*pair_name)
-        UM_RETURN_IF(um_table_column(&pair, t, pair_name, err));
-    data->is_labelled = um_table_has_column(&label, t, label_name);
-    if (!data->is_labelled && o->needs_labels)
-        UM_RETURN_IF(um_table_column(&label, t, label_name, err));
-    UM_RETURN_IF(known_labels(data, o, label, err));
+    struct columns columns = {0};
+    UM_RETURN_IF(find_columns(&columns, data, o, err));
+    UM_RETURN_IF(known_labels(data, o, columns.label, err));
     data->rows = UM_NEW(t->n_rows, struct um_row);
     if (!data->rows)
         return um_fail_memory(err, t->path, (size_t)t->n_rows * sizeof(*data->rows));
-    for (int64_t i = 0; i < t->n_rows; i++) {
-        const struct um_cell *cells = t->cells + (size_t)i * t->n_columns;
-        struct um_row *row = &data->rows[i];
-        *row = (struct um_row){.text = cells[text].text, .n_text = cells[text].n, .label = -1,
-                               .line = t->lines[i]};
-        if (*pair_name) {
-            row->pair = cells[pair].text;
-            row->n_pair = cells[pair].n;
-        }
-        if (data->is_labelled)
-            UM_RETURN_IF(read_label(data, row, &cells[label], err));
-    }
+    for (int64_t i = 0; i < t->n_rows; i++)
+        UM_RETURN_IF(read_row(data, i, &columns, err));
     data->n_rows = t->n_rows;
-    return o->is_train && !task->is_regression ? check_classes(data, err) : UM_OK;
+    return o->is_train && data->is_labelled && !data->task->is_regression
+               ? check_classes(data, err)
+               : UM_OK;
 }
 
 enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *task,
                                const struct um_data_options *o, struct um_error *err)
 {
     char *path = NULL;
-    enum um_table_format format;
+    struct um_table_options table = {.has_header = task->has_header,
+                                     .skips_short_rows = task->skips_short_rows};
     enum um_status status;
     *data = (struct um_dataset){.task = task};
     UM_TRY(work_out_path(&path, task, o, err));
-    UM_TRY(um_table_format_of(&format, o->format, path, err));
-    UM_TRY(um_table_open(&data->table, path, format, task->has_header, err));
+    UM_TRY(um_table_format_of(&table.format, o->format, path, err));
+    UM_TRY(um_table_open(&data->table, path, &table, err));
     UM_TRY(read_rows(data, o, err));
 out:
     um_free(path);

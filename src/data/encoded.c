@@ -85,7 +85,7 @@ enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_token
                                const struct um_row *rows, int64_t n_rows, int64_t max_length,
                                int64_t n_vocabulary, struct um_error *err)
 {
-    int64_t n_chunks = (n_rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    int64_t n_chunks = (n_rows + CHUNK_ROWS - 1) / CHUNK_ROWS, failed = n_chunks;
     struct chunk *chunks = UM_NEW(n_chunks, struct chunk);
     enum um_status status = UM_OK;
     *encoded = (struct um_encoded){.n_rows = n_rows,
@@ -99,7 +99,8 @@ enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_token
         struct um_error fault;
         enum um_status s = encode_chunk(&chunks[c], &job, c * CHUNK_ROWS, &fault);
 #pragma omp critical
-        if (s != UM_OK && status == UM_OK) {
+        if (s != UM_OK && c < failed) { /* the first chunk at fault, whichever came first */
+            failed = c;
             status = s;
             if (err)
                 *err = fault;

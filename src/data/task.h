@@ -14,6 +14,7 @@ struct um_task {
     const char *folder;            /* GLUE's name of it, for data: PARENT */
     const char *train, *eval;      /* file names; NULL: data.train and data.eval must be given */
     bool has_header;
+    bool skips_short_rows;         /* rows with too few fields are left out, as the data set needs */
     const char *text, *pair, *label; /* columns by name or number; pair NULL if there is none */
     bool is_regression;
     const char *labels[UM_TASK_LABELS + 1]; /* in order, NULL-terminated; none: learnt */
@@ -53,8 +54,9 @@ struct um_data_options {
     int64_t n_labels;
 };
 
-/* Reads the training or evaluation part of a task. UM_E_INPUT: labels that are not known (lists
- * those that are), a single class in training data, targets that are not numbers. */
+/* Reads the training or evaluation part of a task. UM_E_INPUT: labels that are empty or not known
+ * (lists those that are), a single class in training data, targets that are not numbers. A label
+ * column named in the options must be there. */
 enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *task,
                                const struct um_data_options *options, struct um_error *err);
 void um_dataset_close(struct um_dataset *data);

@@ -3,45 +3,173 @@
 
 #include "data/task.h"
 
-static const struct um_task tasks[] = {
-    {"cola", "GLUE CoLA: is a sentence acceptable?", "CoLA", "train.tsv", "dev.tsv", false, "4",
-     NULL, "2", false, {"0", "1"}, {"matthews", "accuracy"}},
-    {"mrpc", "GLUE MRPC: do two sentences say the same?", "MRPC", "train.tsv", "dev.tsv", true,
-     "#1 String", "#2 String", "Quality", false, {"0", "1"}, {"f1", "accuracy"}},
-    {"rte", "GLUE RTE: does one sentence follow from another?", "RTE", "train.tsv", "dev.tsv",
-     true, "sentence1", "sentence2", "label", false, {"entailment", "not_entailment"},
-     {"accuracy"}},
-    {"sst2", "GLUE SST-2: is a phrase positive?", "SST-2", "train.tsv", "dev.tsv", true,
-     "sentence", NULL, "label", false, {"0", "1"}, {"accuracy"}},
-    {"stsb", "GLUE STS-B: how alike are two sentences, 0 to 5?", "STS-B", "train.tsv", "dev.tsv",
-     true, "sentence1", "sentence2", "score", true, {NULL}, {"pearson", "spearman"}},
-    {"qnli", "GLUE QNLI: does a sentence answer a question?", "QNLI", "train.tsv", "dev.tsv",
-     true, "question", "sentence", "label", false, {"entailment", "not_entailment"},
-     {"accuracy"}},
-    {"qqp", "GLUE QQP: do two questions ask the same?", "QQP", "train.tsv", "dev.tsv", true,
-     "question1", "question2", "is_duplicate", false, {"0", "1"}, {"f1", "accuracy"}},
-    {"mnli", "GLUE MNLI: follows, contradicts or neither (matched dev set)?", "MNLI", "train.tsv",
-     "dev_matched.tsv", true, "sentence1", "sentence2", "gold_label", false,
-     {"entailment", "neutral", "contradiction"}, {"accuracy"}},
-    {"mnli-mm", "GLUE MNLI with the mismatched dev set", "MNLI", "train.tsv", "dev_mismatched.tsv",
-     true, "sentence1", "sentence2", "gold_label", false,
-     {"entailment", "neutral", "contradiction"}, {"accuracy"}},
-    {"wnli", "GLUE WNLI: what does a pronoun refer to?", "WNLI", "train.tsv", "dev.tsv", true,
-     "sentence1", "sentence2", "label", false, {"0", "1"}, {"accuracy"}},
-    {"classification", "any TSV, CSV or JSONL with a text and a label column", NULL, NULL, NULL,
-     true, "text", NULL, "label", false, {NULL}, {"accuracy", "macro_f1", "matthews"}},
-    {"regression", "any TSV, CSV or JSONL with a text and a number", NULL, NULL, NULL, true,
-     "text", NULL, "label", true, {NULL}, {"pearson", "spearman", "mse"}},
+static const struct um_task cola = {
+    .name = "cola",
+    .summary = "GLUE CoLA: is a sentence acceptable?",
+    .folder = "CoLA",
+    .train = "train.tsv",
+    .eval = "dev.tsv",
+    .text = "4",
+    .label = "2",
+    .labels = {"0", "1"},
+    .metrics = {"matthews", "accuracy"},
 };
-const struct um_task *const um_tasks[] = {&tasks[0], &tasks[1], &tasks[2],  &tasks[3],
-                                          &tasks[4], &tasks[5], &tasks[6],  &tasks[7],
-                                          &tasks[8], &tasks[9], &tasks[10], &tasks[11]};
+
+static const struct um_task mrpc = {
+    .name = "mrpc",
+    .summary = "GLUE MRPC: do two sentences say the same?",
+    .folder = "MRPC",
+    .train = "train.tsv",
+    .eval = "dev.tsv",
+    .has_header = true,
+    .text = "#1 String",
+    .pair = "#2 String",
+    .label = "Quality",
+    .labels = {"0", "1"},
+    .metrics = {"f1", "accuracy"},
+};
+
+static const struct um_task rte = {
+    .name = "rte",
+    .summary = "GLUE RTE: does one sentence follow from another?",
+    .folder = "RTE",
+    .train = "train.tsv",
+    .eval = "dev.tsv",
+    .has_header = true,
+    .text = "sentence1",
+    .pair = "sentence2",
+    .label = "label",
+    .labels = {"entailment", "not_entailment"},
+    .metrics = {"accuracy"},
+};
+
+static const struct um_task sst2 = {
+    .name = "sst2",
+    .summary = "GLUE SST-2: is a phrase positive?",
+    .folder = "SST-2",
+    .train = "train.tsv",
+    .eval = "dev.tsv",
+    .has_header = true,
+    .text = "sentence",
+    .label = "label",
+    .labels = {"0", "1"},
+    .metrics = {"accuracy"},
+};
+
+static const struct um_task stsb = {
+    .name = "stsb",
+    .summary = "GLUE STS-B: how alike are two sentences, 0 to 5?",
+    .folder = "STS-B",
+    .train = "train.tsv",
+    .eval = "dev.tsv",
+    .has_header = true,
+    .text = "sentence1",
+    .pair = "sentence2",
+    .label = "score",
+    .is_regression = true,
+    .metrics = {"pearson", "spearman"},
+};
+
+static const struct um_task qnli = {
+    .name = "qnli",
+    .summary = "GLUE QNLI: does a sentence answer a question?",
+    .folder = "QNLI",
+    .train = "train.tsv",
+    .eval = "dev.tsv",
+    .has_header = true,
+    .text = "question",
+    .pair = "sentence",
+    .label = "label",
+    .labels = {"entailment", "not_entailment"},
+    .metrics = {"accuracy"},
+};
+
+static const struct um_task qqp = {
+    .name = "qqp",
+    .summary = "GLUE QQP: do two questions ask the same?",
+    .folder = "QQP",
+    .train = "train.tsv",
+    .eval = "dev.tsv",
+    .has_header = true,
+    .skips_short_rows = true, /* a few of its rows are broken in two */
+    .text = "question1",
+    .pair = "question2",
+    .label = "is_duplicate",
+    .labels = {"0", "1"},
+    .metrics = {"f1", "accuracy"},
+};
+
+static const struct um_task mnli = {
+    .name = "mnli",
+    .summary = "GLUE MNLI: follows, contradicts or neither (matched dev set)?",
+    .folder = "MNLI",
+    .train = "train.tsv",
+    .eval = "dev_matched.tsv",
+    .has_header = true,
+    .text = "sentence1",
+    .pair = "sentence2",
+    .label = "gold_label",
+    .labels = {"entailment", "neutral", "contradiction"},
+    .metrics = {"accuracy"},
+};
+
+static const struct um_task mnli_mm = {
+    .name = "mnli-mm",
+    .summary = "GLUE MNLI with the mismatched dev set",
+    .folder = "MNLI",
+    .train = "train.tsv",
+    .eval = "dev_mismatched.tsv",
+    .has_header = true,
+    .text = "sentence1",
+    .pair = "sentence2",
+    .label = "gold_label",
+    .labels = {"entailment", "neutral", "contradiction"},
+    .metrics = {"accuracy"},
+};
+
+static const struct um_task wnli = {
+    .name = "wnli",
+    .summary = "GLUE WNLI: what does a pronoun refer to?",
+    .folder = "WNLI",
+    .train = "train.tsv",
+    .eval = "dev.tsv",
+    .has_header = true,
+    .text = "sentence1",
+    .pair = "sentence2",
+    .label = "label",
+    .labels = {"0", "1"},
+    .metrics = {"accuracy"},
+};
+
+static const struct um_task classification = {
+    .name = "classification",
+    .summary = "any TSV, CSV or JSONL with a text and a label column",
+    .has_header = true,
+    .text = "text",
+    .label = "label",
+    .metrics = {"accuracy", "macro_f1", "matthews"},
+};
+
+static const struct um_task regression = {
+    .name = "regression",
+    .summary = "any TSV, CSV or JSONL with a text and a number",
+    .has_header = true,
+    .text = "text",
+    .label = "label",
+    .is_regression = true,
+    .metrics = {"pearson", "spearman", "mse"},
+};
+
+const struct um_task *const um_tasks[] = {
+    &cola, &mrpc, &rte, &sst2, &stsb, &qnli, &qqp, &mnli, &mnli_mm,
+    &wnli, &classification, &regression,
+};
 const size_t um_n_tasks = UM_COUNT(um_tasks);
 
 const struct um_task *um_task_find(const char *name)
 {
     for (size_t i = 0; i < um_n_tasks; i++)
-        if (strcmp(tasks[i].name, name) == 0)
-            return &tasks[i];
+        if (strcmp(um_tasks[i]->name, name) == 0)
+            return um_tasks[i];
     return NULL;
 }

@@ -80,30 +80,52 @@ static enum um_status matthews(double *out, const struct um_scored_rows *r, stru
     return UM_OK;
 }
 
-static double correlation(const double *x, const double *y, int64_t n)
+/* Takes the mean off; false if that leaves nothing: all values equal, or one that is no number. A
+ * second pass takes off what rounding left of the mean. */
+static bool centre(double *out, const double *values, int64_t n)
 {
-    double mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;
+    bool is_constant = true;
     for (int64_t i = 0; i < n; i++) {
-        mean_x += x[i] / (double)n;
-        mean_y += y[i] / (double)n;
+        out[i] = values[i];
+        is_constant &= values[i] == values[0];
     }
+    for (int pass = 0; pass < 2; pass++) {
+        double mean = 0;
+        for (int64_t i = 0; i < n; i++)
+            mean += out[i] / (double)n;
+        for (int64_t i = 0; i < n; i++)
+            out[i] -= mean;
+    }
+    return !is_constant && isfinite(out[0]);
+}
+
+static enum um_status correlation(double *out, const double *x, const double *y, int64_t n,
+                                  struct um_error *err)
+{
+    double *dx = UM_NEW(n, double), *dy = UM_NEW(n, double), xx = 0, yy = 0, xy = 0;
+    enum um_status status = UM_OK;
+    *out = (double)NAN;
+    if (!dx || !dy)
+        UM_TRY(um_fail_memory(err, "a correlation", (size_t)n * sizeof(*dx)));
+    if (!centre(dx, x, n) || !centre(dy, y, n))
+        goto out;
     for (int64_t i = 0; i < n; i++) {
-        double dx = x[i] - mean_x, dy = y[i] - mean_y;
-        xx += dx * dx;
-        yy += dy * dy;
-        xy += dx * dy;
+        xx += dx[i] * dx[i];
+        yy += dy[i] * dy[i];
+        xy += dx[i] * dy[i];
     }
-    if (n < 2 || xx == 0 || yy == 0)
-        return (double)NAN;
-    double value = xy / sqrt(xx) / sqrt(yy);
-    return value > 1 ? 1 : value < -1 ? -1 : value;
+    *out = xy / sqrt(xx) / sqrt(yy);
+    if (fabs(*out) > 1) /* by rounding */
+        *out = *out > 0 ? 1 : -1;
+out:
+    um_free(dx);
+    um_free(dy);
+    return status;
 }
 
 static enum um_status pearson(double *out, const struct um_scored_rows *r, struct um_error *err)
 {
-    (void)err;
-    *out = correlation(r->value, r->target, r->n);
-    return UM_OK;
+    return correlation(out, r->value, r->target, r->n, err);
 }
 
 struct ranked {
@@ -117,12 +139,20 @@ static int compare_ranked(const void *a, const void *b)
     return (x->value > y->value) - (x->value < y->value);
 }
 
-/* Ranks from 1; equal values share the mean of theirs. */
-static bool rank(double *ranks, const double *values, int64_t n)
+static bool are_numbers(const double *values, int64_t n)
 {
-    struct ranked *order = um_calloc((size_t)n, sizeof(*order));
+    for (int64_t i = 0; i < n; i++)
+        if (isnan(values[i]))
+            return false;
+    return true;
+}
+
+/* Ranks from 1; equal values share the mean of theirs. */
+static enum um_status rank(double *ranks, const double *values, int64_t n, struct um_error *err)
+{
+    struct ranked *order = UM_NEW(n, struct ranked);
     if (!order)
-        return false;
+        return um_fail_memory(err, "ranks", (size_t)n * sizeof(*order));
     for (int64_t i = 0; i < n; i++)
         order[i] = (struct ranked){values[i], i};
     qsort(order, (size_t)n, sizeof(*order), compare_ranked);
@@ -133,18 +163,25 @@ static bool rank(double *ranks, const double *values, int64_t n)
             ranks[order[k].row] = (double)(i + end + 1) / 2;
     }
     um_free(order);
-    return true;
+    return UM_OK;
 }
 
 static enum um_status spearman(double *out, const struct um_scored_rows *r, struct um_error *err)
 {
-    double *a = um_calloc((size_t)r->n, sizeof(*a)), *b = um_calloc((size_t)r->n, sizeof(*b));
-    bool is_done = a && b && rank(a, r->value, r->n) && rank(b, r->target, r->n);
-    if (is_done)
-        *out = correlation(a, b, r->n);
+    double *a = UM_NEW(r->n, double), *b = UM_NEW(r->n, double);
+    enum um_status status = UM_OK;
+    *out = (double)NAN;
+    if (!a || !b)
+        UM_TRY(um_fail_memory(err, "ranks", (size_t)r->n * sizeof(*a)));
+    if (!are_numbers(r->value, r->n) || !are_numbers(r->target, r->n))
+        goto out;
+    UM_TRY(rank(a, r->value, r->n, err));
+    UM_TRY(rank(b, r->target, r->n, err));
+    UM_TRY(correlation(out, a, b, r->n, err));
+out:
     um_free(a);
     um_free(b);
-    return is_done ? UM_OK : um_fail_memory(err, "ranks", (size_t)r->n * sizeof(*a));
+    return status;
 }
 
 static enum um_status mse(double *out, const struct um_scored_rows *r, struct um_error *err)

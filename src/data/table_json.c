@@ -1,0 +1,119 @@
+/* JSON: an object per line, or one array of objects, read an object at a time. The first object
+ * names the columns; others may lack some of them or hold more, which are not read. */
+#include <string.h>
+
+#include "base/json.h"
+#include "data/table_private.h"
+
+/* A value as a cell: strings as they are, numbers and truth values as JSON; nothing else is text. */
+static enum um_status add_value(struct um_table_reader *r, const json_t *value,
+                                struct um_error *err)
+{
+    char number[64] = "";
+    const char *text = number;
+    if (json_is_integer(value))
+        (void)snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        (void)snprintf(number, sizeof(number), "%.17g", json_real_value(value));
+    else if (json_is_boolean(value))
+        text = json_is_true(value) ? "true" : "false";
+    else if (json_is_string(value))
+        text = json_string_value(value);
+    else
+        return um_table_add_cell(r, NULL, 0, err);
+    size_t n = strlen(text);
+    char *copy = um_table_room(r, n);
+    if (!copy)
+        return um_fail_memory(err, r->table->path, n);
+    memcpy(copy, text, n + 1);
+    return um_table_add_cell(r, copy, n, err);
+}
+
+static enum um_status name_columns(struct um_table *t, json_t *object, struct um_error *err)
+{
+    const char *key;
+    json_t *value;
+    t->columns = UM_ARENA_NEW(&t->arena, json_object_size(object), const char *);
+    if (!t->columns)
+        return um_fail_memory(err, t->path, json_object_size(object) * sizeof(char *));
+    json_object_foreach (object, key, value) {
+        t->columns[t->n_columns] = um_arena_strdup(&t->arena, key);
+        if (!t->columns[t->n_columns++])
+            return um_fail_memory(err, t->path, strlen(key));
+    }
+    return UM_OK;
+}
+
+static enum um_status add_object(struct um_table_reader *r, json_t *object, struct um_error *err)
+{
+    struct um_table *t = r->table;
+    if (!json_is_object(object) || json_object_size(object) == 0)
+        return um_fail(err, UM_E_INPUT, "%s:%lld: not a JSON object with members", t->path,
+                       (long long)r->line);
+    if (!t->columns)
+        UM_RETURN_IF(name_columns(t, object, err));
+    for (size_t c = 0; c < t->n_columns; c++)
+        UM_RETURN_IF(add_value(r, json_object_get(object, t->columns[c]), err));
+    return um_table_end_row(r, r->line, err);
+}
+
+/* Adds the object at r->at, which ends before `end`, and steps over it. */
+static enum um_status read_object(struct um_table_reader *r, size_t end, size_t flags,
+                                  struct um_error *err)
+{
+    json_error_t fault;
+    json_t *object =
+        json_loadb(r->text + r->at, end - r->at, flags | JSON_REJECT_DUPLICATES, &fault);
+    if (!object && json_error_code(&fault) == json_error_out_of_memory)
+        return um_fail_memory(err, r->table->path, end - r->at);
+    if (!object) {
+        um_fail(err, UM_E_INPUT, "%s:%lld: column %d: %s", r->table->path,
+                (long long)r->line + fault.line - 1, fault.column, fault.text);
+        um_error_hint(err, "JSON data is one object per line, or one array of objects");
+        return UM_E_INPUT;
+    }
+    enum um_status status = add_object(r, object, err);
+    json_decref(object);
+    for (size_t stop = r->at + (size_t)fault.position; r->at < stop; r->at++)
+        r->line += r->text[r->at] == '\n';
+    return status;
+}
+
+/* The next character that is not white space, or '\0' at the end. */
+static char skip_space(struct um_table_reader *r)
+{
+    for (; r->at < r->n && strchr(" \t\r\n", r->text[r->at]); r->at++)
+        r->line += r->text[r->at] == '\n';
+    return r->at < r->n ? r->text[r->at] : '\0';
+}
+
+static enum um_status read_array(struct um_table_reader *r, struct um_error *err)
+{
+    char next;
+    do {
+        r->at++; /* the bracket or a comma */
+        if (skip_space(r) == ']' && r->table->n_rows == 0)
+            break;
+        UM_RETURN_IF(read_object(r, r->n, JSON_DISABLE_EOF_CHECK, err));
+        next = skip_space(r);
+    } while (next == ',');
+    if (skip_space(r) != ']')
+        return um_fail(err, UM_E_INPUT, "%s:%lld: ',' or ']' expected behind an object of the array",
+                       r->table->path, (long long)r->line);
+    r->at++;
+    return skip_space(r) ? um_fail(err, UM_E_INPUT, "%s:%lld: text behind the array",
+                                   r->table->path, (long long)r->line)
+                         : UM_OK;
+}
+
+enum um_status um_table_read_json(struct um_table_reader *r, struct um_error *err)
+{
+    r->has_header = false; /* every object names its members */
+    if (skip_space(r) == '[')
+        return read_array(r, err);
+    while (skip_space(r)) {
+        const char *newline = memchr(r->text + r->at, '\n', r->n - r->at);
+        UM_RETURN_IF(read_object(r, newline ? (size_t)(newline - r->text) : r->n, 0, err));
+    }
+    return UM_OK;
+}

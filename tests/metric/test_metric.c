@@ -1,0 +1,178 @@
+/* Metrics against scikit-learn and scipy (golden/metric/golden.txt, oracle/make_metric_golden.py). */
+#include "test.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "metric/metric.h"
+
+/* The generator of oracle/make_metric_golden.py. */
+static int64_t draw(uint64_t *x, int64_t n)
+{
+    *x = *x * 6364136223846793005U + 1442695040888963407U;
+    return (int64_t)((*x >> 33) % (uint64_t)n);
+}
+
+/* The rows of a case; memory is the caller's to free. */
+struct generated {
+    struct um_scored_rows rows;
+    int64_t *classes;
+    double *values;
+};
+
+static int64_t next_int(char **line)
+{
+    return strtoll(*line, line, 10);
+}
+
+static double next_real(char **line)
+{
+    return strtod(*line, line);
+}
+
+static void generate_classes(struct generated *g, char **line)
+{
+    int64_t n = next_int(line), n_classes = next_int(line), n_true = next_int(line);
+    int64_t n_predicted = next_int(line), agree = next_int(line);
+    uint64_t x = (uint64_t)next_int(line);
+    g->classes = UM_NEW(2 * n, int64_t);
+    assert_non_null(g->classes);
+    for (int64_t i = 0; i < n; i++) {
+        g->classes[n + i] = draw(&x, n_true);
+        bool agrees = draw(&x, 100) < agree;
+        int64_t other = draw(&x, n_predicted);
+        g->classes[i] = agrees ? g->classes[n + i] : other;
+    }
+    g->rows = (struct um_scored_rows){.n = n, .n_classes = n_classes, .predicted = g->classes,
+                                      .label = g->classes + n};
+}
+
+static void generate_values(struct generated *g, char **line)
+{
+    int64_t n = next_int(line), levels = next_int(line);
+    double slope = next_real(line), noise = next_real(line), offset = next_real(line);
+    uint64_t x = (uint64_t)next_int(line);
+    g->values = UM_NEW(2 * n, double);
+    assert_non_null(g->values);
+    for (int64_t i = 0; i < n; i++) {
+        g->values[n + i] = (double)draw(&x, levels) / 7.0;
+        double more = noise * ((double)draw(&x, levels) / 13.0);
+        g->values[i] = slope * g->values[n + i] + more + offset;
+    }
+    g->rows = (struct um_scored_rows){.n = n, .value = g->values, .target = g->values + n};
+}
+
+static void check_case(char *line, const struct um_metric *const *columns, int64_t n_columns)
+{
+    struct generated g = {0};
+    struct um_error err;
+    char *at = line + strcspn(line, " ");
+    if (columns[0]->is_for_regression)
+        generate_values(&g, &at);
+    else
+        generate_classes(&g, &at);
+    for (int64_t c = 0; c < n_columns; c++) {
+        double expected = next_real(&at), found = -7;
+        assert_ok(columns[c]->compute(&found, &g.rows, &err), err);
+        if (isnan(expected) ? !isnan(found)
+                            : !(fabs(found - expected) <= 1e-9 * fmax(1, fabs(expected))))
+            fail_msg("%s is %.17g, expected %.17g, of: %s", columns[c]->name, found, expected,
+                     line);
+    }
+    um_free(g.classes);
+    um_free(g.values);
+}
+
+/* Every metric of the family must stand in the golden file. */
+static void test_equal_to_the_references(void **state)
+{
+    (void)state;
+    const struct um_metric *columns[8];
+    int64_t n_columns = 0, n_seen = 0, n_cases = 0;
+    char line[512];
+    FILE *file = fopen(GOLDEN_DIR "/metric/golden.txt", "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file)) {
+        char *at = line;
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "columns ", 8) != 0) {
+            assert_true(n_columns > 0);
+            check_case(line, columns, n_columns);
+            n_cases++;
+            continue;
+        }
+        at += 8;
+        n_columns = next_int(&at);
+        assert_in_range(n_columns, 1, UM_COUNT(columns));
+        for (int64_t c = 0; c < n_columns; c++) {
+            char name[64];
+            int length;
+            assert_int_equal(sscanf(at, "%63s%n", name, &length), 1);
+            at += length;
+            columns[c] = um_metric_find(name);
+            if (!columns[c])
+                fail_msg("no metric '%s'", name);
+            n_seen++;
+        }
+    }
+    (void)fclose(file);
+    assert_int_equal(n_seen, um_n_metrics);
+    assert_true(n_cases > 20);
+}
+
+/* Not a number among the values is not a number in the end, and no sort goes astray. */
+static void test_nan_stays_nan(void **state)
+{
+    (void)state;
+    const double target[] = {1, 2, 3, 4}, value[] = {1, (double)NAN, 3, 2};
+    struct um_scored_rows rows = {.n = 4, .value = value, .target = target};
+    for (size_t i = 0; i < um_n_metrics; i++) {
+        double found = 0;
+        struct um_error err;
+        if (!um_metrics[i]->is_for_regression)
+            continue;
+        assert_ok(um_metrics[i]->compute(&found, &rows, &err), err);
+        assert_true(isnan(found));
+    }
+}
+
+static void test_out_of_memory_is_said(void **state)
+{
+    (void)state;
+    const int64_t classes[] = {0, 1, 1};
+    const double values[] = {0.5, 1.5, 1};
+    struct um_scored_rows rows = {3, 2, classes, classes, values, values};
+    for (size_t i = 0; i < um_n_metrics; i++) {
+        double found;
+        struct um_error err = {0};
+        enum um_status status = UM_E_RUNTIME;
+        size_t used = um_mem_used();
+        for (int64_t n = 1; n < 20 && status != UM_OK; n++) {
+            um_mem_fail_after(n);
+            status = um_metrics[i]->compute(&found, &rows, &err);
+            um_mem_fail_after(0);
+            assert_true(status == UM_OK || strstr(err.message, "memory"));
+            assert_int_equal(um_mem_used(), used);
+        }
+        assert_int_equal(status, UM_OK);
+    }
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    assert_null(um_metric_find("acuracy"));
+    for (size_t i = 0; i < um_n_metrics; i++)
+        assert_ptr_equal(um_metric_find(um_metrics[i]->name), um_metrics[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_equal_to_the_references),
+        cmocka_unit_test(test_nan_stays_nan),
+        cmocka_unit_test(test_out_of_memory_is_said),
+        cmocka_unit_test(test_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
