@@ -94,14 +94,17 @@ enum um_status um_engine_predict(float *outputs, struct um_engine *engine,
     return status;
 }
 
-/* A loss that is not finite: names the weight that is to blame, if one is. */
-static enum um_status fail_loss(const struct um_model *model, float loss, struct um_error *err)
+/* A loss that is not finite: names the weight that is to blame, if one is. Before the first step
+ * weights are still those of the file, which then is bad input. */
+static enum um_status fail_loss(const struct um_engine *engine, float loss, struct um_error *err)
 {
+    const struct um_model *model = engine->model;
+    enum um_status kind = engine->n_passes ? UM_E_RUNTIME : UM_E_INPUT;
     for (int64_t p = 0; p < model->n_params; p++) {
         const struct um_param *param = &model->params[p];
         for (int64_t i = 0; i < param->n_elements; i++)
             if (!isfinite(um_param_stored(param, i)))
-                return um_fail(err, UM_E_RUNTIME,
+                return um_fail(err, kind,
                                "the loss is not finite (%g): weight '%s' holds %g at position %lld",
                                (double)loss, param->name, (double)um_param_stored(param, i),
                                (long long)i);
@@ -128,9 +131,10 @@ enum um_status um_engine_train(double *loss, struct um_engine *engine,
     if (!engine->pool.is_dry) {
         *loss += (double)l->data[0];
         if (!isfinite(l->data[0]))
-            UM_TRY(fail_loss(engine->model, l->data[0], err));
+            UM_TRY(fail_loss(engine, l->data[0], err));
     }
     UM_TRY(um_tape_backward(&tape, err));
+    engine->n_passes++;
 out:
     um_tape_close(&tape);
     return status;

@@ -33,6 +33,7 @@ struct um_engine {
     struct um_profile *profile;   /* borrows; NULL = not measured */
     bool is_regression, recompute;
     uint64_t seed;
+    int64_t n_passes;             /* backward passes so far */
 };
 
 /* Reserves address space for activations. */

@@ -81,4 +81,35 @@ status=0
 "$unmask" train --resume killed > damaged.out 2>&1 || status=$?
 [ "$status" = 3 ] || { echo "damaged checkpoint: $status"; cat damaged.out; exit 1; }
 grep -q 'checkpoints/step-' damaged.out
+# A disk that is full: a clear error, and the last good checkpoint is intact.
+rm -rf full
+status=0
+(
+    trap '' XFSZ
+    ulimit -f 60
+    "$unmask" train plain/recipe.yaml --out full > full.out 2>&1
+) || status=$?
+[ "$status" = 1 ] || { echo "full disk: exit status $status"; cat full.out; exit 1; }
+grep -q "^unmask: cannot write 'full/" full.out
+"$unmask" train --resume full > full.out 2>&1 || { cat full.out; exit 1; }
+cmp_delta full
+
+# A folder that cannot be written to (root can write anywhere).
+if [ "$(id -u)" != 0 ]; then
+    mkdir closed
+    chmod a-w closed
+    status=0
+    "$unmask" train plain/recipe.yaml --out closed/run > closed.out 2>&1 || status=$?
+    [ "$status" = 1 ] && grep -q "^unmask: cannot create folder 'closed/run'" closed.out
+fi
+
+# A weight that is no number is named, as bad input.
+cp -r "$source_dir/tests/golden/models/bert_base/model" nan
+chmod -R u+w nan
+size=$(wc -c < nan/model.safetensors)
+printf '\000\000\300\177' | dd of=nan/model.safetensors bs=1 seek=$((size - 400)) conv=notrunc 2> /dev/null
+status=0
+"$unmask" train plain/recipe.yaml --model nan --out nan.run --set eval.before=false > nan.out 2>&1 || status=$?
+[ "$status" = 3 ] || { echo "a weight that is no number: exit status $status"; cat nan.out; exit 1; }
+grep -q "holds nan at position" nan.out
 echo "resumed runs end as uninterrupted ones"
