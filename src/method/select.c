@@ -20,18 +20,13 @@
 
 enum {
     PANEL_MAX = 1 << 18, /* entries of a panel at most (or one row) */
-    CHUNK = 4096,        /* candidates confirmed before the cut is looked at again */
+    CHUNK = 1024,        /* of the most promising candidates, to raise the cut */
     SEGMENTS = 16,
     SERIAL_MAX = 1 << 14 /* numbers that one thread goes through faster than two can start */
 };
 
 /* Norms below this are taken as this: products of norms then do not drown in denormals. */
 #define NORM_FLOOR 0x1p-60
-
-struct candidate {
-    struct um_pair at;
-    double bound; /* upper bound of the score, for the order of confirmation */
-};
 
 struct um_selector {
     const struct um_trainable *set;
@@ -44,13 +39,17 @@ struct um_selector {
     /* Scratch, grown to the largest panel and factor seen. */
     float *row_norms, *column_norms, *column_bounds; /* r, c, c^column_power */
     float *row_segments, *column_segments;           /* [rows, S] and [S, cols] */
-    float *tile, *theta, *dots;
-    int32_t *hits, *n_hits;
-    struct candidate *candidates;
-    struct um_pair *pairs;
+    float *tile, *theta;
+    int32_t *hits, *n_hits;      /* of each row of a panel: columns that may reach the cut */
+    int64_t *starts;             /* of each row's hits among the pairs */
+    struct um_pair *pairs;       /* hits to confirm, with their scores' upper bounds, */
+    double *bounds, *scores;     /* gradients and scores */
+    float *dots;
+    bool is_settled;             /* the cut hardly rose over the last panel */
     size_t row_norms_capacity, column_norms_capacity, column_bounds_capacity;
     size_t row_segments_capacity, column_segments_capacity, tile_capacity, theta_capacity;
-    size_t dots_capacity, hits_capacity, n_hits_capacity, candidates_capacity, pairs_capacity;
+    size_t dots_capacity, hits_capacity, n_hits_capacity, pairs_capacity;
+    size_t bounds_capacity, scores_capacity, starts_capacity;
 };
 
 const char *um_bound_name(enum um_bound bound)
@@ -94,7 +93,7 @@ void um_selector_free(struct um_selector *s)
     um_top_free(&s->top);
     void *const owned[] = {s->picks, s->row_norms, s->column_norms, s->column_bounds,
                            s->row_segments, s->column_segments, s->tile, s->theta, s->dots,
-                           s->hits, s->n_hits, s->candidates, s->pairs};
+                           s->hits, s->n_hits, s->starts, s->pairs, s->bounds, s->scores};
     for (size_t i = 0; i < UM_COUNT(owned); i++)
         um_free(owned[i]);
     um_free(s);
@@ -103,6 +102,7 @@ void um_selector_free(struct um_selector *s)
 enum um_status um_selector_begin(struct um_selector *s, int64_t n_wanted, struct um_error *err)
 {
     s->stats = (struct um_select_stats){0};
+    s->is_settled = false;
     return um_top_begin(&s->top, n_wanted, err);
 }
 
@@ -269,7 +269,7 @@ static bool pays(enum um_bound bound, int64_t n_hits, int64_t n, int64_t n_token
 {
     double confirm = 3.0 * (double)n_hits * (double)n_tokens;
     double tighten = (double)n * (bound == UM_BOUND_SEGMENTS ? 4.0 * SEGMENTS : (double)n_tokens);
-    return n_hits > CHUNK / 4 && confirm > 2 * tighten;
+    return n_hits > CHUNK && confirm > 2 * tighten;
 }
 
 /* Scans a panel with as tight a bound as pays (or as was asked for). Returns the hits. */
@@ -295,44 +295,69 @@ static enum um_status find_hits(int64_t *n_hits, struct um_selector *s,
     return UM_OK;
 }
 
-/* Hits that are not in the set, with the rank-1 bounds of their scores. Returns their number. */
-static int64_t collect(struct um_selector *s, const struct um_gradient *g, int64_t first,
-                       int64_t n_rows)
+/* Takes hits of one row that are in the set already off the list; returns how many are left. */
+static int32_t drop_members(int32_t *hits, int32_t n, const struct um_entry *entry, int64_t start)
 {
-    const struct um_entry *entry = s->set->of_param[g->param->index];
-    int64_t n = 0;
-    for (int64_t i = 0; i < n_rows; i++) {
-        for (int32_t h = 0; h < s->n_hits[i]; h++) {
-            int32_t j = s->hits[i * g->cols + h];
-            int64_t index = (first + i) * g->cols + j;
-            if (um_entry_has(entry, index))
-                continue;
-            double bound = (double)s->row_norms[first + i] * (double)s->column_norms[j];
-            double value = (double)um_param_stored(g->param, index);
-            s->candidates[n++] = (struct candidate){
-                .at = {.row = (int32_t)(first + i), .column = j},
-                .bound = um_importance_score(&s->options, bound, value)};
-        }
+    int64_t at = um_entry_from(entry, start);
+    int32_t kept = 0;
+    for (int32_t h = 0; h < n; h++) {
+        while (at < entry->n && entry->index[at] < start + hits[h])
+            at++;
+        if (at == entry->n || entry->index[at] != start + hits[h])
+            hits[kept++] = hits[h];
     }
-    return n;
+    return kept;
 }
 
-/* Moves the k greatest bounds of items[0..n) to the front (quickselect). */
-static void greatest_first(struct candidate *items, int64_t n, int64_t k)
+static double value_at(const struct um_gradient *g, struct um_pair pair)
+{
+    return (double)um_param_stored(g->param, pair.row * g->cols + pair.column);
+}
+
+/* The hits of a panel as pairs in order, with the rank-1 bounds of their scores. */
+static void collect(struct um_selector *s, const struct um_gradient *g, int64_t first,
+                    int64_t n_rows, int64_t *n)
+{
+    const struct um_entry *entry = s->set->of_param[g->param->index];
+    bool is_serial = *n <= SERIAL_MAX / 4;
+#pragma omp parallel for schedule(static) if (!is_serial)
+    for (int64_t i = 0; i < n_rows; i++)
+        s->n_hits[i] = drop_members(s->hits + i * g->cols, s->n_hits[i], entry,
+                                    (first + i) * g->cols);
+    *n = 0;
+    for (int64_t i = 0; i < n_rows; i++) {
+        s->starts[i] = *n;
+        *n += s->n_hits[i];
+    }
+#pragma omp parallel for schedule(static) if (!is_serial)
+    for (int64_t i = 0; i < n_rows; i++) {
+        for (int32_t h = 0; h < s->n_hits[i]; h++) {
+            int64_t k = s->starts[i] + h;
+            struct um_pair pair = {.row = (int32_t)(first + i),
+                                   .column = s->hits[i * g->cols + h]};
+            double bound = (double)s->row_norms[pair.row] * (double)s->column_norms[pair.column];
+            s->pairs[k] = pair;
+            s->bounds[k] = um_importance_score(&s->options, bound, value_at(g, pair));
+        }
+    }
+}
+
+/* The k-th greatest of n values, which are moved about (quickselect). */
+static double kth_greatest(double *values, int64_t n, int64_t k)
 {
     int64_t low = 0, high = n - 1;
     while (low < high) {
-        double pivot = items[low + (high - low) / 2].bound;
+        double pivot = values[low + (high - low) / 2];
         int64_t i = low, j = high;
         while (i <= j) {
-            while (items[i].bound > pivot)
+            while (values[i] > pivot)
                 i++;
-            while (items[j].bound < pivot)
+            while (values[j] < pivot)
                 j--;
             if (i <= j) {
-                struct candidate swap = items[i];
-                items[i++] = items[j];
-                items[j--] = swap;
+                double swap = values[i];
+                values[i++] = values[j];
+                values[j--] = swap;
             }
         }
         if (k - 1 <= j)
@@ -340,65 +365,98 @@ static void greatest_first(struct candidate *items, int64_t n, int64_t k)
         else if (k - 1 >= i)
             low = i;
         else
-            return;
+            break;
     }
+    return values[k - 1];
 }
 
-static int compare_pairs(const void *a, const void *b)
+/* Computes the pairs first..first+n-1 exactly, all threads at once, and offers what reaches the cut. */
+static void confirm(struct um_selector *s, const struct um_gradient *g, int64_t first, int64_t n)
 {
-    const struct um_pair *x = a, *y = b;
-    if (x->row != y->row)
-        return x->row < y->row ? -1 : 1;
-    return (x->column > y->column) - (x->column < y->column);
-}
-
-/* Computes n candidates exactly and offers them. */
-static void confirm(struct um_selector *s, const struct um_gradient *g,
-                    const struct candidate *items, int64_t n, bool is_in_order)
-{
+    const struct um_pair *pairs = s->pairs + first;
+    um_gradient_dots(s->dots, g, pairs, n);
+#pragma omp parallel for schedule(static) if (n > SERIAL_MAX / 4)
     for (int64_t k = 0; k < n; k++)
-        s->pairs[k] = items[k].at;
-    if (!is_in_order)
-        qsort(s->pairs, (size_t)n, sizeof(*s->pairs), compare_pairs);
-    um_gradient_dots(s->dots, g, s->pairs, n);
+        s->scores[k] = um_importance_score(&s->options, (double)s->dots[k], value_at(g, pairs[k]));
+    double cut = um_top_cut(&s->top);
     for (int64_t k = 0; k < n; k++) {
-        int64_t index = s->pairs[k].row * g->cols + s->pairs[k].column;
-        double value = (double)um_param_stored(g->param, index);
-        um_top_offer(&s->top, um_importance_score(&s->options, (double)s->dots[k], value),
-                     (struct um_pick){.param = g->param->index, .index = index,
+        if (s->scores[k] < cut)
+            continue;
+        um_top_offer(&s->top, s->scores[k],
+                     (struct um_pick){.param = g->param->index,
+                                      .index = pairs[k].row * g->cols + pairs[k].column,
                                       .grad = s->dots[k]});
+        cut = um_top_cut(&s->top);
     }
     s->stats.n_scored += n;
 }
 
-/* Confirms the hits of a panel, the most promising first, dropping what the rising cut rules out. */
-static enum um_status confirm_hits(struct um_selector *s, const struct um_gradient *g,
-                                   int64_t first, int64_t n_rows, int64_t n_hits,
-                                   struct um_error *err)
+/* Moves the pairs whose bounds are at least `least` to the front, both parts in order; returns their
+ * number. (`dots`, `scores` and the second half of `pairs` are free to be written over.) */
+static int64_t split(struct um_selector *s, int64_t n, double least)
 {
-    size_t need = (size_t)n_hits;
-    if (!um_grow(&s->candidates, &s->candidates_capacity, need, sizeof(*s->candidates)) ||
-        !um_grow(&s->pairs, &s->pairs_capacity, need, sizeof(*s->pairs)) ||
-        !um_grow(&s->dots, &s->dots_capacity, need, sizeof(*s->dots)))
-        return um_fail_memory(err, "candidates", need * sizeof(*s->candidates));
-    int64_t n = collect(s, g, first, n_rows), done = 0;
-    int64_t chunk = s->top.n_wanted > CHUNK ? s->top.n_wanted : CHUNK;
-    while (done < n) {
-        int64_t m = n - done < chunk ? n - done : chunk;
-        bool is_all = done == 0 && m == n;
-        if (!is_all)
-            greatest_first(s->candidates + done, n - done, m);
-        confirm(s, g, s->candidates + done, m, is_all);
-        done += m;
-        /* Keep what may still reach the cut; the slack covers the rounding of bound and score. */
-        double least = um_top_cut(&s->top) * (1 - 1e-4);
-        int64_t kept = done;
-        double loosen = pow(slack(g->n_tokens), s->options.importance->power);
-        for (int64_t k = done; k < n; k++)
-            if (!(s->candidates[k].bound * loosen < least))
-                s->candidates[kept++] = s->candidates[k];
-        n = kept;
+    struct um_pair *rest = s->pairs + n;
+    int64_t n_front = 0, n_rest = 0;
+    for (int64_t k = 0; k < n; k++) {
+        bool is_front = !(s->bounds[k] < least);
+        if (!is_front) {
+            s->scores[n_rest] = s->bounds[k];
+            rest[n_rest++] = s->pairs[k];
+        } else {
+            s->bounds[n_front] = s->bounds[k];
+            s->pairs[n_front++] = s->pairs[k];
+        }
     }
+    memcpy(s->pairs + n_front, rest, (size_t)n_rest * sizeof(*rest));
+    memcpy(s->bounds + n_front, s->scores, (size_t)n_rest * sizeof(*s->scores));
+    return n_front;
+}
+
+/* Drops pairs first..n-1 that the risen cut rules out; returns the end of what is left. */
+static int64_t keep_possible(struct um_selector *s, int64_t first, int64_t n, int64_t n_tokens)
+{
+    /* The slack covers the rounding of bound and score. */
+    double loosen = pow(slack(n_tokens), s->options.importance->power);
+    double least = um_top_cut(&s->top) * (1 - 1e-4);
+    int64_t kept = first;
+    for (int64_t k = first; k < n; k++)
+        if (!(s->bounds[k] * loosen < least))
+            s->pairs[kept++] = s->pairs[k];
+    return kept;
+}
+
+static enum um_status candidate_room(struct um_selector *s, int64_t n_rows, int64_t n,
+                                     struct um_error *err)
+{
+    size_t need = (size_t)n;
+    if (!um_grow(&s->pairs, &s->pairs_capacity, 2 * need, sizeof(*s->pairs)) ||
+        !um_grow(&s->bounds, &s->bounds_capacity, need, sizeof(*s->bounds)) ||
+        !um_grow(&s->scores, &s->scores_capacity, need, sizeof(*s->scores)) ||
+        !um_grow(&s->starts, &s->starts_capacity, (size_t)n_rows, sizeof(*s->starts)) ||
+        !um_grow(&s->dots, &s->dots_capacity, need, sizeof(*s->dots)))
+        return um_fail_memory(err, "candidates", need * sizeof(*s->bounds));
+    return UM_OK;
+}
+
+/*
+ * Confirms the hits of a panel. While the cut is still rising fast, the most promising come first,
+ * and what the risen cut rules out is dropped; once it has settled that is not worth the sorting.
+ */
+static enum um_status confirm_hits(struct um_selector *s, const struct um_gradient *g,
+                                   int64_t first, int64_t n_rows, int64_t n, struct um_error *err)
+{
+    UM_RETURN_IF(candidate_room(s, n_rows, n, err));
+    double cut = um_top_cut(&s->top);
+    int64_t chunk = s->top.n_wanted > CHUNK ? s->top.n_wanted : CHUNK, done = 0;
+    collect(s, g, first, n_rows, &n);
+    if (!s->is_settled && n > 2 * chunk) {
+        memcpy(s->scores, s->bounds, (size_t)n * sizeof(*s->scores));
+        done = split(s, n, kth_greatest(s->scores, n, chunk));
+        confirm(s, g, 0, done);
+        n = keep_possible(s, done, n, g->n_tokens);
+    }
+    confirm(s, g, done, n - done);
+    s->is_settled = cut > 0 && um_top_cut(&s->top) < 1.1 * cut;
     return UM_OK;
 }
 

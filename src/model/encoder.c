@@ -1,29 +1,53 @@
-/* The post-norm encoder layer of Vaswani et al. 2017, as BERT has it. */
+/* The post-norm encoder of Vaswani et al. 2017, as BERT has it. */
 #include "model/encoder.h"
 
-static struct um_value *linear(struct um_tape *tape, struct um_value *x, struct um_linear_pair map)
+struct um_value *um_encoder_linear(const struct um_model *model, struct um_tape *tape,
+                                   struct um_value *x, int role, int64_t layer)
 {
-    return um_linear(tape, x, map.weight, map.bias);
+    return um_linear(tape, x, um_model_param(model, role, layer),
+                     um_model_param(model, role + 1, layer));
 }
 
-struct um_value *um_encoder_layer(struct um_tape *tape, struct um_value *x,
-                                  const struct um_encoder_layer *layer, const struct um_dims *dims)
+static struct um_value *norm(const struct um_model *model, struct um_tape *tape,
+                             struct um_value *x, int role, int64_t layer)
 {
-    const struct um_norm_options norm = {.eps = (float)dims->norm_eps};
+    return um_norm(tape, x, um_model_param(model, role, layer),
+                   um_model_param(model, role + 1, layer),
+                   (struct um_norm_options){.eps = (float)model->dims.norm_eps});
+}
+
+static struct um_value *encoder_layer(const struct um_model *model, struct um_tape *tape,
+                                      struct um_value *x, int64_t l)
+{
+    const struct um_dims *dims = &model->dims;
     const float dropout = (float)dims->dropout;
     const struct um_attention_options attention = {.n_heads = dims->H,
                                                    .n_kv_heads = dims->H,
                                                    .dropout = (float)dims->attention_dropout};
     um_tape_block_begin(tape);
-    struct um_value *q = linear(tape, x, layer->query);
-    struct um_value *k = linear(tape, x, layer->key);
-    struct um_value *v = linear(tape, x, layer->value);
+    struct um_value *q = um_encoder_linear(model, tape, x, UM_ENCODER_QUERY, l);
+    struct um_value *k = um_encoder_linear(model, tape, x, UM_ENCODER_KEY, l);
+    struct um_value *v = um_encoder_linear(model, tape, x, UM_ENCODER_VALUE, l);
     struct um_value *seen = um_attention(tape, q, k, v, attention);
-    struct um_value *h = um_residual(tape, x, linear(tape, seen, layer->output), dropout);
-    h = um_norm(tape, h, layer->attention_norm.weight, layer->attention_norm.bias, norm);
-    struct um_value *wide = um_activate(tape, linear(tape, h, layer->up), dims->activation);
-    struct um_value *y = um_residual(tape, h, linear(tape, wide, layer->down), dropout);
-    y = um_norm(tape, y, layer->output_norm.weight, layer->output_norm.bias, norm);
+    seen = um_encoder_linear(model, tape, seen, UM_ENCODER_OUTPUT, l);
+    struct um_value *h = um_residual(tape, x, seen, dropout);
+    h = norm(model, tape, h, UM_ENCODER_ATTENTION_NORM, l);
+    struct um_value *wide = um_encoder_linear(model, tape, h, UM_ENCODER_UP, l);
+    wide = um_activate(tape, wide, dims->activation);
+    struct um_value *y = um_encoder_linear(model, tape, wide, UM_ENCODER_DOWN, l);
+    y = norm(model, tape, um_residual(tape, h, y, dropout), UM_ENCODER_OUTPUT_NORM, l);
     um_tape_block_end(tape);
     return y;
+}
+
+struct um_value *um_encoder_hidden(const struct um_model *model, struct um_tape *tape,
+                                   const struct um_lookup *lookups, int n_lookups,
+                                   int64_t n_tokens)
+{
+    struct um_value *x = um_embed(tape, lookups, n_lookups, n_tokens, 1);
+    x = norm(model, tape, x, UM_ENCODER_EMBED_NORM, -1);
+    x = um_dropout(tape, x, (float)model->dims.dropout);
+    for (int64_t l = 0; l < model->dims.L; l++)
+        x = encoder_layer(model, tape, x, l);
+    return x;
 }

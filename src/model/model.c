@@ -120,6 +120,25 @@ static int64_t dim_of(const struct um_dims *dims, char letter)
     return 0;
 }
 
+/* Norms of checkpoints that were converted from TensorFlow (bert-base-uncased among them). */
+static const struct um_tensor_view *find_old_norm(const struct um_model *model, const char *name)
+{
+    static const char *const names[][2] = {{"LayerNorm.weight", "LayerNorm.gamma"},
+                                           {"LayerNorm.bias", "LayerNorm.beta"}};
+    char old[320];
+    for (size_t i = 0; i < UM_COUNT(names); i++) {
+        const char *place = strstr(name, names[i][0]);
+        if (!place)
+            continue;
+        (void)snprintf(old, sizeof(old), "%s%.*s%s", model->arch->prefix, (int)(place - name), name,
+                       names[i][1]);
+        const struct um_tensor_view *tensor = um_folder_find(&model->folder, old);
+        return tensor ? tensor
+                      : um_folder_find(&model->folder, old + strlen(model->arch->prefix));
+    }
+    return NULL;
+}
+
 /* The tensor of a weight: by its bare name, or with the architecture's prefix. */
 static const struct um_tensor_view *find_tensor(const struct um_model *model, const char *name,
                                                 char *full, size_t full_size)
@@ -129,7 +148,8 @@ static const struct um_tensor_view *find_tensor(const struct um_model *model, co
     if (tensor)
         return tensor;
     (void)snprintf(full, full_size, "%s", name);
-    return um_folder_find(&model->folder, full);
+    tensor = um_folder_find(&model->folder, full);
+    return tensor ? tensor : find_old_norm(model, name);
 }
 
 static enum um_status fail_shape(const struct um_model *model, const struct um_tensor_view *tensor,

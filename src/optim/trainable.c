@@ -138,10 +138,8 @@ enum um_status um_trainable_insert(struct um_trainable *set, const struct um_pic
     return UM_OK;
 }
 
-bool um_entry_has(const struct um_entry *entry, int64_t index)
+int64_t um_entry_from(const struct um_entry *entry, int64_t index)
 {
-    if (entry->is_whole)
-        return true;
     int64_t low = 0, high = entry->n;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
@@ -150,7 +148,15 @@ bool um_entry_has(const struct um_entry *entry, int64_t index)
         else
             high = middle;
     }
-    return low < entry->n && entry->index[low] == index;
+    return low;
+}
+
+bool um_entry_has(const struct um_entry *entry, int64_t index)
+{
+    if (entry->is_whole)
+        return true;
+    int64_t at = um_entry_from(entry, index);
+    return at < entry->n && entry->index[at] == index;
 }
 
 float *um_entry_values(const struct um_entry *entry)

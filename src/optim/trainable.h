@@ -58,6 +58,8 @@ struct um_pick {
 enum um_status um_trainable_insert(struct um_trainable *set, const struct um_pick *picks,
                                    int64_t n_picks, int64_t step, struct um_error *err);
 
+/* The first element of a sparse entry at or behind a position: its place, n if there is none. */
+int64_t um_entry_from(const struct um_entry *entry, int64_t index);
 /* Whether a position of an entry is in the set (sparse entries: by binary search). */
 bool um_entry_has(const struct um_entry *entry, int64_t index);
 /* Writes the values of a sparse entry through to a parameter held as fp32, or lays them over a

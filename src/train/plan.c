@@ -104,8 +104,8 @@ static double flop_per_token(const struct um_run *run)
 
 enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_error *err)
 {
-    /* GEMM packs its operands into buffers of its own: seen with oneDNN, per thread. */
-    enum { GEMM_BYTES = 12 << 20 };
+    /* Seen with oneDNN: operands are packed into buffers, per thread; kernels are compiled. */
+    enum { GEMM_THREAD_BYTES = 12 << 20, GEMM_BYTES = 16 << 20 };
     const struct um_tuning *t = &run->tuning;
     struct extreme most;
     size_t activations = 0;
@@ -121,14 +121,16 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
         .n_truncated_rows = run->train_tokens.n_truncated + run->eval_tokens.n_truncated};
     survey(&most, plan, run);
     UM_RETURN_IF(measure(&activations, run, &most, err));
-    int64_t whole_bytes = 0; /* already resident: allocated when the run was opened */
+    /* Already resident: allocated when the run was opened. */
+    int64_t opened_bytes = (int64_t)t->set.arena.used_bytes;
     for (size_t e = 0; e < t->set.n_entries; e++)
         for (int c = 0; t->set.entries[e].is_whole && c < UM_N_COLUMNS; c++)
-            whole_bytes += t->set.entries[e].column[c] ? 4 * t->set.entries[e].n : 0;
+            opened_bytes += t->set.entries[e].column[c] ? 4 * t->set.entries[e].n : 0;
     plan->weights_bytes = weights_bytes(&run->tm.model);
     plan->activation_bytes = (int64_t)activations;
     plan->method_bytes = um_tuning_bytes(t);
-    plan->process_bytes = run->resident_before - whole_bytes + um_threads() * GEMM_BYTES;
+    plan->process_bytes =
+        run->resident_before - opened_bytes + um_threads() * GEMM_THREAD_BYTES + GEMM_BYTES;
     plan->peak_bytes = plan->weights_bytes + plan->activation_bytes + plan->method_bytes +
                        plan->process_bytes;
     plan->flop_per_step = flop_per_token(run) * plan->mean_tokens_per_step;
