@@ -245,7 +245,8 @@ enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *ta
                                const struct um_data_options *o, struct um_error *err)
 {
     char *path = NULL;
-    struct um_table_options table = {.has_header = task->has_header,
+    bool has_header = *o->header ? strcmp(o->header, "yes") == 0 : task->has_header;
+    struct um_table_options table = {.has_header = has_header,
                                      .skips_short_rows = task->skips_short_rows};
     enum um_status status;
     *data = (struct um_dataset){.task = task};

@@ -47,7 +47,9 @@ struct um_dataset {
 struct um_data_options {
     const char *folder;            /* data.path, "" if files are given */
     const char *file;              /* data.train or data.eval, "" = the task's own */
-    const char *text, *pair, *label, *format; /* "" = the task's own */
+    const char *text, *pair, *label; /* columns; "" = the task's own */
+    const char *format;              /* "" = by the file's name */
+    const char *header;              /* is there one? yes, no; "" = the task's own */
     bool is_train;
     bool needs_labels;             /* else a missing label column is fine */
     char *const *labels;           /* known class names in order; NULL: the task's, or learnt */

@@ -23,6 +23,7 @@ struct um_config {
         char *train, *eval;       /* files; "" = the task's own names in the folder */
         char *text, *pair, *label; /* columns by name or number; "" = the task's own */
         char *format;             /* "" = by the file's name; tsv, csv, jsonl */
+        char *header;             /* yes, no; "" = the task's own */
     } data;
     struct {
         char *name, *budget;

@@ -186,6 +186,9 @@ static void say_what_trains(struct um_run *run)
     um_run_say(run, "%lld steps of %lld rows; %d threads, %s", (long long)run->n_steps,
                (long long)(run->config->train.batch * run->config->train.accumulate), um_threads(),
                um_cpu_level_name(um_kernels()->level));
+    int64_t n_skipped = run->train.table.n_skipped + run->eval.table.n_skipped;
+    if (n_skipped)
+        um_run_say(run, "%lld rows have too few fields and were left out", (long long)n_skipped);
     int64_t n_cut = run->train_tokens.n_truncated + run->eval_tokens.n_truncated;
     if (n_cut)
         um_run_say(run, "%lld rows are longer than %lld tokens and were cut", (long long)n_cut,

@@ -189,6 +189,7 @@ static enum um_status open_data(struct um_dataset *data, const struct um_predict
                                             .pair = c->data.pair,
                                             .label = c->data.label,
                                             .format = c->data.format,
+                                            .header = c->data.header,
                                             .labels = p->delta ? p->labels : NULL,
                                             .n_labels = p->n_labels};
     UM_RETURN_IF(um_dataset_open(data, task, &options, err));

@@ -34,6 +34,7 @@ static enum um_status open_part(struct um_dataset *data, struct um_run *run, boo
                                             .pair = c->data.pair,
                                             .label = c->data.label,
                                             .format = c->data.format,
+                                            .header = c->data.header,
                                             .is_train = is_train,
                                             .needs_labels = true,
                                             .labels = is_train ? NULL : run->train.labels,

@@ -18,8 +18,8 @@ static const char *write_file(const char *name, const char *text)
 static struct um_data_options options_for(const char *file)
 {
     return (struct um_data_options){.folder = "", .file = file, .text = "", .pair = "",
-                                    .label = "", .format = "", .is_train = true,
-                                    .needs_labels = true};
+                                    .label = "", .format = "", .header = "",
+                                    .is_train = true, .needs_labels = true};
 }
 
 /* Opens TEXT as training data of a task; it must fail with the message. */
