@@ -33,6 +33,23 @@ static UM_ALWAYS_INLINE float dot_block(const float *a, const float *b, int64_t 
     return lanes_sum(lane);
 }
 
+/* Four at once against one row, which is loaded once; each sum has the bits of dot_block. */
+static UM_ALWAYS_INLINE void dot_block_4(float out[4], const float *a, const float *const b[4],
+                                         int64_t n)
+{
+    float lane[4][LANES] = {{0}};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < 4; k++)
+            for (int l = 0; l < LANES; l++)
+                lane[k][l] += a[i + l] * b[k][i + l];
+    for (int l = 0; i < n; i++, l++)
+        for (int k = 0; k < 4; k++)
+            lane[k][l] += a[i] * b[k][i];
+    for (int k = 0; k < 4; k++)
+        out[k] += lanes_sum(lane[k]);
+}
+
 static float k_sum(const float *x, int64_t n)
 {
     float lane[LANES] = {0};
@@ -83,8 +100,20 @@ static void k_dots(float *out, const struct um_pair *pairs, int64_t n_pairs, con
         out[k] = 0;
     for (int64_t t = 0; t < n_tokens; t += DOT_BLOCK) {
         int64_t n = n_tokens - t < DOT_BLOCK ? n_tokens - t : DOT_BLOCK;
-        for (int64_t k = 0; k < n_pairs; k++)
-            out[k] += dot_block(dy + pairs[k].row * lddy + t, x + pairs[k].column * ldx + t, n);
+        for (int64_t k = 0; k < n_pairs;) {
+            const float *row = dy + pairs[k].row * lddy + t;
+            if (k + 4 <= n_pairs && pairs[k + 3].row == pairs[k].row &&
+                pairs[k + 1].row == pairs[k].row && pairs[k + 2].row == pairs[k].row) {
+                const float *const columns[4] = {
+                    x + pairs[k].column * ldx + t, x + pairs[k + 1].column * ldx + t,
+                    x + pairs[k + 2].column * ldx + t, x + pairs[k + 3].column * ldx + t};
+                dot_block_4(out + k, row, columns, n);
+                k += 4;
+            } else {
+                out[k] += dot_block(row, x + pairs[k].column * ldx + t, n);
+                k++;
+            }
+        }
     }
 }
 

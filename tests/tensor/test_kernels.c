@@ -230,6 +230,33 @@ static void test_sums_do_not_depend_on_width(void **state)
     }
 }
 
+/* A pair's bits do not depend on what else is asked for. */
+static void test_dots_are_the_same_in_any_list(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, COLUMNS = 5, LENGTH = 700 };
+    static float dy[ROWS * LENGTH], x[COLUMNS * LENGTH];
+    struct um_random r = {.seed = 8};
+    for (size_t i = 0; i < UM_COUNT(dy); i++)
+        dy[i] = (float)um_random_normal(&r);
+    for (size_t i = 0; i < UM_COUNT(x); i++)
+        x[i] = (float)um_random_normal(&r);
+    for (int level = UM_CPU_GENERIC; level <= UM_CPU_AVX512; level++) {
+        const struct um_kernels *k = um_kernels_at((enum um_cpu_level)level);
+        for (int64_t n = 1; n <= LENGTH; n += 233) {
+            struct um_pair pairs[ROWS * COLUMNS];
+            float all[ROWS * COLUMNS], one;
+            for (int i = 0; i < ROWS * COLUMNS; i++)
+                pairs[i] = (struct um_pair){i / COLUMNS, i % COLUMNS};
+            k->dots(all, pairs, ROWS * COLUMNS, dy, LENGTH, x, LENGTH, n);
+            for (int i = 0; i < ROWS * COLUMNS; i++) {
+                k->dots(&one, &pairs[i], 1, dy, LENGTH, x, LENGTH, n);
+                assert_memory_equal(&one, &all[i], sizeof(one));
+            }
+        }
+    }
+}
+
 static void test_16_bit_floats_round_trip(void **state)
 {
     (void)state;
@@ -288,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_columns_levels_agree),
         cmocka_unit_test(test_dots_and_scan_levels_agree),
         cmocka_unit_test(test_sums_do_not_depend_on_width),
+        cmocka_unit_test(test_dots_are_the_same_in_any_list),
         cmocka_unit_test(test_16_bit_floats_round_trip),
         cmocka_unit_test(test_pool_gives_back_and_joins),
     };

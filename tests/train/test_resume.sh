@@ -86,7 +86,7 @@ rm -rf full
 status=0
 (
     trap '' XFSZ
-    ulimit -f 60
+    ulimit -f 16
     "$unmask" train plain/recipe.yaml --out full > full.out 2>&1
 ) || status=$?
 [ "$status" = 1 ] || { echo "full disk: exit status $status"; cat full.out; exit 1; }
