@@ -57,25 +57,34 @@ static const char *part_name(struct um_str *out, const char *name, const char *p
     return out->failed ? "" : out->text;
 }
 
-enum um_status um_delta_save(const struct um_delta *d, const char *path, struct um_error *err)
+/* Positions first, so that they stand at multiples of eight; then values. */
+static enum um_status declare_tensors(struct um_safetensors_writer *w, const struct um_delta *d,
+                                      struct um_error *err)
 {
-    struct um_safetensors_writer w = {0};
     struct um_str name = {0};
-    enum um_status status;
-    UM_TRY(um_safetensors_create(&w, err));
-    UM_TRY(declare_metadata(&w, d, err));
-    /* Positions first, so that they stand at multiples of eight. */
     for (size_t i = 0; i < d->n_entries; i++)
         if (!d->entries[i].is_whole)
-            um_safetensors_declare(&w, part_name(&name, d->entries[i].name, "index"), UM_I64, 1,
+            um_safetensors_declare(w, part_name(&name, d->entries[i].name, "index"), UM_I64, 1,
                                    &d->entries[i].n);
     for (size_t i = 0; i < d->n_entries; i++) {
         const struct um_delta_entry *e = &d->entries[i];
         if (e->is_whole)
-            um_safetensors_declare(&w, e->name, UM_F32, e->n_dims, e->dims);
+            um_safetensors_declare(w, e->name, UM_F32, e->n_dims, e->dims);
         else
-            um_safetensors_declare(&w, part_name(&name, e->name, "value"), UM_F32, 1, &e->n);
+            um_safetensors_declare(w, part_name(&name, e->name, "value"), UM_F32, 1, &e->n);
     }
+    bool is_failed = name.failed;
+    um_str_free(&name);
+    return is_failed ? um_fail_memory(err, "a delta's names", 0) : UM_OK;
+}
+
+enum um_status um_delta_save(const struct um_delta *d, const char *path, struct um_error *err)
+{
+    struct um_safetensors_writer w = {0};
+    enum um_status status;
+    UM_TRY(um_safetensors_create(&w, err));
+    UM_TRY(declare_metadata(&w, d, err));
+    UM_TRY(declare_tensors(&w, d, err));
     UM_TRY(um_safetensors_begin(&w, path, err));
     for (size_t i = 0; i < d->n_entries; i++)
         if (!d->entries[i].is_whole)
@@ -85,7 +94,6 @@ enum um_status um_delta_save(const struct um_delta *d, const char *path, struct 
     UM_TRY(um_safetensors_commit(&w, err));
 out:
     um_safetensors_abandon(&w);
-    um_str_free(&name);
     return status;
 }
 

@@ -196,7 +196,8 @@ enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const
     UM_TRY(um_folder_open(&d.base, base, err));
     UM_TRY(um_folder_open(&d.tuned, tuned, err));
     UM_TRY(compare_all(&d, err));
-    qsort(d.delta.entries, d.delta.n_entries, sizeof(*d.delta.entries), compare_entries);
+    if (d.delta.n_entries)
+        qsort(d.delta.entries, d.delta.n_entries, sizeof(*d.delta.entries), compare_entries);
     d.delta.method = "diff";
     d.delta.task = "";
     d.delta.architecture =

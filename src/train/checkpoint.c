@@ -159,6 +159,8 @@ enum um_status um_checkpoint_save(struct um_run *run, struct um_error *err)
     um_safetensors_declare_metadata(&w, "format", "unmask.checkpoint");
     um_safetensors_declare_metadata(&w, "state", state);
     UM_TRY(each_tensor(&w, run, true, &name, err));
+    if (name.failed)
+        UM_TRY(um_fail_memory(err, "a checkpoint's names", 0));
     UM_TRY(um_safetensors_begin(&w, path, err));
     UM_TRY(each_tensor(&w, run, false, &name, err));
     UM_TRY(um_safetensors_commit(&w, err));
