@@ -111,7 +111,7 @@ static UM_ALWAYS_INLINE void scale_row(float *s, float scale, int32_t i, const i
         return;
     }
     for (int64_t j = 0; j < n; j++)
-        s[j] = (i >= first[j]) & (i < last[j]) ? s[j] * scale : HIDDEN;
+        s[j] = ((i >= first[j]) & (i < last[j])) ? s[j] * scale : HIDDEN;
 }
 
 static void k_softmax(float *s, int64_t lds, int64_t rows, int64_t n, float scale,
