@@ -1,0 +1,173 @@
+/* Whole runs of ID3 against a dense computation in float64 (oracle/make_id3_golden.py): which
+ * entries are unmasked, at which step, what they come to, and every loss, by each bound. */
+#include "golden.h"
+
+#include <stdlib.h>
+
+#include "method/method.h"
+#include "optim/optimizer.h"
+
+static const char *const cases[] = {"id3_uniform", "id3_unclipped", "id3_cosine", "id3_ages"};
+
+struct rig {
+    struct golden g;           /* the model's */
+    struct um_safetensors run; /* the golden run */
+    int64_t n_steps, n_rows;   /* of the run; of a step */
+    struct um_optimizer_options optimizer;
+    struct um_batch batch;
+    struct um_model model;
+    struct um_engine engine;
+    struct um_tuning tuning;
+};
+
+static const char *option(const struct rig *r, const char *name)
+{
+    const char *value = um_safetensors_metadata(&r->run, name);
+    if (!value)
+        fail_msg("the golden run does not say '%s'", name);
+    return value;
+}
+
+static double number(const struct rig *r, const char *name)
+{
+    return strtod(option(r, name), NULL);
+}
+
+static void open_rig(struct rig *r, const char *name, enum um_bound bound)
+{
+    struct um_error err;
+    char path[512];
+    static char whole_pattern[] = "classifier.*";
+    static char *const whole[] = {whole_pattern};
+    memset(r, 0, sizeof(*r));
+    (void)snprintf(path, sizeof(path), GOLDEN_DIR "/training/%s.safetensors", name);
+    assert_ok(um_safetensors_open(&r->run, path, &err), err);
+    golden_open(&r->g, "bert_cls");
+    const struct um_model_options options = {.dropout = 0};
+    assert_ok(um_model_open(&r->model, r->g.folder, &options, &err), err);
+    assert_ok(um_engine_open(&r->engine, &r->model, 64 << 20, false, &err), err);
+    r->n_steps = (int64_t)number(r, "steps");
+    r->n_rows = (int64_t)number(r, "rows");
+    r->optimizer = (struct um_optimizer_options){
+        .lr = number(r, "lr"),
+        .beta1 = 0.9,
+        .beta2 = 0.999,
+        .eps = 1e-8,
+        .weight_decay = number(r, "weight_decay"),
+        .clip = number(r, "clip"),
+        .is_age_per_parameter = strcmp(option(r, "bias_correction"), "per-parameter") == 0};
+    struct um_tuning_options o = {.method = um_method_find("id3"),
+                                  .schedule = um_schedule_find(option(r, "schedule")),
+                                  .select = {.importance = um_importance_find("d3"),
+                                             .exp = number(r, "exp"),
+                                             .eps = number(r, "eps"),
+                                             .bound = bound},
+                                  .budget = option(r, "budget"),
+                                  .until = number(r, "until"),
+                                  .every = (int64_t)number(r, "every"),
+                                  .n_micro = 1,
+                                  .whole = {whole, 1}};
+    o.has_column[UM_COLUMN_FIRST] = o.has_column[UM_COLUMN_SECOND] = true;
+    o.has_column[UM_COLUMN_BORN] = true;
+    assert_ok(um_tuning_open(&r->tuning, r->model.params, r->model.n_params, &o, &err), err);
+}
+
+static void close_rig(struct rig *r)
+{
+    um_tuning_close(&r->tuning);
+    um_engine_close(&r->engine);
+    um_model_close(&r->model);
+    um_batch_free(&r->batch);
+    golden_close(&r->g);
+    um_safetensors_close(&r->run);
+}
+
+/* Step t takes rows t, t + 1, ... of the golden batch, from its end on to its beginning. */
+static double step(struct rig *r, int64_t t)
+{
+    const struct um_batch *all = &r->g.batch;
+    struct um_error err;
+    double loss = 0;
+    assert_ok(um_batch_begin(&r->batch, r->n_rows, all->n_tokens, &err), err);
+    for (int64_t i = 0; i < r->n_rows; i++) {
+        uint8_t types[64];
+        int64_t b = (t + i) % all->n_rows, at = all->offsets[b], n = all->offsets[b + 1] - at;
+        for (int64_t k = 0; k < n; k++)
+            types[k] = (uint8_t)all->types[at + k];
+        um_batch_add(&r->batch, all->ids + at, types, n, all->labels[b], 0);
+    }
+    assert_ok(um_tuning_begin(&r->tuning, t, r->n_steps, &err), err);
+    um_tuning_micro(&r->tuning, 0, true);
+    assert_ok(um_engine_train(&loss, &r->engine, &r->batch, r->n_rows, 0,
+                              um_tuning_sink(&r->tuning), &err),
+              err);
+    assert_ok(um_tuning_end(&r->tuning, &err), err);
+    um_optimizer_step(um_optimizer_find("adamw"), &r->tuning.set, &r->optimizer,
+                      um_grad_norm(&r->tuning.set), r->optimizer.lr, t);
+    return loss;
+}
+
+static const struct um_tensor_view *find(const struct rig *r, const struct um_entry *entry,
+                                         const char *suffix)
+{
+    char name[300];
+    (void)snprintf(name, sizeof(name), "%s%s", entry->param->name, suffix);
+    return um_safetensors_find(&r->run, name);
+}
+
+/* The entries of one tensor: the golden positions, steps and values, and no others. */
+static int64_t check_entry(const struct rig *r, const char *name, struct um_entry *entry)
+{
+    const struct um_tensor_view *index = find(r, entry, ".index"), *born = find(r, entry, ".step");
+    const struct um_tensor_view *value = find(r, entry, ".value");
+    if (entry->n != (index ? index->n_elements : 0))
+        fail_msg("%s: %s has %lld entries", name, entry->param->name, (long long)entry->n);
+    if (!entry->n)
+        return 0;
+    const int64_t *at = (const int64_t *)(const void *)index->bytes;
+    const int64_t *steps = (const int64_t *)(const void *)born->bytes;
+    for (int64_t i = 0; i < entry->n && !entry->is_whole; i++)
+        if (entry->index[i] != at[i] || (int64_t)entry->column[UM_COLUMN_BORN][i] != steps[i])
+            fail_msg("%s: %s[%lld] was unmasked at step %lld; expected [%lld] at step %lld", name,
+                     entry->param->name, (long long)entry->index[i],
+                     (long long)entry->column[UM_COLUMN_BORN][i], (long long)at[i],
+                     (long long)steps[i]);
+    const float *expected = (const float *)(const void *)value->bytes;
+    for (int64_t i = 0; i < entry->n; i++)
+        if (!(fabs((double)um_entry_values(entry)[i] - (double)expected[i]) < 2e-6))
+            fail_msg("%s: %s[%lld] is %.9g; expected %.9g", name, entry->param->name,
+                     (long long)at[i], (double)um_entry_values(entry)[i], (double)expected[i]);
+    return entry->n;
+}
+
+static void test_runs(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < UM_COUNT(cases); c++)
+        for (int bound = 0; bound < UM_N_BOUNDS; bound++) {
+            struct rig r;
+            float losses[64];
+            int64_t n = 0;
+            open_rig(&r, cases[c], (enum um_bound)bound);
+            const struct um_tensor_view *expected = um_safetensors_find(&r.run, "losses");
+            assert_non_null(expected);
+            assert_int_equal(expected->n_elements, r.n_steps);
+            assert_in_range(r.n_steps, 1, UM_COUNT(losses));
+            for (int64_t t = 0; t < r.n_steps; t++)
+                losses[t] = (float)step(&r, t);
+            double d = relative_difference(losses, (const float *)(const void *)expected->bytes,
+                                           r.n_steps);
+            if (!(d < 1e-5))
+                fail_msg("%s: losses differ by %g", cases[c], d);
+            for (size_t e = 0; e < r.tuning.set.n_entries; e++)
+                n += check_entry(&r, cases[c], &r.tuning.set.entries[e]);
+            assert_int_equal(n, r.tuning.budget);
+            close_rig(&r);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_runs)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
