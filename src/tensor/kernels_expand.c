@@ -1,7 +1,7 @@
 /*
  * Stored weights to fp32: 16-bit floats and ggml's quantised blocks (tensor/quant.h). Plain loops of
- * 16 or 32 elements under one scale, which the compiler turns into vectors. Products are exact, so
- * every instruction set gives the same bits.
+ * 16 to 64 elements, marked as vectors because compilers would rather unroll what is this short.
+ * Products are exact, so every instruction set gives the same bits.
  */
 #include "tensor/half_private.h"
 #include "tensor/kernels_private.h"
@@ -38,6 +38,7 @@ static void expand_q4_0(float *restrict to, const void *restrict from, int64_t n
     const struct um_q4_0 *b = from;
     for (; n > 0; n -= UM_QUANT_BLOCK, to += UM_QUANT_BLOCK, b++) {
         float d = half(b->d);
+#pragma omp simd
         for (int i = 0; i < 16; i++) {
             to[i] = d * (float)((b->q[i] & 15) - 8);
             to[i + 16] = d * (float)((b->q[i] >> 4) - 8);
@@ -50,6 +51,7 @@ static void expand_q4_1(float *restrict to, const void *restrict from, int64_t n
     const struct um_q4_1 *b = from;
     for (; n > 0; n -= UM_QUANT_BLOCK, to += UM_QUANT_BLOCK, b++) {
         float d = half(b->d), m = half(b->m);
+#pragma omp simd
         for (int i = 0; i < 16; i++) {
             to[i] = d * (float)(b->q[i] & 15) + m;
             to[i + 16] = d * (float)(b->q[i] >> 4) + m;
@@ -70,6 +72,7 @@ static void expand_q5_0(float *restrict to, const void *restrict from, int64_t n
     for (; n > 0; n -= UM_QUANT_BLOCK, to += UM_QUANT_BLOCK, b++) {
         float d = half(b->d);
         uint32_t high = word(b->high);
+#pragma omp simd
         for (int i = 0; i < 16; i++) {
             int fifth = (int)(high >> i & 1) << 4, upper_fifth = (int)(high >> (i + 16) & 1) << 4;
             to[i] = d * (float)(((b->q[i] & 15) | fifth) - 16);
@@ -84,6 +87,7 @@ static void expand_q5_1(float *restrict to, const void *restrict from, int64_t n
     for (; n > 0; n -= UM_QUANT_BLOCK, to += UM_QUANT_BLOCK, b++) {
         float d = half(b->d), m = half(b->m);
         uint32_t high = word(b->high);
+#pragma omp simd
         for (int i = 0; i < 16; i++) {
             int fifth = (int)(high >> i & 1) << 4, upper_fifth = (int)(high >> (i + 16) & 1) << 4;
             to[i] = d * (float)((b->q[i] & 15) | fifth) + m;
@@ -97,24 +101,37 @@ static void expand_q8_0(float *restrict to, const void *restrict from, int64_t n
     const struct um_q8_0 *b = from;
     for (; n > 0; n -= UM_QUANT_BLOCK, to += UM_QUANT_BLOCK, b++) {
         float d = half(b->d);
+#pragma omp simd
         for (int i = 0; i < UM_QUANT_BLOCK; i++)
             to[i] = d * (float)(int8_t)b->q[i];
     }
 }
 
-/* ---- superblocks of 256 */
+/* ---- superblocks of 256; those with sub-blocks of 16 are split into bytes first */
+
+/* 128 elements from 32 bytes: byte i has i, i + 32, i + 64, i + 96 in its pairs of bits. */
+static UM_ALWAYS_INLINE void split_pairs(unsigned char *restrict q,
+                                         const unsigned char *restrict packed)
+{
+    for (int j = 0; j < 4; j++)
+#pragma omp simd
+        for (int i = 0; i < 32; i++)
+            q[32 * j + i] = packed[i] >> 2 * j & 3;
+}
 
 static void expand_q2_k(float *restrict to, const void *restrict from, int64_t n)
 {
     const struct um_q2_k *b = from;
     for (; n > 0; n -= UM_QUANT_SUPERBLOCK, b++) {
+        unsigned char q[UM_QUANT_SUPERBLOCK];
         float d = half(b->d), m = half(b->m);
+        split_pairs(q, b->q);
+        split_pairs(q + 128, b->q + 32);
         for (int g = 0; g < 16; g++, to += 16) {
             float scale = d * (float)(b->scales[g] & 15), least = m * (float)(b->scales[g] >> 4);
-            const unsigned char *q = b->q + 32 * (g / 8) + 16 * (g % 2);
-            int shift = 2 * (g / 2 % 4);
+#pragma omp simd
             for (int i = 0; i < 16; i++)
-                to[i] = scale * (float)(q[i] >> shift & 3) - least;
+                to[i] = scale * (float)q[16 * g + i] - least;
         }
     }
 }
@@ -123,16 +140,21 @@ static void expand_q3_k(float *restrict to, const void *restrict from, int64_t n
 {
     const struct um_q3_k *b = from;
     for (; n > 0; n -= UM_QUANT_SUPERBLOCK, b++) {
+        unsigned char q[UM_QUANT_SUPERBLOCK];
         float d = half(b->d);
+        split_pairs(q, b->q);
+        split_pairs(q + 128, b->q + 32);
+        for (int j = 0; j < 8; j++)
+#pragma omp simd
+            for (int i = 0; i < 32; i++)
+                q[32 * j + i] |= (unsigned char)((b->high[i] >> j & 1) << 2);
         for (int g = 0; g < 16; g++, to += 16) {
-            int low_bits = b->scales[g % 8] >> 4 * (g / 8) & 15;
-            int high_bits = b->scales[8 + g % 4] >> 2 * (g / 4) & 3;
-            float scale = d * (float)((low_bits | high_bits << 4) - 32);
-            const unsigned char *q = b->q + 32 * (g / 8) + 16 * (g % 2);
-            const unsigned char *high = b->high + 16 * (g % 2);
-            int shift = 2 * (g / 2 % 4), bit = g / 2;
+            int low = b->scales[g % 8] >> 4 * (g / 8) & 15;
+            int high = b->scales[8 + g % 4] >> 2 * (g / 4) & 3;
+            float scale = d * (float)((low | high << 4) - 32);
+#pragma omp simd
             for (int i = 0; i < 16; i++)
-                to[i] = scale * (float)((q[i] >> shift & 3) + (high[i] >> bit & 1) * 4 - 4);
+                to[i] = scale * (float)(q[16 * g + i] - 4);
         }
     }
 }
@@ -157,6 +179,7 @@ static void expand_q4_k(float *restrict to, const void *restrict from, int64_t n
         for (int j = 0; j < 8; j += 2, to += 64, q += 32) {
             scale_min(&scale[0], &least[0], b->scales, j, d, m);
             scale_min(&scale[1], &least[1], b->scales, j + 1, d, m);
+#pragma omp simd
             for (int i = 0; i < 32; i++) {
                 to[i] = scale[0] * (float)(q[i] & 15) - least[0];
                 to[i + 32] = scale[1] * (float)(q[i] >> 4) - least[1];
@@ -174,6 +197,7 @@ static void expand_q5_k(float *restrict to, const void *restrict from, int64_t n
         for (int j = 0; j < 8; j += 2, to += 64, q += 32) {
             scale_min(&scale[0], &least[0], b->scales, j, d, m);
             scale_min(&scale[1], &least[1], b->scales, j + 1, d, m);
+#pragma omp simd
             for (int i = 0; i < 32; i++) {
                 int high = b->high[i] >> j;
                 to[i] = scale[0] * (float)((q[i] & 15) | (high & 1) << 4) - least[0];
@@ -187,15 +211,21 @@ static void expand_q6_k(float *restrict to, const void *restrict from, int64_t n
 {
     const struct um_q6_k *b = from;
     for (; n > 0; n -= UM_QUANT_SUPERBLOCK, b++) {
+        unsigned char q[UM_QUANT_SUPERBLOCK], high[UM_QUANT_SUPERBLOCK];
         float d = half(b->d);
+        for (int h = 0; h < 2; h++) {
+            split_pairs(high + 128 * h, b->high + 32 * h);
+#pragma omp simd
+            for (int i = 0; i < 64; i++) {
+                q[128 * h + i] = b->q[64 * h + i] & 15;
+                q[128 * h + i + 64] = b->q[64 * h + i] >> 4;
+            }
+        }
         for (int g = 0; g < 16; g++, to += 16) {
             float scale = d * (float)(int8_t)b->scales[g];
-            const unsigned char *q = b->q + 64 * (g / 8) + 16 * (g % 4);
-            const unsigned char *high = b->high + 32 * (g / 8) + 16 * (g % 2);
-            int shift = 4 * (g / 4 % 2), high_shift = 2 * (g / 2 % 4);
+#pragma omp simd
             for (int i = 0; i < 16; i++)
-                to[i] = scale *
-                        (float)(((q[i] >> shift & 15) | (high[i] >> high_shift & 3) << 4) - 32);
+                to[i] = scale * (float)((q[16 * g + i] | high[16 * g + i] << 4) - 32);
         }
     }
 }
