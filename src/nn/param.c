@@ -33,8 +33,9 @@ static void expand_rows(float *to, const struct um_param *param, int64_t first, 
 #pragma omp parallel for schedule(static) if (n_rows * cols > SERIAL_MAX && !omp_in_parallel())
     for (int64_t row = 0; row < n_rows; row += piece) {
         int64_t rows = n_rows - row < piece ? n_rows - row : piece;
-        um_to_f32(to + row * cols, param->stored + um_dtype_size(param->dtype, (first + row) * cols),
-                  param->dtype, rows * cols);
+        um_to_f32(to + row * cols,
+                  param->stored + um_dtype_size(param->dtype, (first + row) * cols), param->dtype,
+                  rows * cols);
     }
 }
 
@@ -53,6 +54,5 @@ const float *um_param_read(const struct um_param *param, int64_t first, int64_t 
 
 float um_param_stored(const struct um_param *param, int64_t index)
 {
-    return param->values ? param->values[index]
-                         : um_to_f32_at(param->stored, param->dtype, index);
+    return param->values ? param->values[index] : um_to_f32_at(param->stored, param->dtype, index);
 }

@@ -1,6 +1,6 @@
 /*
- * Stored weights to fp32: 16-bit floats and ggml's quantised blocks (tensor/quant.h). Plain loops of
- * 16 to 64 elements, marked as vectors because compilers would rather unroll what is this short.
+ * Stored weights to fp32: 16-bit floats and ggml's quantised blocks (tensor/quant.h). Plain loops
+ * of 16 to 64 elements, marked as vectors because compilers would rather unroll what is this short.
  * Products are exact, so every instruction set gives the same bits.
  */
 #include "tensor/half_private.h"
