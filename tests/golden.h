@@ -1,4 +1,5 @@
-/* The golden files of tiny models (made by oracle/make_encoder_golden.py) as tests read them. */
+/* The golden files of tiny models (made by oracle/make_encoder_golden.py,
+ * oracle/make_decoder_golden.py) as tests read them. */
 #ifndef UM_TESTS_GOLDEN_H
 #define UM_TESTS_GOLDEN_H
 
@@ -12,6 +13,7 @@
 struct golden {
     char folder[512]; /* of the model */
     struct um_safetensors file;
+    bool is_decoder;
     struct um_batch batch;
 };
 
@@ -33,6 +35,27 @@ static inline const int64_t *golden_ints(const struct golden *g, const char *nam
     return (const int64_t *)(const void *)golden_tensor(g, name)->bytes;
 }
 
+/* Row b of the golden batch: an encoder's with types and label, a decoder's with its loss mask. */
+static inline void golden_add_row(struct golden *g, int64_t b)
+{
+    int32_t row[64];
+    uint8_t marks[64];
+    const int64_t *offsets = golden_ints(g, "offsets");
+    const int64_t *kinds = golden_ints(g, g->is_decoder ? "loss_mask" : "token_type_ids");
+    int64_t n = offsets[b + 1] - offsets[b];
+    for (int64_t i = 0; i < n; i++) {
+        row[i] = (int32_t)golden_ints(g, "input_ids")[offsets[b] + i];
+        marks[i] = (uint8_t)kinds[offsets[b] + i];
+    }
+    if (g->is_decoder) {
+        um_batch_add_tokens(&g->batch, row, marks, n);
+        return;
+    }
+    bool is_class = golden_tensor(g, "labels")->dtype == UM_I64;
+    um_batch_add(&g->batch, row, marks, n, is_class ? golden_ints(g, "labels")[b] : 0,
+                 is_class ? 0 : (double)golden_floats(g, "labels")[b]);
+}
+
 /* Opens GOLDEN_DIR/models/NAME and lays out its batch. */
 static inline void golden_open(struct golden *g, const char *name)
 {
@@ -42,24 +65,12 @@ static inline void golden_open(struct golden *g, const char *name)
     (void)snprintf(g->folder, sizeof(g->folder), GOLDEN_DIR "/models/%s/model", name);
     (void)snprintf(path, sizeof(path), GOLDEN_DIR "/models/%s/golden.safetensors", name);
     assert_ok(um_safetensors_open(&g->file, path, &err), err);
-    const int64_t *ids = golden_ints(g, "input_ids"), *types = golden_ints(g, "token_type_ids");
-    const int64_t *offsets = golden_ints(g, "offsets");
-    const struct um_tensor_view *labels = golden_tensor(g, "labels");
-    assert_ok(um_batch_begin(&g->batch, labels->n_elements,
-                             golden_tensor(g, "input_ids")->n_elements, &err),
+    g->is_decoder = um_safetensors_find(&g->file, "loss_mask") != NULL;
+    int64_t n_rows = golden_tensor(g, "offsets")->n_elements - 1;
+    assert_ok(um_batch_begin(&g->batch, n_rows, golden_tensor(g, "input_ids")->n_elements, &err),
               err);
-    for (int64_t b = 0; b < labels->n_elements; b++) {
-        int32_t row[64];
-        uint8_t row_types[64];
-        int64_t n = offsets[b + 1] - offsets[b];
-        for (int64_t i = 0; i < n; i++) {
-            row[i] = (int32_t)ids[offsets[b] + i];
-            row_types[i] = (uint8_t)types[offsets[b] + i];
-        }
-        bool is_class = labels->dtype == UM_I64;
-        um_batch_add(&g->batch, row, row_types, n, is_class ? golden_ints(g, "labels")[b] : 0,
-                     is_class ? 0 : (double)golden_floats(g, "labels")[b]);
-    }
+    for (int64_t b = 0; b < n_rows; b++)
+        golden_add_row(g, b);
 }
 
 static inline void golden_close(struct golden *g)

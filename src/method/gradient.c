@@ -1,10 +1,15 @@
 /* Gradients from factors: what a method asks for, and no more. */
 #include "method/gradient.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "nn/ops.h"
 #include "tensor/gemm.h"
+
+/* Norms below this are taken as this: products of norms then do not drown in denormals. */
+#define NORM_FLOOR 0x1p-60
 
 void um_gradient_work_free(struct um_gradient_work *work)
 {
@@ -13,6 +18,8 @@ void um_gradient_work_free(struct um_gradient_work *work)
     um_free(work->slot);
     um_free(work->pairs);
     um_free(work->dots);
+    um_free(work->made);
+    um_free(work->weights);
     *work = (struct um_gradient_work){0};
 }
 
@@ -81,6 +88,8 @@ enum um_status um_gradient_of(struct um_gradient *gradient, struct um_gradient_w
 {
     *gradient = (struct um_gradient){.param = param, .rows = param->rows, .cols = param->cols};
     switch (factor->kind) {
+    case UM_FACTOR_HEAD: /* its parts came before */
+        break;
     case UM_FACTOR_PRODUCT:
         gradient->is_product = true;
         gradient->dy = factor->dy;
@@ -104,15 +113,101 @@ enum um_status um_gradient_of(struct um_gradient *gradient, struct um_gradient_w
     return UM_OK;
 }
 
-void um_gradient_dots(float *out, const struct um_gradient *g, const struct um_pair *pairs,
-                      int64_t n_pairs)
+double um_gradient_norm(const float *row, int64_t n)
+{
+    double sum = (double)um_kernels()->sum_squares(row, n);
+    if (!(sum > 1e-25 && sum < 1e30)) /* too close to the ends of fp32 */
+        sum = um_kernels()->sum_squares_f64(row, n);
+    if (!isfinite(sum)) /* sums of squares of finite fp32 numbers are finite in double */
+        return (double)NAN;
+    return sum == 0 ? 0 : fmax(sqrt(sum), NORM_FLOOR);
+}
+
+static void dots(float *out, const struct um_gradient *g, const float *dy, int64_t lddy,
+                 const struct um_pair *pairs, int64_t n_pairs)
 {
     enum { CHUNK = 256 };
     const struct um_kernels *k = um_kernels();
 #pragma omp parallel for schedule(dynamic) if (n_pairs > CHUNK)
     for (int64_t i = 0; i < n_pairs; i += CHUNK)
-        k->dots(out + i, pairs + i, n_pairs - i < CHUNK ? n_pairs - i : CHUNK, g->dy, g->lddy,
-                g->x, g->ldx, g->n_tokens);
+        k->dots(out + i, pairs + i, n_pairs - i < CHUNK ? n_pairs - i : CHUNK, dy, lddy, g->x,
+                g->ldx, g->n_tokens);
+}
+
+/* Rows of dy to make at a time: a few million numbers. */
+static int64_t rows_at_once(const struct um_gradient *g)
+{
+    enum { NUMBERS = 1 << 21 };
+    int64_t widest = g->n_tokens > g->cols ? g->n_tokens : g->cols;
+    return NUMBERS / widest < 16 ? 16 : NUMBERS / widest;
+}
+
+static int64_t made_stride(const struct um_gradient *g)
+{
+    return (g->n_tokens + 15) / 16 * 16;
+}
+
+static enum um_status make_rows(struct um_gradient_work *work, const struct um_gradient *g,
+                                const int32_t *rows, int64_t n_rows, struct um_error *err)
+{
+    int64_t ld = made_stride(g), n = rows_at_once(g);
+    if (!um_grow(&work->made, &work->made_capacity, (size_t)(n * ld), sizeof(float)) ||
+        !um_grow(&work->weights, &work->weights_capacity, (size_t)(n * g->cols), sizeof(float)))
+        return um_fail_memory(err, g->param->name, (size_t)(n * ld) * sizeof(float));
+    um_head_rows(work->made, ld, g->head, g->x, g->ldx, g->n_tokens, rows, n_rows, work->weights);
+    return UM_OK;
+}
+
+enum um_status um_gradient_add_rows(float *out, struct um_gradient_work *work,
+                                    const struct um_gradient *g, const int32_t *rows,
+                                    int64_t n_rows, struct um_error *err)
+{
+    int64_t most = rows_at_once(g);
+    for (int64_t i = 0; i < n_rows; i += most) {
+        int64_t n = n_rows - i < most ? n_rows - i : most;
+        UM_RETURN_IF(make_rows(work, g, rows + i, n, err));
+        um_gemm(out + i * g->cols, g->cols, work->made, made_stride(g), UM_PLAIN, g->x, g->ldx,
+                UM_TRANSPOSED, n, g->cols, g->n_tokens, 1);
+    }
+    return UM_OK;
+}
+
+/* The same pairs with the place of their row among the distinct ones, until `most` of those. */
+static int64_t take_pairs(struct um_gradient_work *work, int64_t *n_rows,
+                          const struct um_pair *pairs, int64_t n_pairs, int64_t most)
+{
+    int64_t n = 0;
+    *n_rows = 0;
+    for (; n < n_pairs; n++) {
+        if (n == 0 || pairs[n].row != pairs[n - 1].row) {
+            if (*n_rows == most)
+                break;
+            work->row[(*n_rows)++] = pairs[n].row;
+        }
+        work->pairs[n] = (struct um_pair){.row = (int32_t)*n_rows - 1, .column = pairs[n].column};
+    }
+    return n;
+}
+
+enum um_status um_gradient_dots(float *out, struct um_gradient_work *work,
+                                const struct um_gradient *g, const struct um_pair *pairs,
+                                int64_t n_pairs, struct um_error *err)
+{
+    if (g->dy) {
+        dots(out, g, g->dy, g->lddy, pairs, n_pairs);
+        return UM_OK;
+    }
+    size_t need = (size_t)n_pairs;
+    int64_t most = rows_at_once(g);
+    if (!um_grow(&work->pairs, &work->pairs_capacity, need, sizeof(*work->pairs)) ||
+        !um_grow(&work->row, &work->row_capacity, (size_t)most, sizeof(*work->row)))
+        return um_fail_memory(err, g->param->name, need * sizeof(*work->pairs));
+    for (int64_t i = 0, n, n_rows; i < n_pairs; i += n) {
+        n = take_pairs(work, &n_rows, pairs + i, n_pairs - i, most);
+        UM_RETURN_IF(make_rows(work, g, work->row, n_rows, err));
+        dots(out + i, g, work->made, made_stride(g), work->pairs, n);
+    }
+    return UM_OK;
 }
 
 void um_gradient_dense(float *out, const struct um_gradient *g, bool adds)
@@ -145,7 +240,7 @@ static const float *find_row(const struct um_gradient *g, int64_t row)
     return low < g->n_rows && g->row[low] == row ? g->dense + low * g->cols : NULL;
 }
 
-static void take_dense(struct um_entry *entry, const struct um_gradient *g, bool adds)
+static void add_dense(struct um_entry *entry, const struct um_gradient *g)
 {
     float *out = entry->column[UM_COLUMN_GRAD];
     int64_t row = -1;
@@ -155,20 +250,20 @@ static void take_dense(struct um_entry *entry, const struct um_gradient *g, bool
             row = entry->index[k] / g->cols;
             values = find_row(g, row);
         }
-        out[k] = (adds ? out[k] : 0) + (values ? values[entry->index[k] - row * g->cols] : 0);
+        out[k] += values ? values[entry->index[k] - row * g->cols] : 0;
     }
 }
 
-enum um_status um_gradient_take(struct um_entry *entry, struct um_gradient_work *work,
-                                const struct um_gradient *g, bool adds, struct um_error *err)
+enum um_status um_gradient_add(struct um_entry *entry, struct um_gradient_work *work,
+                               const struct um_gradient *g, struct um_error *err)
 {
     float *out = entry->column[UM_COLUMN_GRAD];
     if (entry->is_whole) {
-        um_gradient_dense(out, g, adds);
+        um_gradient_dense(out, g, true);
         return UM_OK;
     }
     if (!g->is_product) {
-        take_dense(entry, g, adds);
+        add_dense(entry, g);
         return UM_OK;
     }
     size_t n = (size_t)entry->n;
@@ -178,8 +273,7 @@ enum um_status um_gradient_take(struct um_entry *entry, struct um_gradient_work 
     for (int64_t k = 0; k < entry->n; k++)
         work->pairs[k] = (struct um_pair){.row = (int32_t)(entry->index[k] / g->cols),
                                           .column = (int32_t)(entry->index[k] % g->cols)};
-    um_gradient_dots(adds ? work->dots : out, g, work->pairs, entry->n);
-    if (adds)
-        um_kernels()->add_to(out, work->dots, entry->n);
+    dots(work->dots, g, g->dy, g->lddy, work->pairs, entry->n);
+    um_kernels()->add_to(out, work->dots, entry->n);
     return UM_OK;
 }

@@ -16,6 +16,10 @@ struct um_gradient {
     /* Product: dW[i][j] = sum_t dy[i][t] x[j][t]. */
     const float *dy, *x;
     int64_t lddy, ldx, n_tokens;
+    /* A vocabulary head's dy is gone (dy is NULL): bounds of the norms of its rows were kept as it
+     * passed; rows that matter are made again. */
+    const float *row_norms;
+    const struct um_head *head;
     /* Else: n_rows rows [n_rows, cols], number k being row `row[k]` (ascending), or k if NULL. */
     const float *dense;
     const int32_t *row;
@@ -29,7 +33,8 @@ struct um_gradient_work {
     size_t rows_capacity, row_capacity, slot_capacity, n_slots;
     struct um_pair *pairs;
     float *dots;
-    size_t pairs_capacity, dots_capacity;
+    float *made, *weights;    /* rows of dy made again; the head's rows for them */
+    size_t pairs_capacity, dots_capacity, made_capacity, weights_capacity;
 };
 void um_gradient_work_free(struct um_gradient_work *work);
 
@@ -39,15 +44,25 @@ enum um_status um_gradient_of(struct um_gradient *gradient, struct um_gradient_w
                               struct um_param *param, const struct um_factor *factor,
                               struct um_error *err);
 
-/* Writes, or adds, the gradient at the entry's elements to its gradient column: dot products for
- * sparse entries, a GEMM for whole ones. */
-enum um_status um_gradient_take(struct um_entry *entry, struct um_gradient_work *work,
-                                const struct um_gradient *gradient, bool adds,
-                                struct um_error *err);
+/* Adds the gradient at the entry's elements to its gradient column: dot products for sparse entries,
+ * a GEMM for whole ones. */
+enum um_status um_gradient_add(struct um_entry *entry, struct um_gradient_work *work,
+                               const struct um_gradient *gradient, struct um_error *err);
 
-/* out[k] = the gradient at pairs (row, column) of a product, in parallel. */
-void um_gradient_dots(float *out, const struct um_gradient *gradient, const struct um_pair *pairs,
-                      int64_t n_pairs);
+/* out[k] = the gradient at pairs (row, column) of a product, sorted by row where dy is gone; in
+ * parallel. */
+enum um_status um_gradient_dots(float *out, struct um_gradient_work *work,
+                                const struct um_gradient *gradient, const struct um_pair *pairs,
+                                int64_t n_pairs, struct um_error *err);
+
+/* The norm of a row of n numbers: 0 only if all are, never so small that products of norms vanish;
+ * NaN if one is not finite. */
+double um_gradient_norm(const float *row, int64_t n);
+
+/* For a product without dy: adds the product's rows `rows` to out [n_rows, cols]. */
+enum um_status um_gradient_add_rows(float *out, struct um_gradient_work *work,
+                                    const struct um_gradient *gradient, const int32_t *rows,
+                                    int64_t n_rows, struct um_error *err);
 
 /* Writes, or adds, the whole gradient to g [rows, cols]. */
 void um_gradient_dense(float *g, const struct um_gradient *gradient, bool adds);

@@ -9,7 +9,7 @@
 #ifndef UM_METHOD_METHOD_H
 #define UM_METHOD_METHOD_H
 
-#include "method/select.h"
+#include "method/held.h"
 
 struct um_schedule {
     const char *name, *summary;
@@ -63,6 +63,7 @@ struct um_tuning {
     struct um_trainable set;
     struct um_selector *selector;   /* NULL if the strategy selects nothing */
     struct um_gradient_work work;
+    struct um_held held;            /* of the vocabulary head, in this step */
     int64_t budget;                 /* all, whole ones included */
     int64_t n_scope, n_base;        /* parameters in scope; of the base model */
     float **accumulated;            /* per parameter: gradient over micro-batches, if n_micro > 1 */

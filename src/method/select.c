@@ -25,9 +25,6 @@ enum {
     SERIAL_MAX = 1 << 14 /* numbers that one thread goes through faster than two can start */
 };
 
-/* Norms below this are taken as this: products of norms then do not drown in denormals. */
-#define NORM_FLOOR 0x1p-60
-
 struct um_selector {
     const struct um_trainable *set;
     struct um_select_options options;
@@ -36,6 +33,7 @@ struct um_selector {
     struct um_select_stats stats;
     struct um_pick *picks;
     size_t picks_capacity;
+    struct um_gradient_work work;
     /* Scratch, grown to the largest panel and factor seen. */
     float *row_norms, *column_norms, *column_bounds; /* r, c, c^column_power */
     float *row_segments, *column_segments;           /* [rows, S] and [S, cols] */
@@ -91,6 +89,7 @@ void um_selector_free(struct um_selector *s)
     if (!s)
         return;
     um_top_free(&s->top);
+    um_gradient_work_free(&s->work);
     void *const owned[] = {s->picks, s->row_norms, s->column_norms, s->column_bounds,
                            s->row_segments, s->column_segments, s->tile, s->theta, s->dots,
                            s->hits, s->n_hits, s->starts, s->pairs, s->bounds, s->scores};
@@ -119,16 +118,6 @@ static float upper(double x, double power)
     return y < FLT_MIN ? FLT_MIN : y > FLT_MAX ? INFINITY : (float)y;
 }
 
-static double norm_of(const float *row, int64_t n)
-{
-    double sum = (double)um_kernels()->sum_squares(row, n);
-    if (!(sum > 1e-25 && sum < 1e30)) /* too close to the ends of fp32 */
-        sum = um_kernels()->sum_squares_f64(row, n);
-    if (!isfinite(sum)) /* sums of squares of finite fp32 numbers are finite in double */
-        return (double)NAN;
-    return sum == 0 ? 0 : fmax(sqrt(sum), NORM_FLOOR);
-}
-
 static double slack(int64_t n_tokens)
 {
     return 1 + (double)n_tokens * 0x1p-23 + 0x1p-20;
@@ -143,12 +132,14 @@ static enum um_status work_out_norms(struct um_selector *s, const struct um_grad
         !um_grow(&s->column_norms, &s->column_norms_capacity, cols, sizeof(float)) ||
         !um_grow(&s->column_bounds, &s->column_bounds_capacity, cols, sizeof(float)))
         return um_fail_memory(err, "norms", (rows + 2 * cols) * sizeof(float));
+    if (g->row_norms)
+        memcpy(s->row_norms, g->row_norms, rows * sizeof(float));
 #pragma omp parallel for schedule(static) if (g->rows * g->n_tokens > SERIAL_MAX)
-    for (int64_t i = 0; i < g->rows; i++)
-        s->row_norms[i] = (float)norm_of(g->dy + i * g->lddy, g->n_tokens);
+    for (int64_t i = 0; i < (g->row_norms ? 0 : g->rows); i++)
+        s->row_norms[i] = (float)um_gradient_norm(g->dy + i * g->lddy, g->n_tokens);
 #pragma omp parallel for schedule(static) if (g->cols * g->n_tokens > SERIAL_MAX)
     for (int64_t j = 0; j < g->cols; j++) {
-        double norm = norm_of(g->x + j * g->ldx, g->n_tokens);
+        double norm = um_gradient_norm(g->x + j * g->ldx, g->n_tokens);
         s->column_norms[j] = (float)norm;
         s->column_bounds[j] = upper(norm, s->column_power);
     }
@@ -226,7 +217,7 @@ static enum um_status work_out_segments(struct um_selector *s, const struct um_g
         const float *values = is_row ? g->dy + i * g->lddy : g->x + j * g->ldx;
         for (int64_t k = 0; k < SEGMENTS; k++) {
             int64_t t0 = g->n_tokens * k / SEGMENTS, t1 = g->n_tokens * (k + 1) / SEGMENTS;
-            float norm = (float)norm_of(values + t0, t1 - t0);
+            float norm = (float)um_gradient_norm(values + t0, t1 - t0);
             if (is_row)
                 s->row_segments[i * SEGMENTS + k] = norm;
             else
@@ -280,7 +271,8 @@ static enum um_status find_hits(int64_t *n_hits, struct um_selector *s,
     int64_t n = n_rows * g->cols;
     enum um_bound used = UM_BOUND_RANK1, asked = s->options.bound;
     *n_hits = scan_panel(s, g, first, n_rows, s->column_bounds, 0, s->row_norms);
-    for (enum um_bound b = UM_BOUND_SEGMENTS; b <= UM_BOUND_TILES && um_top_cut(&s->top) > 0; b++) {
+    bool can_tighten = g->dy && um_top_cut(&s->top) > 0;
+    for (enum um_bound b = UM_BOUND_SEGMENTS; can_tighten && b <= UM_BOUND_TILES; b++) {
         if (asked == UM_BOUND_AUTO ? !pays(b, *n_hits, n, g->n_tokens) : b != asked)
             continue;
         if (b == UM_BOUND_SEGMENTS && !*has_segments) {
@@ -371,10 +363,11 @@ static double kth_greatest(double *values, int64_t n, int64_t k)
 }
 
 /* Computes the pairs first..first+n-1 exactly, all threads at once, and offers what reaches the cut. */
-static void confirm(struct um_selector *s, const struct um_gradient *g, int64_t first, int64_t n)
+static enum um_status confirm(struct um_selector *s, const struct um_gradient *g, int64_t first,
+                              int64_t n, struct um_error *err)
 {
     const struct um_pair *pairs = s->pairs + first;
-    um_gradient_dots(s->dots, g, pairs, n);
+    UM_RETURN_IF(um_gradient_dots(s->dots, &s->work, g, pairs, n, err));
 #pragma omp parallel for schedule(static) if (n > SERIAL_MAX / 4)
     for (int64_t k = 0; k < n; k++)
         s->scores[k] = um_importance_score(&s->options, (double)s->dots[k], value_at(g, pairs[k]));
@@ -389,6 +382,7 @@ static void confirm(struct um_selector *s, const struct um_gradient *g, int64_t 
         cut = um_top_cut(&s->top);
     }
     s->stats.n_scored += n;
+    return UM_OK;
 }
 
 /* Moves the pairs whose bounds are at least `least` to the front, both parts in order; returns their
@@ -452,10 +446,10 @@ static enum um_status confirm_hits(struct um_selector *s, const struct um_gradie
     if (!s->is_settled && n > 2 * chunk) {
         memcpy(s->scores, s->bounds, (size_t)n * sizeof(*s->scores));
         done = split(s, n, kth_greatest(s->scores, n, chunk));
-        confirm(s, g, 0, done);
+        UM_RETURN_IF(confirm(s, g, 0, done, err));
         n = keep_possible(s, done, n, g->n_tokens);
     }
-    confirm(s, g, done, n - done);
+    UM_RETURN_IF(confirm(s, g, done, n - done, err));
     s->is_settled = cut > 0 && um_top_cut(&s->top) < 1.1 * cut;
     return UM_OK;
 }

@@ -26,7 +26,7 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
         tuning->accumulated = UM_NEW(n_params, float *);
         for (size_t i = 0; i < scope.n; i++) {
             const struct um_param *param = scope.params[i];
-            if (!tuning->accumulated || scope.is_whole[i])
+            if (!tuning->accumulated || scope.is_whole[i] || param->is_head)
                 continue;
             float **dense = &tuning->accumulated[param->index];
             *dense = UM_ARENA_NEW(&tuning->set.arena, param->n_elements, float);
@@ -48,6 +48,7 @@ void um_tuning_close(struct um_tuning *tuning)
 {
     um_selector_free(tuning->selector);
     um_gradient_work_free(&tuning->work);
+    um_held_free(&tuning->held);
     um_free(tuning->accumulated);
     um_trainable_close(&tuning->set);
     *tuning = (struct um_tuning){0};
@@ -71,6 +72,7 @@ enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n
     tuning->step = step;
     tuning->status = UM_OK;
     tuning->stats = (struct um_select_stats){0};
+    um_held_begin(&tuning->held);
     for (size_t e = 0; e < tuning->set.n_entries; e++) {
         struct um_entry *entry = &tuning->set.entries[e];
         if (entry->n)
@@ -111,20 +113,28 @@ static enum um_status offer(struct um_tuning *tuning, struct um_gradient *g, str
     return um_selector_offer(tuning->selector, g, err);
 }
 
+static enum um_status take(struct um_tuning *tuning, struct um_entry *entry,
+                           const struct um_factor *factor, struct um_error *err)
+{
+    struct um_param *param = entry->param;
+    bool is_selecting = tuning->is_selecting && !entry->is_whole;
+    if (factor->kind != UM_FACTOR_HEAD && (entry->n > 0 || (is_selecting && !param->is_head))) {
+        struct um_gradient gradient;
+        UM_RETURN_IF(um_gradient_of(&gradient, &tuning->work, param, factor, err));
+        if (entry->n > 0)
+            UM_RETURN_IF(um_gradient_add(entry, &tuning->work, &gradient, err));
+        if (is_selecting && !param->is_head)
+            return offer(tuning, &gradient, err);
+    }
+    return is_selecting && param->is_head ? um_held_add(&tuning->held, param, factor, err) : UM_OK;
+}
+
 static void accept(void *user, struct um_param *param, const struct um_factor *factor)
 {
     struct um_tuning *tuning = user;
     struct um_entry *entry = tuning->set.of_param[param->index];
-    struct um_gradient gradient;
-    if (tuning->status != UM_OK || !entry)
-        return;
-    struct um_error *err = &tuning->fault;
-    enum um_status status = um_gradient_of(&gradient, &tuning->work, param, factor, err);
-    if (status == UM_OK && entry->n > 0)
-        status = um_gradient_take(entry, &tuning->work, &gradient, tuning->micro > 0, err);
-    if (status == UM_OK && tuning->is_selecting && !entry->is_whole)
-        status = offer(tuning, &gradient, err);
-    tuning->status = status;
+    if (tuning->status == UM_OK && entry)
+        tuning->status = take(tuning, entry, factor, &tuning->fault);
 }
 
 struct um_sink um_tuning_sink(struct um_tuning *tuning)
@@ -142,6 +152,7 @@ enum um_status um_tuning_end(struct um_tuning *tuning, struct um_error *err)
     if (tuning->is_selecting) {
         const struct um_pick *picks;
         int64_t n_picks;
+        UM_RETURN_IF(um_held_offer(&tuning->held, tuning->selector, err));
         UM_RETURN_IF(um_selector_finish(tuning->selector, &picks, &n_picks, &tuning->stats, err));
         UM_RETURN_IF(um_trainable_insert(&tuning->set, picks, n_picks, tuning->step, err));
     }

@@ -98,6 +98,7 @@ const struct um_arch um_arch_bert = {
     .keys = keys,
     .n_keys = UM_COUNT(keys),
     .activation_key = "hidden_act",
+    .defaults = {.norm_eps = 1e-12, .dropout = 0.1, .attention_dropout = 0.1, .init_std = 0.02},
     .check = check,
     .weights = weights,
     .n_weights = UM_COUNT(weights),

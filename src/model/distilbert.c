@@ -76,6 +76,7 @@ const struct um_arch um_arch_distilbert = {
     .keys = keys,
     .n_keys = UM_COUNT(keys),
     .activation_key = "activation",
+    .defaults = {.norm_eps = 1e-12, .dropout = 0.1, .attention_dropout = 0.1, .init_std = 0.02},
     .weights = weights,
     .n_weights = UM_COUNT(weights),
     .n_roles = N_ROLES,

@@ -81,24 +81,41 @@ static enum um_status read_key(struct um_dims *dims, const struct um_config_key 
     return UM_OK;
 }
 
+/* Heads: those of keys and values are as many as the others, of size D / H, if nothing is said. */
+static enum um_status check_heads(struct um_dims *dims, const char *where, struct um_error *err)
+{
+    if (dims->K == 0)
+        dims->K = dims->H;
+    if (dims->L > UM_LAYERS_MAX || dims->H % dims->K != 0)
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': %lld heads do not divide by %lld key-value heads (or "
+                       "there are more than %d layers)",
+                       where, (long long)dims->H, (long long)dims->K, UM_LAYERS_MAX);
+    if (dims->E == 0 && dims->D % dims->H != 0)
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': %lld features do not divide by %lld heads", where,
+                       (long long)dims->D, (long long)dims->H);
+    if (dims->E == 0)
+        dims->E = dims->D / dims->H;
+    return UM_OK;
+}
+
 static enum um_status read_config(struct um_model *model, const char *where, struct um_error *err)
 {
     const json_t *config = model->folder.config;
-    const char *activation = "gelu";
+    const char *activation = NULL;
     UM_RETURN_IF(find_arch(&model->arch, config, where, err));
     const struct um_arch *arch = model->arch;
     struct um_dims *dims = &model->dims;
-    *dims = (struct um_dims){.norm_eps = 1e-12, .dropout = 0.1, .attention_dropout = 0.1,
-                             .head_dropout = -1, .init_std = 0.02};
+    *dims = arch->defaults;
+    dims->head_dropout = -1;
     for (size_t k = 0; k < arch->n_keys; k++)
         UM_RETURN_IF(read_key(dims, &arch->keys[k], config, where, err));
     UM_RETURN_IF(um_json_get_str(&activation, config, arch->activation_key, where, err));
-    UM_RETURN_IF(um_activation_from_name(&dims->activation, activation, where, err));
-    if (dims->D % dims->H != 0 || dims->L > 4096)
-        return um_fail(err, UM_E_INPUT,
-                       "cannot load '%s': %lld features do not divide by %lld heads (or there are "
-                       "too many layers)",
-                       where, (long long)dims->D, (long long)dims->H);
+    if (activation)
+        UM_RETURN_IF(um_activation_from_name(&dims->activation, activation, where, err));
+    UM_RETURN_IF(um_json_get_bool(&dims->is_tied, config, "tie_word_embeddings", where, err));
+    UM_RETURN_IF(check_heads(dims, where, err));
     if (dims->dropout < 0 || dims->dropout >= 1 || dims->attention_dropout < 0 ||
         dims->attention_dropout >= 1 || dims->head_dropout >= 1)
         return um_fail(err, UM_E_INPUT, "cannot load '%s': a dropout outside [0, 1)", where);
@@ -113,7 +130,8 @@ static int64_t dim_of(const struct um_dims *dims, char letter)
         char letter;
         int64_t n;
     } table[] = {{'V', dims->V}, {'D', dims->D}, {'F', dims->F}, {'P', dims->P},
-                 {'Y', dims->Y}, {'O', dims->O}, {'1', 1}};
+                 {'Y', dims->Y}, {'O', dims->O}, {'E', dims->E}, {'Q', dims->H * dims->E},
+                 {'K', dims->K * dims->E}, {'3', 3 * dims->D}, {'1', 1}};
     for (size_t i = 0; i < UM_COUNT(table); i++)
         if (table[i].letter == letter)
             return table[i].n;
@@ -239,8 +257,16 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
     bool is_head = weight->flags & UM_WEIGHT_HEAD;
     if (is_head && (param->n_elements == 0 || (tensor && tensor->dims[0] != param->rows)))
         tensor = NULL; /* no head wanted, or another task's */
+    struct um_param **place = &model->by_role[(layer < 0 ? model->dims.L : layer) *
+                                                  model->arch->n_roles + weight->role];
     if (param->n_elements == 0 || (!tensor && (weight->flags & UM_WEIGHT_OPTIONAL)))
         return UM_OK;
+    if ((weight->flags & UM_WEIGHT_VOCABULARY) && model->dims.is_tied) {
+        *place = um_model_param(model, model->arch->words, -1);
+        (*place)->is_head = true;
+        return UM_OK;
+    }
+    param->is_head = weight->flags & UM_WEIGHT_VOCABULARY;
     if (tensor) {
         UM_RETURN_IF(bind(model, param, tensor, err));
     } else if (is_head) {
@@ -251,8 +277,7 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
         return um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is missing",
                        model->folder.path, name);
     }
-    int64_t row = layer < 0 ? model->dims.L : layer;
-    model->by_role[row * model->arch->n_roles + weight->role] = param;
+    *place = param;
     model->n_params++;
     return UM_OK;
 }
@@ -334,6 +359,11 @@ void um_model_close(struct um_model *model)
 struct um_param *um_model_param(const struct um_model *model, int role, int64_t layer)
 {
     return model->by_role[(layer < 0 ? model->dims.L : layer) * model->arch->n_roles + role];
+}
+
+struct um_param *um_model_vocabulary(const struct um_model *model)
+{
+    return model->arch->is_decoder ? um_model_param(model, model->arch->vocabulary, -1) : NULL;
 }
 
 int64_t um_model_n_elements(const struct um_model *model, bool with_added)

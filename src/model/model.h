@@ -11,12 +11,22 @@
 #include "format/folder.h"
 #include "nn/ops.h"
 
+enum { UM_LAYERS_MAX = 4096 };
+
 /* A model's dimensions and settings; letters as in docs/glossary.md. */
 struct um_dims {
     int64_t V, D, L, H, F, P, Y; /* vocabulary, model, layers, heads, feed-forward, positions, types */
+    int64_t K, E;                /* key-value heads, features of a head */
     int64_t O;                   /* outputs of the task head, 0 = none */
     double norm_eps, dropout, attention_dropout, head_dropout, init_std;
     enum um_activation activation;
+    /* Decoders. 0 = none, or the usual. */
+    bool is_tied;                /* the vocabulary head is the table of words */
+    bool norm_adds_one, rope_is_interleaved;
+    double embed_scale, attention_scale, attention_cap, logit_cap;
+    struct um_rope_options rope, rope_windowed; /* theta 0: windowed layers as the others */
+    int64_t window;                         /* tokens that windowed layers see */
+    uint64_t windowed[UM_LAYERS_MAX / 64];  /* a bit for each layer */
 };
 
 /* One config.json key and the member it fills. */
@@ -31,11 +41,13 @@ enum um_weight_flags {
     UM_WEIGHT_OPTIONAL = 1, /* left out if the file has none */
     UM_WEIGHT_HEAD = 2,     /* fresh if the file has none that fits */
     UM_WEIGHT_TASK = 4,     /* outside the base model: its name takes no prefix */
+    UM_WEIGHT_VOCABULARY = 8, /* the vocabulary head; if tied, the table of words in its place */
 };
 
 /*
  * One row of a table of weights. `name` is transformers' name without the base model's prefix, with
- * %d for the layer. rows and cols are letters of struct um_dims, or '1': a vector is [rows].
+ * %d for the layer. rows and cols are letters of struct um_dims, 'Q' and 'K' the features of all query
+ * and key heads, '3' three times D, or '1': a vector is [rows].
  */
 struct um_weight {
     int role; /* of the architecture's own enum */
@@ -50,7 +62,7 @@ struct um_model;
 struct um_input {
     int64_t n_tokens;
     const int32_t *ids, *types, *positions; /* n_tokens each */
-    const int32_t *first;                   /* column of each sequence's first token */
+    const int32_t *first, *last;            /* column of each sequence's first and last token */
     int64_t n_sequences;
 };
 
@@ -62,11 +74,14 @@ struct um_arch {
     const struct um_config_key *keys;
     size_t n_keys;
     const char *activation_key;
+    struct um_dims defaults;         /* of what the config does not say */
     enum um_status (*check)(struct um_dims *dims, const json_t *config, const char *where,
                             struct um_error *err); /* what keys alone cannot say; may be NULL */
     const struct um_weight *weights; /* those without %d first, the layer's, then the rest */
     size_t n_weights;
     int n_roles;
+    bool is_decoder;                 /* has a vocabulary head, and roles for it and its words */
+    int words, vocabulary;
     /* Records hidden states [D, T], and from them the task head's outputs [O, B]. */
     struct um_value *(*hidden)(const struct um_model *model, struct um_tape *tape,
                                const struct um_input *input);
@@ -102,6 +117,8 @@ void um_model_close(struct um_model *model);
 
 /* A parameter by role, of layer `layer` (-1: not of a layer); NULL if left out. */
 struct um_param *um_model_param(const struct um_model *model, int role, int64_t layer);
+/* The vocabulary head's weight, NULL if the architecture has none. */
+struct um_param *um_model_vocabulary(const struct um_model *model);
 int64_t um_model_n_elements(const struct um_model *model, bool with_added);
 
 /* config.json's "hidden_act" and the like. */

@@ -6,8 +6,9 @@
  * P = exp(scale S - lse) again, then
  *   dv += do P~^T,  dP~ = v^T do,  dS = scale P (drop(dP~) - delta),  delta_q = do_q . o_q,
  *   dq = k dS,      dk += q dS^T
- * (as in FlashAttention, Dao et al. 2022). One task is one key-value head of one sequence, so that
- * no two tasks add to the same gradient.
+ * (as in FlashAttention, Dao et al. 2022). With a soft cap c the scores are c tanh(scale S / c), whose
+ * derivative by S is scale (1 - (score / c)^2). One task is one key-value head of one sequence, so
+ * that no two tasks add to the same gradient.
  */
 #include "nn/ops.h"
 
@@ -21,6 +22,8 @@ struct options {
     struct um_attention_options a;
     int64_t head_size, n_groups; /* query heads per key-value head */
     int64_t max_length;
+    bool is_packed;              /* q, k and v are rows of one value */
+    int64_t row[3];              /* where the heads of q, k and v start in their values */
 };
 
 /* What one block of queries works with; scratch is one thread's own. */
@@ -31,6 +34,7 @@ struct block {
     int64_t n_keys;         /* keys that any of them may see */
     const int32_t *first, *last; /* keys each query sees, NULL = all */
     float *p, *dp;          /* [n_keys, n], rows UM_COLUMN_BLOCK apart */
+    float *capped;          /* the same, with a soft cap: scores */
 };
 
 enum { LD = UM_COLUMN_BLOCK };
@@ -40,10 +44,26 @@ static int64_t thread_scratch(const struct options *o, int n_matrices)
     return n_matrices * o->max_length * LD;
 }
 
-static float *head_rows(float *data, const struct um_value *value, int64_t head,
-                        const struct options *o, int64_t token)
+/* Where a head's rows of input i (q, k, v) start, in its data or its gradient; and of the output. */
+static float *input_rows(const struct um_node *node, int i, bool is_grad, int64_t head, int64_t token)
 {
-    return data + head * o->head_size * value->ld + token;
+    const struct options *o = node->options;
+    const struct um_value *value = node->in[i];
+    return (is_grad ? value->grad : value->data) +
+           (o->row[i] + head * o->head_size) * value->ld + token;
+}
+
+static float *output_rows(const struct um_node *node, bool is_grad, int64_t head, int64_t token)
+{
+    const struct um_value *y = node->out;
+    return (is_grad ? y->grad : y->data) +
+           head * ((const struct options *)node->options)->head_size * y->ld + token;
+}
+
+/* Matrices of scores that the backward pass works with. */
+static int backward_matrices(const struct options *o)
+{
+    return o->a.cap == 0 ? 2 : 3;
 }
 
 /* Fills the ranges of keys for a causal block; returns the number of keys it needs. */
@@ -58,12 +78,36 @@ static int64_t key_ranges(int32_t *first, int32_t *last, const struct options *o
     return query + n;
 }
 
-static void scores(const struct um_node *node, const struct options *o, const struct block *b)
+/* p = the scores to be scaled: k^T q, or capped. Returns the scale that is left for the softmax. */
+static float scores(const struct um_tape *tape, const struct um_node *node,
+                    const struct options *o, const struct block *b)
 {
-    const struct um_value *q = node->in[0], *k = node->in[1];
-    um_gemm(b->p, LD, head_rows(k->data, k, b->kv_head, o, b->start), k->ld, UM_TRANSPOSED,
-            head_rows(q->data, q, b->head, o, b->start + b->query), q->ld, UM_PLAIN, b->n_keys,
-            b->n, o->head_size, 0);
+    const struct um_kernels *kernels = tape->kernels;
+    um_gemm(b->p, LD, input_rows(node, 1, false, b->kv_head, b->start), node->in[1]->ld,
+            UM_TRANSPOSED, input_rows(node, 0, false, b->head, b->start + b->query),
+            node->in[0]->ld, UM_PLAIN, b->n_keys, b->n, o->head_size, 0);
+    if (o->a.cap == 0)
+        return o->a.scale;
+    for (int64_t i = 0; i < b->n_keys; i++) {
+        float *row = b->p + i * LD;
+        kernels->scale(row, o->a.scale / o->a.cap, b->n);
+        kernels->tanh(row, row, b->n);
+        kernels->scale(row, o->a.cap, b->n);
+    }
+    return 1;
+}
+
+/* ds *= scale (1 - (score / cap)^2), where the softmax saw capped scores. */
+static void uncap(const struct options *o, const struct block *b)
+{
+    for (int64_t i = 0; i < b->n_keys; i++) {
+        float *ds = b->dp + i * LD;
+        const float *score = b->capped + i * LD;
+        for (int64_t j = 0; j < b->n; j++) {
+            float t = score[j] / o->a.cap;
+            ds[j] *= o->a.scale * (1 - t * t);
+        }
+    }
 }
 
 /* The mask's stream: one per head and block of queries. */
@@ -78,15 +122,36 @@ static struct um_drop drop_of(const struct um_tape *tape, const struct um_node *
 static void block_forward(struct um_tape *tape, struct um_node *node, const struct options *o,
                           const struct block *b)
 {
-    const struct um_value *v = node->in[2];
-    struct um_value *y = node->out;
-    float *lse = node->saved + b->head * y->cols + b->start + b->query;
-    scores(node, o, b);
-    tape->kernels->softmax(b->p, LD, b->n_keys, b->n, o->a.scale, b->first, b->last, lse);
+    int64_t at = b->start + b->query;
+    float *lse = node->saved + b->head * node->out->cols + at;
+    float scale = scores(tape, node, o, b);
+    tape->kernels->softmax(b->p, LD, b->n_keys, b->n, scale, b->first, b->last, lse);
     tape->kernels->drop_block(b->p, LD, b->n_keys, b->n, drop_of(tape, node, o, b));
-    um_gemm(head_rows(y->data, y, b->head, o, b->start + b->query), y->ld,
-            head_rows(v->data, v, b->kv_head, o, b->start), v->ld, UM_PLAIN, b->p, LD, UM_PLAIN,
-            o->head_size, b->n, b->n_keys, 0);
+    um_gemm(output_rows(node, false, b->head, at), node->out->ld,
+            input_rows(node, 2, false, b->kv_head, b->start), node->in[2]->ld, UM_PLAIN, b->p, LD,
+            UM_PLAIN, o->head_size, b->n, b->n_keys, 0);
+}
+
+/* From scores to their gradients in b->dp; b->p holds the (dropped) probabilities then. */
+static void score_gradients(struct um_tape *tape, struct um_node *node, const struct options *o,
+                            const struct block *b)
+{
+    const struct um_kernels *kernels = tape->kernels;
+    const struct um_value *v = node->in[2], *y = node->out;
+    int64_t at = b->start + b->query, E = o->head_size;
+    const float *dy = output_rows(node, true, b->head, at);
+    const float *lse = node->saved + b->head * y->cols + at;
+    float delta[LD], scale = scores(tape, node, o, b);
+    if (o->a.cap != 0)
+        memcpy(b->capped, b->p, (size_t)(b->n_keys * LD) * sizeof(float));
+    kernels->softmax_again(b->p, LD, b->n_keys, b->n, scale, b->first, b->last, lse);
+    kernels->column_dots(delta, dy, y->ld, output_rows(node, false, b->head, at), y->ld, E, b->n);
+    um_gemm(b->dp, LD, input_rows(node, 2, false, b->kv_head, b->start), v->ld, UM_TRANSPOSED, dy,
+            y->ld, UM_PLAIN, b->n_keys, b->n, E, 0);
+    kernels->softmax_grad(b->dp, b->p, LD, b->n_keys, b->n, delta, scale,
+                          drop_of(tape, node, o, b));
+    if (o->a.cap != 0)
+        uncap(o, b);
 }
 
 /* `adds`: to dk and dv (and, by node->adds, dq) something has been written before. */
@@ -94,29 +159,20 @@ static void block_backward(struct um_tape *tape, struct um_node *node, const str
                            const struct block *b, const bool adds[3])
 {
     struct um_value *q = node->in[0], *k = node->in[1], *v = node->in[2], *y = node->out;
-    const struct um_kernels *kernels = tape->kernels;
     int64_t at = b->start + b->query, E = o->head_size;
-    const float *dy = head_rows(y->grad, y, b->head, o, at);
-    const float *lse = node->saved + b->head * y->cols + at;
-    float delta[LD];
-    scores(node, o, b);
-    kernels->softmax_again(b->p, LD, b->n_keys, b->n, o->a.scale, b->first, b->last, lse);
-    kernels->column_dots(delta, dy, y->ld, head_rows(y->data, y, b->head, o, at), y->ld, E, b->n);
-    um_gemm(b->dp, LD, head_rows(v->data, v, b->kv_head, o, b->start), v->ld, UM_TRANSPOSED, dy,
-            y->ld, UM_PLAIN, b->n_keys, b->n, E, 0);
-    kernels->softmax_grad(b->dp, b->p, LD, b->n_keys, b->n, delta, o->a.scale,
-                          drop_of(tape, node, o, b));
+    score_gradients(tape, node, o, b);
     if (v->wants_grad)
-        um_gemm(head_rows(v->grad, v, b->kv_head, o, b->start), v->ld, dy, y->ld, UM_PLAIN, b->p,
-                LD, UM_TRANSPOSED, E, b->n_keys, b->n, adds[2] ? 1 : 0);
+        um_gemm(input_rows(node, 2, true, b->kv_head, b->start), v->ld,
+                output_rows(node, true, b->head, at), y->ld, UM_PLAIN, b->p, LD, UM_TRANSPOSED, E,
+                b->n_keys, b->n, adds[2] ? 1 : 0);
     if (q->wants_grad)
-        um_gemm(head_rows(q->grad, q, b->head, o, at), q->ld,
-                head_rows(k->data, k, b->kv_head, o, b->start), k->ld, UM_PLAIN, b->dp, LD,
+        um_gemm(input_rows(node, 0, true, b->head, at), q->ld,
+                input_rows(node, 1, false, b->kv_head, b->start), k->ld, UM_PLAIN, b->dp, LD,
                 UM_PLAIN, E, b->n, b->n_keys, adds[0] ? 1 : 0);
     if (k->wants_grad)
-        um_gemm(head_rows(k->grad, k, b->kv_head, o, b->start), k->ld,
-                head_rows(q->data, q, b->head, o, at), q->ld, UM_PLAIN, b->dp, LD, UM_TRANSPOSED,
-                E, b->n_keys, b->n, adds[1] ? 1 : 0);
+        um_gemm(input_rows(node, 1, true, b->kv_head, b->start), k->ld,
+                input_rows(node, 0, false, b->head, at), q->ld, UM_PLAIN, b->dp, LD,
+                UM_TRANSPOSED, E, b->n_keys, b->n, adds[1] ? 1 : 0);
 }
 
 /* All blocks of queries of one key-value head of one sequence. */
@@ -126,20 +182,26 @@ static void run_task(struct um_tape *tape, struct um_node *node, int64_t task, b
     int64_t sequence = task / o->a.n_kv_heads;
     int64_t start = tape->sequences.offsets[sequence];
     int32_t first[LD], last[LD];
-    float *scratch = node->scratch + omp_get_thread_num() * thread_scratch(o, is_backward ? 2 : 1);
+    int n_matrices = backward_matrices(o);
+    float *scratch =
+        node->scratch + omp_get_thread_num() * thread_scratch(o, is_backward ? n_matrices : 1);
     struct block b = {.kv_head = task % o->a.n_kv_heads,
                       .start = start,
                       .length = tape->sequences.offsets[sequence + 1] - start,
                       .first = o->a.is_causal ? first : NULL,
                       .last = o->a.is_causal ? last : NULL,
                       .p = scratch,
-                      .dp = scratch + o->max_length * LD};
+                      .dp = scratch + o->max_length * LD,
+                      .capped = scratch + 2 * o->max_length * LD};
     /* The first product written to dk, dv must cover all keys: causal blocks from the last on. */
     int64_t n_blocks = (b.length + LD - 1) / LD;
     for (int64_t g = 0; g < o->n_groups; g++) {
         for (int64_t i = n_blocks - 1; i >= 0; i--) {
             bool is_first = g == 0 && i == n_blocks - 1;
-            bool adds[3] = {node->adds[0], !is_first || node->adds[1], !is_first || node->adds[2]};
+            /* Of packed heads only the first input's flag tells what was there before. */
+            const bool *old = node->adds;
+            bool adds[3] = {old[0], !is_first || old[o->is_packed ? 0 : 1],
+                            !is_first || old[o->is_packed ? 0 : 2]};
             b.head = b.kv_head * o->n_groups + g;
             b.query = i * LD;
             b.n = b.length - b.query < LD ? b.length - b.query : LD;
@@ -199,28 +261,48 @@ static int64_t longest(const struct um_sequences *sequences)
     return max;
 }
 
+static struct um_value *record(struct um_tape *tape, struct um_value *const in[3],
+                               struct options o)
+{
+    struct um_value *y = um_tape_value(tape, o.a.n_heads * o.head_size, in[0]->cols);
+    o.n_groups = o.a.n_heads / o.a.n_kv_heads;
+    o.max_length = longest(&tape->sequences);
+    if (o.a.scale == 0)
+        o.a.scale = 1.0F / sqrtf((float)o.head_size);
+    struct um_node *node = um_tape_append(tape, &op_attention, y, &o, sizeof(o));
+    for (int i = 0; i < 3; i++)
+        um_tape_input(node, in[i]);
+    node->n_saved = o.a.n_heads * y->cols;
+    node->n_scratch_forward = um_threads() * thread_scratch(&o, 1);
+    node->n_scratch_backward = um_threads() * thread_scratch(&o, backward_matrices(&o));
+    return y;
+}
+
 struct um_value *um_attention(struct um_tape *tape, struct um_value *q, struct um_value *k,
                               struct um_value *v, struct um_attention_options options)
 {
-    struct um_value *y = um_tape_value(tape, q->rows, q->cols);
     if (options.n_kv_heads < 1 || options.n_heads % options.n_kv_heads ||
         q->rows % options.n_heads || k->rows != v->rows ||
         k->rows * options.n_heads != q->rows * options.n_kv_heads) {
         um_tape_fail(tape, "attention heads do not fit their inputs");
-        return y;
+        return um_tape_value(tape, q->rows, q->cols);
     }
-    struct options o = {.a = options,
-                        .head_size = q->rows / options.n_heads,
-                        .n_groups = options.n_heads / options.n_kv_heads,
-                        .max_length = longest(&tape->sequences)};
-    if (o.a.scale == 0)
-        o.a.scale = 1.0F / sqrtf((float)o.head_size);
-    struct um_node *node = um_tape_append(tape, &op_attention, y, &o, sizeof(o));
-    um_tape_input(node, q);
-    um_tape_input(node, k);
-    um_tape_input(node, v);
-    node->n_saved = options.n_heads * q->cols;
-    node->n_scratch_forward = um_threads() * thread_scratch(&o, 1);
-    node->n_scratch_backward = um_threads() * thread_scratch(&o, 2);
-    return y;
+    return record(tape, (struct um_value *const[3]){q, k, v},
+                  (struct options){.a = options, .head_size = q->rows / options.n_heads});
+}
+
+struct um_value *um_attention_packed(struct um_tape *tape, struct um_value *qkv,
+                                     struct um_attention_options options)
+{
+    int64_t n_heads = options.n_heads, n_all = n_heads + 2 * options.n_kv_heads;
+    if (options.n_kv_heads < 1 || n_heads % options.n_kv_heads || qkv->rows % n_all) {
+        um_tape_fail(tape, "packed attention heads do not fit their input");
+        return um_tape_value(tape, qkv->rows, qkv->cols);
+    }
+    int64_t E = qkv->rows / n_all;
+    return record(tape, (struct um_value *const[3]){qkv, qkv, qkv},
+                  (struct options){.a = options,
+                                   .head_size = E,
+                                   .is_packed = true,
+                                   .row = {0, n_heads * E, (n_heads + options.n_kv_heads) * E}});
 }

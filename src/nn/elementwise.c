@@ -1,5 +1,5 @@
-/* Elementwise ops: activations, dropout, and the residual sum a + drop(x). Dropout masks are not
- * stored: the same counters give them again (base/philox.h). */
+/* Elementwise ops: activations, gates, dropout, and the residual sum a + drop(x). Dropout masks are
+ * not stored: the same counters give them again (base/philox.h). */
 #include "nn/ops.h"
 
 #include <string.h>
@@ -64,6 +64,123 @@ struct um_value *um_activate(struct um_tape *tape, struct um_value *x, enum um_a
 {
     struct um_value *y = um_tape_value(tape, x->rows, x->cols);
     um_tape_input(um_tape_append(tape, &op_activate, y, &kind, sizeof(kind)), x);
+    return y;
+}
+
+/* ---- soft cap (Gemma 2): y = c tanh(x / c); dx = dy (1 - (y / c)^2) */
+
+static void cap_forward(struct um_tape *tape, struct um_node *node)
+{
+    const float cap = *(const float *)node->options;
+    const struct um_value *x = node->in[0];
+    struct um_value *y = node->out;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < x->rows; i++) {
+        float *row = y->data + i * y->ld;
+        for (int64_t j = 0; j < x->cols; j++)
+            row[j] = x->data[i * x->ld + j] / cap;
+        tape->kernels->tanh(row, row, x->cols);
+        tape->kernels->scale(row, cap, x->cols);
+    }
+}
+
+static void cap_backward(struct um_tape *tape, struct um_node *node)
+{
+    (void)tape;
+    const float cap = *(const float *)node->options;
+    struct um_value *x = node->in[0];
+    const struct um_value *y = node->out;
+    for (int64_t i = 0; i < x->rows; i++) {
+        for (int64_t j = 0; j < x->cols; j++) {
+            float t = y->data[i * y->ld + j] / cap, *dx = &x->grad[i * x->ld + j];
+            *dx = y->grad[i * y->ld + j] * (1 - t * t) + (node->adds[0] ? *dx : 0);
+        }
+    }
+}
+
+static const struct um_op op_cap = {.name = "soft_cap",
+                                    .part = UM_PART_ELEMENTWISE,
+                                    .keeps_output = true,
+                                    .passes_grad = true,
+                                    .forward = cap_forward,
+                                    .backward = cap_backward};
+
+struct um_value *um_soft_cap(struct um_tape *tape, struct um_value *x, float cap)
+{
+    struct um_value *y = um_tape_value(tape, x->rows, x->cols);
+    um_tape_input(um_tape_append(tape, &op_cap, y, &cap, sizeof(cap)), x);
+    return y;
+}
+
+/* ---- gate (Shazeer 2020): y = f(g) u; dg = dy u f'(g), du = dy f(g). f(g) is worked out again in
+ * the backward pass rather than kept. */
+
+static void gate_forward(struct um_tape *tape, struct um_node *node)
+{
+    forward_kernel *f = activation(tape->kernels, *(const enum um_activation *)node->options);
+    const struct um_value *g = node->in[0], *u = node->in[1];
+    struct um_value *y = node->out;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < y->rows; i++) {
+        float *row = y->data + i * y->ld;
+        f(row, g->data + i * g->ld, y->cols);
+        tape->kernels->multiply(row, row, u->data + i * u->ld, y->cols);
+    }
+}
+
+static void put(const struct um_kernels *k, float *to, const float *from, int64_t n, bool add)
+{
+    if (add)
+        k->add_to(to, from, n);
+    else
+        memcpy(to, from, (size_t)n * sizeof(float));
+}
+
+/* One row, piece by piece; a gradient of g or u may stand where dy does. */
+static void gate_backward_row(struct um_tape *tape, struct um_node *node, int64_t i)
+{
+    enum { PIECE = 512 };
+    const struct um_kernels *k = tape->kernels;
+    const enum um_activation kind = *(const enum um_activation *)node->options;
+    struct um_value *g = node->in[0], *u = node->in[1], *y = node->out;
+    float dg[PIECE], du[PIECE];
+    for (int64_t t = 0; t < y->cols; t += PIECE) {
+        int64_t n = y->cols - t < PIECE ? y->cols - t : PIECE;
+        const float *dy = y->grad + i * y->ld + t, *x = g->data + i * g->ld + t;
+        activation(k, kind)(du, x, n);
+        k->multiply(du, du, dy, n);
+        k->multiply(dg, dy, u->data + i * u->ld + t, n);
+        derivative(k, kind)(dg, dg, x, n);
+        if (g->wants_grad)
+            put(k, g->grad + i * g->ld + t, dg, n, node->adds[0]);
+        if (u->wants_grad)
+            put(k, u->grad + i * u->ld + t, du, n, node->adds[1]);
+    }
+}
+
+static void gate_backward(struct um_tape *tape, struct um_node *node)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < node->out->rows; i++)
+        gate_backward_row(tape, node, i);
+}
+
+static const struct um_op op_gate = {.name = "gate",
+                                     .part = UM_PART_ELEMENTWISE,
+                                     .keeps_inputs = 3,
+                                     .passes_grad = true,
+                                     .forward = gate_forward,
+                                     .backward = gate_backward};
+
+struct um_value *um_gate(struct um_tape *tape, struct um_value *g, struct um_value *u,
+                         enum um_activation kind)
+{
+    if (g->rows != u->rows || g->cols != u->cols)
+        um_tape_fail(tape, "a gate of another shape than what it gates");
+    struct um_value *y = um_tape_value(tape, g->rows, g->cols);
+    struct um_node *node = um_tape_append(tape, &op_gate, y, &kind, sizeof(kind));
+    um_tape_input(node, g);
+    um_tape_input(node, u);
     return y;
 }
 

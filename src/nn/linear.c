@@ -1,5 +1,5 @@
 /*
- * y = W x + b. dx = W^T dy; the weight's gradient dy x^T is never formed here: it goes to the sink
+ * y = W x + b, or W^T x + b. dx = W^T dy; the weight's gradient dy x^T is never formed here: it goes to the sink
  * as its two factors; the bias's is the sum of dy along tokens.
  */
 #include "nn/ops.h"
@@ -8,6 +8,7 @@
 
 struct options {
     struct um_param *weight, *bias;
+    bool is_transposed; /* the weight is stored [in, out] */
 };
 
 static double flop(const struct um_node *node, const struct um_param *weight)
@@ -28,7 +29,7 @@ static void forward(struct um_tape *tape, struct um_node *node)
         for (int64_t i = 0; i < y->rows; i++)
             tape->kernels->fill(y->data + i * y->ld, b[i], y->cols);
     }
-    um_gemm(y->data, y->ld, w, o->weight->cols, UM_PLAIN, x->data, x->ld, UM_PLAIN, y->rows,
+    um_gemm(y->data, y->ld, w, o->weight->cols, o->is_transposed ? UM_TRANSPOSED : UM_PLAIN, x->data, x->ld, UM_PLAIN, y->rows,
             y->cols, x->rows, o->bias ? 1 : 0);
     um_profile_count(tape->profile, flop(node, o->weight));
 }
@@ -51,14 +52,21 @@ static void backward(struct um_tape *tape, struct um_node *node)
     enum um_part was = um_profile_enter(tape->profile, UM_PART_GEMM_BACKWARD);
     if (x->wants_grad) {
         const float *w = um_param_read(o->weight, 0, o->weight->rows, node->scratch);
-        um_gemm(x->grad, x->ld, w, o->weight->cols, UM_TRANSPOSED, y->grad, y->ld, UM_PLAIN,
+        um_gemm(x->grad, x->ld, w, o->weight->cols, o->is_transposed ? UM_PLAIN : UM_TRANSPOSED, y->grad, y->ld, UM_PLAIN,
                 x->rows, y->cols, y->rows, node->adds[0] ? 1 : 0);
         um_profile_count(tape->profile, flop(node, o->weight));
     }
     um_profile_enter(tape->profile, UM_PART_SELECTION);
     if (o->weight->wants_grad) {
+        /* d(W^T)= dy x^T, so for a transposed weight the two change places. */
         struct um_factor factor = {.kind = UM_FACTOR_PRODUCT, .n_tokens = y->cols, .dy = y->grad,
                                    .lddy = y->ld, .x = x->data, .ldx = x->ld};
+        if (o->is_transposed) {
+            factor.dy = x->data;
+            factor.lddy = x->ld;
+            factor.x = y->grad;
+            factor.ldx = y->ld;
+        }
         tape->sink.accept(tape->sink.user, o->weight, &factor);
     }
     if (o->bias && o->bias->wants_grad)
@@ -69,19 +77,32 @@ static void backward(struct um_tape *tape, struct um_node *node)
 static const struct um_op op_linear = {
     .name = "linear", .part = UM_PART_GEMM_FORWARD, .forward = forward, .backward = backward};
 
+static struct um_value *record(struct um_tape *tape, struct um_value *x, struct options o)
+{
+    int64_t n_in = o.is_transposed ? o.weight->rows : o.weight->cols;
+    int64_t n_out = o.is_transposed ? o.weight->cols : o.weight->rows;
+    if (n_in != x->rows || (o.bias && o.bias->n_elements != n_out))
+        um_tape_fail(tape, "a linear map's weight does not fit its input");
+    struct um_value *y = um_tape_value(tape, n_out, x->cols);
+    struct um_node *node = um_tape_append(tape, &op_linear, y, &o, sizeof(o));
+    um_tape_input(node, x);
+    node->keeps_inputs = o.weight->wants_grad ? 1U : 0U;
+    node->wants_grad = o.weight->wants_grad || (o.bias && o.bias->wants_grad);
+    int64_t weight_scratch = um_param_scratch(o.weight);
+    node->n_scratch_forward = weight_scratch + (o.bias ? um_param_scratch(o.bias) : 0);
+    node->n_scratch_backward = o.bias && weight_scratch < n_out ? n_out : weight_scratch;
+    return y;
+}
+
 struct um_value *um_linear(struct um_tape *tape, struct um_value *x, struct um_param *weight,
                            struct um_param *bias)
 {
-    if (weight->cols != x->rows || (bias && bias->n_elements != weight->rows))
-        um_tape_fail(tape, "a linear map's weight does not fit its input");
-    struct um_value *y = um_tape_value(tape, weight->rows, x->cols);
-    struct options options = {.weight = weight, .bias = bias};
-    struct um_node *node = um_tape_append(tape, &op_linear, y, &options, sizeof(options));
-    um_tape_input(node, x);
-    node->keeps_inputs = weight->wants_grad ? 1U : 0U;
-    node->wants_grad = weight->wants_grad || (bias && bias->wants_grad);
-    int64_t weight_scratch = um_param_scratch(weight);
-    node->n_scratch_forward = weight_scratch + (bias ? um_param_scratch(bias) : 0);
-    node->n_scratch_backward = bias && weight_scratch < weight->rows ? weight->rows : weight_scratch;
-    return y;
+    return record(tape, x, (struct options){.weight = weight, .bias = bias});
+}
+
+struct um_value *um_linear_transposed(struct um_tape *tape, struct um_value *x,
+                                      struct um_param *weight, struct um_param *bias)
+{
+    return record(tape, x,
+                  (struct options){.weight = weight, .bias = bias, .is_transposed = true});
 }

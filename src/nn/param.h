@@ -20,6 +20,7 @@ struct um_param {
     const unsigned char *stored; /* in the mapped file; NULL for an added parameter */
     float *values;        /* fp32, writable; NULL while they are stored otherwise */
     bool is_added;        /* freshly initialised, not in the base */
+    bool is_head;         /* the vocabulary head: its gradient comes in parts (um_head_loss) */
     bool wants_grad;      /* someone consumes its gradient */
 
     /* Changed values over a base that is not fp32: ascending flat positions (borrows). */
@@ -45,6 +46,19 @@ enum um_factor_kind {
     UM_FACTOR_PRODUCT, /* dW[i][j] = sum_t dy[i][t] x[j][t] */
     UM_FACTOR_LOOKUP,  /* dW[ids[t]][j] += dy[j][t]: an embedding */
     UM_FACTOR_VECTOR,  /* dW[i] = vector[i]: biases, norm weights */
+    UM_FACTOR_HEAD,    /* the sum of the parts that went before, rows of dy to be made on demand */
+};
+
+/*
+ * A vocabulary head at work: what um_head_loss needs, and afterwards what it takes to work out rows
+ * of d_logits again. Pointers are borrowed.
+ */
+struct um_head {
+    struct um_param *weight; /* [V, D] */
+    const int32_t *labels;   /* n, in range */
+    double normalizer;       /* the loss is divided by */
+    float cap;               /* soft cap of the logits, 0 = none */
+    const float *lse;        /* n: log of the sum of exponentials; known after the forward pass */
 };
 
 /* Pointers are borrowed until the sink returns. dy and x are feature-major. */
@@ -54,6 +68,8 @@ struct um_factor {
     const float *dy, *x, *vector;
     int64_t lddy, ldx;
     const int32_t *ids;
+    bool is_part;               /* of a head's product: the HEAD factor follows the last one */
+    const struct um_head *head; /* of a HEAD factor; dy is NULL, x [D, n_tokens] is all of it */
 };
 
 /* Who consumes gradients: called once for every use of a parameter that wants one, in backward

@@ -51,6 +51,11 @@ struct um_kernels {
     void (*tanh)(float *y, const float *x, int64_t n);
     void (*tanh_grad)(float *dx, const float *dy, const float *x, int64_t n);
 
+    /* Turns pairs: y1 = x1 c - x2 s, y2 = x2 c + x1 s with s scaled by `sign`, written or added. A
+     * result may stand where its own input does. */
+    void (*rotate)(float *y1, float *y2, const float *x1, const float *x2, const float *c,
+                   const float *s, float sign, bool add, int64_t n);
+
     /* y = drop(x); y = a + drop(x); element numbers are 0..n-1 of d's stream. y may be x. */
     void (*drop)(float *y, const float *x, int64_t n, struct um_drop d);
     void (*add_drop)(float *y, const float *a, const float *x, int64_t n, struct um_drop d);

@@ -117,10 +117,13 @@ static UM_ALWAYS_INLINE void scale_row(float *s, float scale, int32_t i, const i
 static void k_softmax(float *s, int64_t lds, int64_t rows, int64_t n, float scale,
                       const int32_t *first, const int32_t *last, float *lse)
 {
+    enum { RUN = 256 }; /* rows summed in fp32: a vocabulary's sum would lose digits */
     float most[UM_COLUMN_BLOCK], sum[UM_COLUMN_BLOCK];
+    double total[UM_COLUMN_BLOCK];
     for (int64_t j = 0; j < n; j++) {
         most[j] = HIDDEN;
         sum[j] = 0;
+        total[j] = 0;
     }
     for (int64_t i = 0; i < rows; i++) {
         float *row = s + i * lds;
@@ -135,10 +138,16 @@ static void k_softmax(float *s, int64_t lds, int64_t rows, int64_t n, float scal
             row[j] = e;
             sum[j] += e;
         }
+        if (i % RUN != RUN - 1 && i != rows - 1)
+            continue;
+        for (int64_t j = 0; j < n; j++) {
+            total[j] += (double)sum[j];
+            sum[j] = 0;
+        }
     }
     for (int64_t j = 0; j < n; j++) {
-        lse[j] = most[j] + logf(sum[j]);
-        sum[j] = 1.0F / sum[j];
+        lse[j] = most[j] + (float)log(total[j]);
+        sum[j] = (float)(1 / total[j]);
     }
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < n; j++)

@@ -101,6 +101,25 @@ static void k_gelu_tanh_grad(float *dx, const float *dy, const float *x, int64_t
     }
 }
 
+static void k_rotate(float *y1, float *y2, const float *x1, const float *x2, const float *c,
+                     const float *s, float sign, bool add, int64_t n)
+{
+    if (add) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) {
+            y1[i] += x1[i] * c[i] - x2[i] * (sign * s[i]);
+            y2[i] += x2[i] * c[i] + x1[i] * (sign * s[i]);
+        }
+        return;
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        float a = x1[i], b = x2[i], t = sign * s[i];
+        y1[i] = a * c[i] - b * t;
+        y2[i] = b * c[i] + a * t;
+    }
+}
+
 static void k_silu(float *restrict y, const float *restrict x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
@@ -301,6 +320,7 @@ void UM_LEVELED(um_kernels_fill_math)(struct um_kernels *k)
     k->gelu_grad = k_gelu_grad;
     k->gelu_tanh = k_gelu_tanh;
     k->gelu_tanh_grad = k_gelu_tanh_grad;
+    k->rotate = k_rotate;
     k->silu = k_silu;
     k->silu_grad = k_silu_grad;
     k->relu = k_relu;

@@ -9,7 +9,10 @@ void um_batch_free(struct um_batch *batch)
     um_free(batch->ids);
     um_free(batch->types);
     um_free(batch->positions);
+    um_free(batch->loss_columns);
+    um_free(batch->loss_labels);
     um_free(batch->first);
+    um_free(batch->last);
     um_free(batch->labels);
     um_free(batch->targets);
     um_free(batch->offsets);
@@ -23,12 +26,15 @@ enum um_status um_batch_begin(struct um_batch *b, int64_t n_rows, int64_t n_toke
     if (!um_grow(&b->ids, &b->tokens_capacity, tokens, sizeof(*b->ids)) ||
         !um_grow(&b->types, &b->types_capacity, tokens, sizeof(*b->types)) ||
         !um_grow(&b->positions, &b->positions_capacity, tokens, sizeof(*b->positions)) ||
+        !um_grow(&b->loss_columns, &b->columns_capacity, tokens, sizeof(*b->loss_columns)) ||
+        !um_grow(&b->loss_labels, &b->loss_labels_capacity, tokens, sizeof(*b->loss_labels)) ||
+        !um_grow(&b->last, &b->last_capacity, rows, sizeof(*b->last)) ||
         !um_grow(&b->first, &b->first_capacity, rows, sizeof(*b->first)) ||
         !um_grow(&b->labels, &b->labels_capacity, rows, sizeof(*b->labels)) ||
         !um_grow(&b->targets, &b->targets_capacity, rows, sizeof(*b->targets)) ||
         !um_grow(&b->offsets, &b->offsets_capacity, rows + 1, sizeof(*b->offsets)))
-        return um_fail_memory(err, "a batch", tokens * 3 * sizeof(*b->ids));
-    b->n_rows = b->n_tokens = b->offsets[0] = 0;
+        return um_fail_memory(err, "a batch", tokens * 5 * sizeof(*b->ids));
+    b->n_rows = b->n_tokens = b->n_losses = b->offsets[0] = 0;
     return UM_OK;
 }
 
@@ -44,7 +50,20 @@ void um_batch_add(struct um_batch *b, const int32_t *ids, const uint8_t *types, 
     b->labels[b->n_rows] = (int32_t)label;
     b->targets[b->n_rows] = (float)target;
     b->n_tokens += n;
+    b->last[b->n_rows] = (int32_t)(b->n_tokens - 1);
     b->offsets[++b->n_rows] = b->n_tokens;
+}
+
+void um_batch_add_tokens(struct um_batch *b, const int32_t *ids, const uint8_t *learnt, int64_t n)
+{
+    int64_t start = b->n_tokens;
+    um_batch_add(b, ids, NULL, n, 0, 0);
+    for (int64_t i = 1; i < n; i++) {
+        if (!learnt[i])
+            continue;
+        b->loss_columns[b->n_losses] = (int32_t)(start + i - 1);
+        b->loss_labels[b->n_losses++] = ids[i];
+    }
 }
 
 enum um_status um_engine_open(struct um_engine *engine, struct um_model *model,
@@ -60,36 +79,98 @@ void um_engine_close(struct um_engine *engine)
     *engine = (struct um_engine){0};
 }
 
-/* Records the model's forward pass over a batch. Returns the head's outputs. */
+/* Records the model's forward pass over a batch. Returns its hidden states. */
 static struct um_value *record(struct um_tape *tape, struct um_engine *engine,
-                               const struct um_batch *batch, bool is_training)
+                               const struct um_input *input, const struct um_batch *batch,
+                               bool is_training)
 {
     const struct um_model *model = engine->model;
-    const struct um_input input = {.n_tokens = batch->n_tokens,
-                                   .ids = batch->ids,
-                                   .types = batch->types,
-                                   .positions = batch->positions,
-                                   .first = batch->first,
-                                   .n_sequences = batch->n_rows};
     um_tape_open(tape, &engine->pool,
                  (struct um_sequences){.n = batch->n_rows, .offsets = batch->offsets});
     tape->is_training = is_training;
     tape->recompute = engine->recompute;
     tape->profile = engine->profile;
     tape->seed = engine->seed;
-    return model->arch->head(model, tape, &input, model->arch->hidden(model, tape, &input));
+    return model->arch->hidden(model, tape, input);
+}
+
+static struct um_input input_of(const struct um_batch *batch)
+{
+    return (struct um_input){.n_tokens = batch->n_tokens,
+                             .ids = batch->ids,
+                             .types = batch->types,
+                             .positions = batch->positions,
+                             .first = batch->first,
+                             .last = batch->last,
+                             .n_sequences = batch->n_rows};
+}
+
+/* Runs the tape forward, writes y [rows, n] as [n, rows], closes the tape. */
+static enum um_status run_outputs(float *outputs, struct um_tape *tape, struct um_value *y,
+                                  struct um_error *err)
+{
+    y->is_output = true;
+    enum um_status status = um_tape_forward(tape, err);
+    for (int64_t i = 0; status == UM_OK && !tape->pool->is_dry && i < y->cols; i++)
+        for (int64_t k = 0; k < y->rows; k++)
+            outputs[i * y->rows + k] = y->data[k * y->ld + i];
+    um_tape_close(tape);
+    return status;
 }
 
 enum um_status um_engine_predict(float *outputs, struct um_engine *engine,
                                  const struct um_batch *batch, struct um_error *err)
 {
     struct um_tape tape;
-    struct um_value *y = record(&tape, engine, batch, false);
-    y->is_output = true;
+    const struct um_input input = input_of(batch);
+    struct um_value *y = record(&tape, engine, &input, batch, false);
+    y = engine->model->arch->head(engine->model, &tape, &input, y);
+    return run_outputs(outputs, &tape, y, err);
+}
+
+enum um_status um_engine_logits(float *logits, struct um_engine *engine,
+                                const struct um_batch *batch, const int32_t *columns, int64_t n,
+                                struct um_error *err)
+{
+    struct um_tape tape;
+    const struct um_input input = input_of(batch);
+    struct um_value *y = record(&tape, engine, &input, batch, false);
+    y = um_take_columns(&tape, y, columns, n);
+    y = um_linear(&tape, y, um_model_vocabulary(engine->model), NULL);
+    if (engine->model->dims.logit_cap != 0)
+        y = um_soft_cap(&tape, y, (float)engine->model->dims.logit_cap);
+    return run_outputs(logits, &tape, y, err);
+}
+
+/* The loss over the recorded hidden states. */
+static struct um_value *record_loss(struct um_tape *tape, struct um_engine *engine,
+                                    const struct um_batch *batch, const struct um_input *input,
+                                    struct um_value *hidden, double normalizer)
+{
+    const struct um_model *model = engine->model;
+    if (engine->objective == UM_OBJECTIVE_TOKEN) {
+        hidden = um_take_columns(tape, hidden, batch->loss_columns, batch->n_losses);
+        return um_head_loss(tape, hidden,
+                            (struct um_head){.weight = um_model_vocabulary(model),
+                                             .labels = batch->loss_labels,
+                                             .normalizer = normalizer,
+                                             .cap = (float)model->dims.logit_cap});
+    }
+    struct um_value *y = model->arch->head(model, tape, input, hidden);
+    return engine->objective == UM_OBJECTIVE_VALUE
+               ? um_squared_error(tape, y, batch->targets, normalizer)
+               : um_cross_entropy(tape, y, batch->labels, normalizer);
+}
+
+enum um_status um_engine_loss(double *loss, struct um_engine *engine,
+                              const struct um_batch *batch, struct um_error *err)
+{
+    struct um_tape tape;
+    const struct um_input input = input_of(batch);
+    struct um_value *l = record(&tape, engine, &input, batch, false);
+    l = record_loss(&tape, engine, batch, &input, l, 1);
     enum um_status status = um_tape_forward(&tape, err);
-    for (int64_t i = 0; status == UM_OK && !engine->pool.is_dry && i < batch->n_rows; i++)
-        for (int64_t k = 0; k < y->rows; k++)
-            outputs[i * y->rows + k] = y->data[k * y->ld + i];
+    *loss = status == UM_OK && !engine->pool.is_dry ? (double)l->data[0] : 0;
     um_tape_close(&tape);
     return status;
 }
@@ -119,14 +200,12 @@ enum um_status um_engine_train(double *loss, struct um_engine *engine,
                                struct um_sink sink, struct um_error *err)
 {
     struct um_tape tape;
-    struct um_value *y = record(&tape, engine, batch, true);
+    const struct um_input input = input_of(batch);
+    struct um_value *l = record(&tape, engine, &input, batch, true);
     enum um_status status;
     tape.sink = sink;
     tape.stream = stream;
-    struct um_value *l =
-        engine->is_regression
-            ? um_squared_error(&tape, y, batch->targets, (double)n_total)
-            : um_cross_entropy(&tape, y, batch->labels, (double)n_total);
+    l = record_loss(&tape, engine, batch, &input, l, (double)n_total);
     UM_TRY(um_tape_forward(&tape, err));
     if (!engine->pool.is_dry) {
         *loss += (double)l->data[0];

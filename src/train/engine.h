@@ -8,15 +8,24 @@
 #include "model/model.h"
 #include "tensor/pool.h"
 
+/* What the loss is of. */
+enum um_objective {
+    UM_OBJECTIVE_CLASS, /* a row's class */
+    UM_OBJECTIVE_VALUE, /* a row's value: regression */
+    UM_OBJECTIVE_TOKEN, /* each learnt token, from those before it */
+};
+
 /* A ragged batch of encoded rows, laid end to end. All arrays are owned and reused. */
 struct um_batch {
-    int32_t *ids, *types, *positions; /* n_tokens */
-    int32_t *first, *labels;          /* n_rows: first token's column; class */
-    float *targets;                   /* n_rows: regression */
-    int64_t *offsets;                 /* n_rows + 1 */
-    int64_t n_rows, n_tokens;
-    size_t tokens_capacity, types_capacity, positions_capacity;
-    size_t first_capacity, labels_capacity, targets_capacity, offsets_capacity;
+    int32_t *ids, *types, *positions;        /* n_tokens */
+    int32_t *loss_columns, *loss_labels;     /* n_losses: a token's column, and the one behind it */
+    int32_t *first, *last, *labels;          /* n_rows: first and last token's column; class */
+    float *targets;                          /* n_rows: regression */
+    int64_t *offsets;                        /* n_rows + 1 */
+    int64_t n_rows, n_tokens, n_losses;
+    size_t tokens_capacity, types_capacity, positions_capacity, columns_capacity;
+    size_t loss_labels_capacity, first_capacity, last_capacity, labels_capacity;
+    size_t targets_capacity, offsets_capacity;
 };
 
 void um_batch_free(struct um_batch *batch);
@@ -27,11 +36,16 @@ enum um_status um_batch_begin(struct um_batch *batch, int64_t n_rows, int64_t n_
 void um_batch_add(struct um_batch *batch, const int32_t *ids, const uint8_t *types, int64_t n,
                   int64_t label, double target);
 
+/* Appends a sequence of which the tokens with learnt[i] = 1 are to be predicted (the first cannot). */
+void um_batch_add_tokens(struct um_batch *batch, const int32_t *ids, const uint8_t *learnt,
+                         int64_t n);
+
 struct um_engine {
     struct um_model *model;       /* borrows */
     struct um_pool pool;
     struct um_profile *profile;   /* borrows; NULL = not measured */
-    bool is_regression, recompute;
+    enum um_objective objective;
+    bool recompute;
     uint64_t seed;
     int64_t n_passes;             /* backward passes so far */
 };
@@ -45,8 +59,17 @@ void um_engine_close(struct um_engine *engine);
 enum um_status um_engine_predict(float *outputs, struct um_engine *engine,
                                  const struct um_batch *batch, struct um_error *err);
 
+/* Logits [n, V] row-major of what follows the tokens at `columns`, of a decoder. */
+enum um_status um_engine_logits(float *logits, struct um_engine *engine,
+                                const struct um_batch *batch, const int32_t *columns, int64_t n,
+                                struct um_error *err);
+
+/* The loss of the batch's learnt tokens, summed, without dropout. */
+enum um_status um_engine_loss(double *loss, struct um_engine *engine,
+                              const struct um_batch *batch, struct um_error *err);
+
 /* One forward and backward pass: adds this batch's share of the loss (normalised over `n_total`
- * rows) to *loss and hands gradients to the sink. `stream` names the dropout masks. */
+ * rows, or learnt tokens) to *loss and hands gradients to the sink. `stream` names the dropout masks. */
 enum um_status um_engine_train(double *loss, struct um_engine *engine,
                                const struct um_batch *batch, int64_t n_total, uint64_t stream,
                                struct um_sink sink, struct um_error *err);

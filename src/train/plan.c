@@ -62,7 +62,7 @@ static enum um_status measure(size_t *bytes, struct um_run *run, const struct ex
     enum um_status status;
     const int64_t *rows = um_run_rows(&n, run, most->step, most->micro);
     UM_RETURN_IF(um_engine_open(&dry, &run->tm.model, (size_t)1 << 46, true, err));
-    dry.is_regression = run->task->is_regression;
+    dry.objective = run->task->is_regression ? UM_OBJECTIVE_VALUE : UM_OBJECTIVE_CLASS;
     dry.recompute = run->config->train.recompute;
     run->tm.engine = dry;
     UM_TRY(um_task_model_batch(&run->tm, &run->train_tokens, run->train.rows, rows, n, err));
@@ -154,7 +154,7 @@ enum um_status um_run_open_memory(struct um_run *run, struct um_error *err)
     /* Address space for more than the peak: blocks of another order may fit less well. */
     size_t bytes = (size_t)plan.activation_bytes + (size_t)plan.activation_bytes / 2 + (64 << 20);
     UM_RETURN_IF(um_engine_open(&run->tm.engine, &run->tm.model, bytes, false, err));
-    run->tm.engine.is_regression = run->task->is_regression;
+    run->tm.engine.objective = run->task->is_regression ? UM_OBJECTIVE_VALUE : UM_OBJECTIVE_CLASS;
     run->tm.engine.recompute = run->config->train.recompute;
     run->tm.engine.seed = (uint64_t)run->config->train.seed;
     run->tm.engine.profile = run->profile;

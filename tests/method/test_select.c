@@ -154,7 +154,9 @@ static int64_t dense_ranking(struct scored *out, struct world *w,
             for (int32_t i = 0; i < g.rows; i++) {
                 for (int32_t j = 0; j < g.cols; j++) {
                     struct um_pair pair = {i, j};
-                    um_gradient_dots(&dense[i * g.cols + j], &g, &pair, 1);
+                    assert_ok(um_gradient_dots(&dense[i * g.cols + j], &w->work, &g, &pair, 1,
+                                               &err),
+                              err);
                 }
             }
         } else {

@@ -160,6 +160,11 @@ static struct um_value *op_linear(struct bench *b, struct um_tape *t, struct um_
     return um_linear(t, um_linear(t, x, &b->params[3], &b->params[4]), &b->params[5], NULL);
 }
 
+static struct um_value *op_transposed(struct bench *b, struct um_tape *t, struct um_value *x)
+{
+    return um_linear_transposed(t, x, &b->params[3], &b->params[4]);
+}
+
 static void test_linear(void **state)
 {
     (void)state;
@@ -168,6 +173,10 @@ static void test_linear(void **state)
     param(&b, 7, D);
     param(&b, 7, 1);
     param(&b, 5, 7);
+    check(&b);
+    open_bench(&b, op_transposed, 5);
+    param(&b, D, 5);
+    param(&b, 5, 1);
     check(&b);
 }
 
@@ -182,6 +191,13 @@ static struct um_value *op_rms(struct bench *b, struct um_tape *t, struct um_val
                    (struct um_norm_options){.eps = 1e-5F, .is_rms = true});
 }
 
+/* Two heads, weights less one. */
+static struct um_value *op_heads(struct bench *b, struct um_tape *t, struct um_value *x)
+{
+    return um_norm(t, x, &b->params[3], NULL,
+                   (struct um_norm_options){.eps = 1e-5F, .is_rms = true, .adds_one = true});
+}
+
 static void test_norm(void **state)
 {
     (void)state;
@@ -192,6 +208,9 @@ static void test_norm(void **state)
     check(&b);
     open_bench(&b, op_rms, D);
     param(&b, D, 1);
+    check(&b);
+    open_bench(&b, op_heads, D);
+    param(&b, D / 2, 1);
     check(&b);
 }
 
@@ -236,6 +255,30 @@ static struct um_value *op_attention(struct bench *b, struct um_tape *t, struct 
     return um_attention(t, q, k, um_linear(t, x, &b->params[5], NULL), attention);
 }
 
+static struct um_value *op_packed(struct bench *b, struct um_tape *t, struct um_value *x)
+{
+    struct um_value *qkv = um_linear(t, x, &b->params[3], NULL);
+    struct um_value *y = um_attention_packed(t, qkv, attention);
+    /* A second use, so that gradients are added to as well as written. */
+    return um_residual(t, y, um_attention_packed(t, qkv, attention), 0);
+}
+
+static void test_packed_attention(void **state)
+{
+    (void)state;
+    static const struct um_attention_options cases[] = {
+        {.n_heads = 2, .n_kv_heads = 2, .is_causal = true},
+        {.n_heads = 4, .n_kv_heads = 1, .is_causal = true, .cap = 1.5F},
+    };
+    for (size_t i = 0; i < UM_COUNT(cases); i++) {
+        struct bench b;
+        attention = cases[i];
+        open_bench(&b, op_packed, D);
+        param(&b, D / attention.n_heads * (attention.n_heads + 2 * attention.n_kv_heads), D);
+        check(&b);
+    }
+}
+
 static void test_attention(void **state)
 {
     (void)state;
@@ -244,6 +287,7 @@ static void test_attention(void **state)
         {.n_heads = 4, .n_kv_heads = 2, .is_causal = true},
         {.n_heads = 4, .n_kv_heads = 1, .is_causal = true, .window = 2, .dropout = 0.25F},
         {.n_heads = 2, .n_kv_heads = 2, .dropout = 0.25F},
+        {.n_heads = 4, .n_kv_heads = 2, .is_causal = true, .cap = 0.8F, .dropout = 0.25F},
     };
     for (size_t i = 0; i < UM_COUNT(cases); i++) {
         struct bench b;
@@ -252,6 +296,43 @@ static void test_attention(void **state)
         param(&b, D, D);
         param(&b, D / attention.n_heads * attention.n_kv_heads, D);
         param(&b, D / attention.n_heads * attention.n_kv_heads, D);
+        check(&b);
+    }
+}
+
+/* Pairs of heads of 4, both ways to pair; a gradient is written and added to. */
+static struct um_value *op_rope(struct bench *b, struct um_tape *t, struct um_value *x)
+{
+    static const int32_t positions[T] = {0, 1, 2, 3, 0, 0, 1, 2, 3, 4, 5};
+    (void)b;
+    struct um_value *angles = um_rope_angles(t, positions, T, D / 2,
+                                             (struct um_rope_options){.theta = 100});
+    return um_residual(t, um_rope(t, x, angles, false), um_rope(t, x, angles, true), 0);
+}
+
+static struct um_value *op_gate(struct bench *b, struct um_tape *t, struct um_value *x)
+{
+    struct um_value *u = um_linear(t, x, &b->params[3], NULL);
+    return um_gate(t, x, um_gate(t, x, u, kind), kind);
+}
+
+static struct um_value *op_cap(struct bench *b, struct um_tape *t, struct um_value *x)
+{
+    (void)b;
+    return um_residual(t, um_soft_cap(t, x, 0.9F), um_soft_cap(t, x, 2), 0);
+}
+
+static void test_rope_gate_and_cap(void **state)
+{
+    (void)state;
+    struct bench b;
+    open_bench(&b, op_rope, D);
+    check(&b);
+    open_bench(&b, op_cap, D);
+    check(&b);
+    for (kind = UM_ACT_GELU; kind <= UM_ACT_TANH; kind++) {
+        open_bench(&b, op_gate, D);
+        param(&b, D, D);
         check(&b);
     }
 }
@@ -328,6 +409,115 @@ static void test_cross_entropy(void **state)
     close_bench(&b);
 }
 
+/* What the head's sink sees: the sum of the parts, and rows made again. */
+struct head_sink {
+    struct bench *b;
+    int n_parts;
+    float *again; /* [V, n] */
+};
+
+static void accept_head(void *user, struct um_param *p, const struct um_factor *f)
+{
+    struct head_sink *s = user;
+    s->n_parts += f->is_part;
+    if (f->kind != UM_FACTOR_HEAD) {
+        accept(s->b, p, f);
+        return;
+    }
+    int32_t *rows = UM_NEW(p->rows, int32_t);
+    float *scratch = UM_NEW(p->n_elements, float);
+    for (int64_t i = 0; i < p->rows; i++)
+        rows[i] = (int32_t)i;
+    um_head_rows(s->again, f->n_tokens, f->head, f->x, f->ldx, f->n_tokens, rows, p->rows, scratch);
+    um_free(rows);
+    um_free(scratch);
+}
+
+/*
+ * A tied head over a vocabulary so large that its logits take several chunks: loss and the whole
+ * gradient (of the head and of the look-ups) against the formula in double, also with a soft cap.
+ */
+static void check_head(float cap)
+{
+    enum { V = 150000, W = 3, N = 100 };
+    struct bench b = {.random = {.seed = 8}};
+    struct um_param *table = param(&b, V, W);
+    struct um_tape tape;
+    struct um_pool pool;
+    struct um_error err;
+    int32_t ids[N], labels[N];
+    float *again = UM_NEW(V * N, float);
+    double *expected = UM_NEW(V * W, double), *p = UM_NEW(V, double), loss = 0;
+    for (int t = 0; t < N; t++) {
+        ids[t] = t * 7;
+        labels[t] = t * 1493 + 5;
+    }
+    for (int t = 0; t < N; t++) {
+        const float *x = table->values + ids[t] * W;
+        double sum = 0, d_x[W] = {0};
+        for (int v = 0; v < V; v++) {
+            double l = 0;
+            for (int d = 0; d < W; d++)
+                l += (double)table->values[v * W + d] * (double)x[d];
+            p[v] = cap != 0 ? (double)cap * tanh(l / (double)cap) : l;
+            sum += exp(p[v]);
+        }
+        loss += (log(sum) - p[labels[t]]) / (2 * N);
+        for (int v = 0; v < V; v++) {
+            double squash = cap != 0 ? 1 - pow(p[v] / (double)cap, 2) : 1;
+            double dl = (exp(p[v]) / sum - (v == labels[t])) * squash / (2 * N);
+            for (int d = 0; d < W; d++) {
+                expected[v * W + d] += dl * (double)x[d];
+                d_x[d] += dl * (double)table->values[v * W + d];
+            }
+        }
+        for (int d = 0; d < W; d++)
+            expected[ids[t] * W + d] += d_x[d];
+    }
+    struct head_sink sink = {.b = &b, .again = again};
+    assert_ok(um_pool_open(&pool, (size_t)1 << 30, false, &err), err);
+    um_tape_open(&tape, &pool, (struct um_sequences){0});
+    tape.is_training = true;
+    tape.sink = (struct um_sink){.accept = accept_head, .user = &sink};
+    struct um_value *x = um_embed(&tape, &(struct um_lookup){table, ids}, 1, N, 1);
+    struct um_value *l = um_head_loss(&tape, x,
+                                      (struct um_head){.weight = table, .labels = labels,
+                                                       .normalizer = 2 * N, .cap = cap});
+    assert_ok(um_tape_forward(&tape, &err), err);
+    assert_true(fabs((double)l->data[0] - loss) < 1e-6 * loss);
+    assert_ok(um_tape_backward(&tape, &err), err);
+    assert_true(sink.n_parts > 1);
+    double worst = 0, most = 0;
+    for (int i = 0; i < V * W; i++) {
+        worst = fmax(worst, fabs(expected[i] - (double)b.grads[0][i]));
+        most = fmax(most, fabs(expected[i]));
+    }
+    if (!(worst < 1e-5 * most))
+        fail_msg("the head's gradient differs by %g of %g", worst, most);
+    /* A row made again, times x, is the head's share: all of it where nothing was looked up. */
+    for (int v = 1; v < V; v += 997) {
+        for (int d = 0; d < W && v % 7; d++) {
+            double sum = 0;
+            for (int t = 0; t < N; t++)
+                sum += (double)again[v * N + t] * (double)table->values[ids[t] * W + d];
+            assert_true(fabs(sum - expected[v * W + d]) < 1e-6 * most);
+        }
+    }
+    um_tape_close(&tape);
+    um_pool_close(&pool);
+    um_free(again);
+    um_free(expected);
+    um_free(p);
+    close_bench(&b);
+}
+
+static void test_head(void **state)
+{
+    (void)state;
+    check_head(0);
+    check_head(1.2F);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +526,9 @@ int main(void)
         cmocka_unit_test(test_activations),
         cmocka_unit_test(test_dropout_and_residual),
         cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_packed_attention),
+        cmocka_unit_test(test_rope_gate_and_cap),
+        cmocka_unit_test(test_head),
         cmocka_unit_test(test_columns),
         cmocka_unit_test(test_shapes_that_do_not_fit_fail_the_tape),
         cmocka_unit_test(test_cross_entropy),

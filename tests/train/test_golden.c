@@ -1,12 +1,15 @@
-/* Encoders against transformers, on tiny random models: outputs, loss, every gradient, and ten
- * losses of full fine-tuning by AdamW. */
+/* Models against transformers, tiny and random: outputs, loss, every gradient, and ten losses of full
+ * fine-tuning by AdamW. */
 #include "golden.h"
 
 #include "method/method.h"
 #include "optim/optimizer.h"
 
 static const char *const names[] = {"bert_cls",  "bert_reg",    "bert_f16",
-                                    "bert_bf16", "bert_shards", "distilbert_cls"};
+                                    "bert_bf16", "bert_shards", "distilbert_cls",
+                                    "llama_tied", "llama_untied", "llama_rope_llama3",
+                                    "llama_rope_linear", "llama_rope_yarn", "mistral_window",
+                                    "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gpt2"};
 
 struct rig {
     struct golden g;
@@ -22,7 +25,9 @@ static void open_rig(struct rig *r, const char *name)
     const struct um_model_options options = {.dropout = 0};
     assert_ok(um_model_open(&r->model, r->g.folder, &options, &err), err);
     assert_ok(um_engine_open(&r->engine, &r->model, 64 << 20, false, &err), err);
-    r->engine.is_regression = r->model.dims.O == 1;
+    r->engine.objective = r->g.is_decoder          ? UM_OBJECTIVE_TOKEN
+                          : r->model.dims.O == 1 ? UM_OBJECTIVE_VALUE
+                                                 : UM_OBJECTIVE_CLASS;
     struct um_tuning_options full = {.method = um_method_find("full"), .n_micro = 1};
     full.has_column[UM_COLUMN_FIRST] = full.has_column[UM_COLUMN_SECOND] = true;
     assert_ok(um_tuning_open(&r->tuning, r->model.params, r->model.n_params, &full, &err), err);
@@ -42,11 +47,27 @@ static double step(struct rig *r, int64_t number)
     double loss = 0;
     assert_ok(um_tuning_begin(&r->tuning, number, 10, &err), err);
     um_tuning_micro(&r->tuning, 0, true);
-    assert_ok(um_engine_train(&loss, &r->engine, &r->g.batch, r->g.batch.n_rows, 0,
-                              um_tuning_sink(&r->tuning), &err),
+    int64_t n = r->g.is_decoder ? r->g.batch.n_losses : r->g.batch.n_rows;
+    assert_ok(um_engine_train(&loss, &r->engine, &r->g.batch, n, 0, um_tuning_sink(&r->tuning),
+                              &err),
               err);
     assert_ok(um_tuning_end(&r->tuning, &err), err);
     return loss;
+}
+
+/* A row's outputs, or logits at some tokens. */
+static void predict(float *outputs, struct rig *r)
+{
+    struct um_error err;
+    if (!r->g.is_decoder) {
+        assert_ok(um_engine_predict(outputs, &r->engine, &r->g.batch, &err), err);
+        return;
+    }
+    int32_t columns[16];
+    int64_t n = golden_tensor(&r->g, "logit_positions")->n_elements;
+    for (int64_t i = 0; i < n; i++)
+        columns[i] = (int32_t)golden_ints(&r->g, "logit_positions")[i];
+    assert_ok(um_engine_logits(outputs, &r->engine, &r->g.batch, columns, n, &err), err);
 }
 
 static void test_outputs_and_loss(void **state)
@@ -54,10 +75,9 @@ static void test_outputs_and_loss(void **state)
     (void)state;
     for (size_t i = 0; i < UM_COUNT(names); i++) {
         struct rig r;
-        struct um_error err;
-        float outputs[64];
+        float outputs[1024];
         open_rig(&r, names[i]);
-        assert_ok(um_engine_predict(outputs, &r.engine, &r.g.batch, &err), err);
+        predict(outputs, &r);
         double d = relative_difference(outputs, golden_floats(&r.g, "logits"),
                                        golden_tensor(&r.g, "logits")->n_elements);
         if (!(d < 1e-5))

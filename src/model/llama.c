@@ -1,0 +1,56 @@
+/*
+ * LLaMA 1, 2, 3.x (Touvron et al. 2023, Grattafiori et al. 2024) and models of its shape (SmolLM2);
+ * Mistral (Jiang et al. 2023), which sees a window of tokens in every layer.
+ */
+#include "model/decoder.h"
+
+static const struct um_config_key keys[] = {
+    UM_DECODER_KEYS,
+    {"sliding_window", offsetof(struct um_dims, window), false, false},
+};
+enum { N_LLAMA_KEYS = UM_COUNT(keys) - 1 };
+
+/* Biases are there if the config's attention_bias and mlp_bias are on. */
+static const struct um_weight weights[] = {
+    UM_DECODER_WORDS_ROW,
+    UM_DECODER_LAYER_ROWS,
+    {UM_DECODER_QUERY + 1, UM_DECODER_ATTENTION "q_proj.bias", 'Q', '1', UM_WEIGHT_OPTIONAL},
+    {UM_DECODER_KEY + 1, UM_DECODER_ATTENTION "k_proj.bias", 'K', '1', UM_WEIGHT_OPTIONAL},
+    {UM_DECODER_VALUE + 1, UM_DECODER_ATTENTION "v_proj.bias", 'K', '1', UM_WEIGHT_OPTIONAL},
+    {UM_DECODER_OUTPUT + 1, UM_DECODER_ATTENTION "o_proj.bias", 'D', '1', UM_WEIGHT_OPTIONAL},
+    {UM_DECODER_FEED_NORM, UM_DECODER_LAYER "post_attention_layernorm.weight", 'D', '1', 0},
+    {UM_DECODER_GATE + 1, UM_DECODER_MLP "gate_proj.bias", 'F', '1', UM_WEIGHT_OPTIONAL},
+    {UM_DECODER_UP + 1, UM_DECODER_MLP "up_proj.bias", 'F', '1', UM_WEIGHT_OPTIONAL},
+    {UM_DECODER_DOWN + 1, UM_DECODER_MLP "down_proj.bias", 'D', '1', UM_WEIGHT_OPTIONAL},
+    UM_DECODER_LAST_ROWS,
+};
+
+static enum um_status check(struct um_dims *dims, const json_t *config, const char *where,
+                            struct um_error *err)
+{
+    UM_RETURN_IF(um_decoder_read_windows(dims, config, 0, where, err));
+    return um_decoder_read_rope(&dims->rope, config, NULL, where, err);
+}
+
+static const char *const llama_types[] = {"llama", NULL};
+static const char *const mistral_types[] = {"mistral", NULL};
+
+#define SHARED                                                                                     \
+    .prefix = "model.", .keys = keys, .activation_key = "hidden_act", .check = check,              \
+    .defaults = {.norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_SILU},                   \
+    .weights = weights, .n_weights = UM_COUNT(weights), .n_roles = UM_DECODER_ROLES,               \
+    .is_decoder = true, .words = UM_DECODER_WORDS, .vocabulary = UM_DECODER_HEAD,                  \
+    .hidden = um_decoder_hidden, .head = um_decoder_score
+
+const struct um_arch um_arch_llama = {.name = "llama",
+                                      .summary = "LLaMA 1 to 3, SmolLM2",
+                                      .model_types = llama_types,
+                                      .task_class = "LlamaForSequenceClassification",
+                                      .n_keys = N_LLAMA_KEYS,
+                                      SHARED};
+const struct um_arch um_arch_mistral = {.name = "mistral",
+                                        .summary = "Mistral",
+                                        .model_types = mistral_types,
+                                        .task_class = "MistralForSequenceClassification",
+                                        .n_keys = UM_COUNT(keys),
+                                        SHARED};
