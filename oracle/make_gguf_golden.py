@@ -71,7 +71,8 @@ def main(folder):
     add_metadata(w)
     expected = {}
     bits = random.integers(0, 2 ** 16, (3, 100), dtype=np.uint16)
-    bits[0, :12] = (0, 1, 0x3ff, 0x400, 0x7bff, 0x7c00, 0x7c01, 0x7e00, 0x8000, 0x83ff, 0xfc00, 0xffff)
+    bits[0, :12] = (0, 1, 0x3ff, 0x400, 0x7bff, 0x7c00, 0x7c01, 0x7e00, 0x8000, 0x83ff, 0xfc00,
+                    0xffff)
     floats = random.normal(size=(2, 3, 5)).astype(np.float32)
     w.add_tensor("f32", floats)
     w.add_tensor("f16", bits.view(np.float16))

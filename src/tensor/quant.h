@@ -1,6 +1,6 @@
 /*
- * ggml's quantised types: how their blocks lie in memory (ggml's ggml-common.h; the values are those
- * of the `gguf` package, gguf/quants.py). A row is a whole number of blocks.
+ * ggml's quantised types: how their blocks lie in memory (ggml's ggml-common.h; the values are
+ * those of the `gguf` package, gguf/quants.py). A row is a whole number of blocks.
  *
  * A block of 32 has a scale d and perhaps a minimum m, as fp16:
  *     Q4_0, Q5_0: d (q - 8), d (q - 16)     Q4_1, Q5_1: d q + m     Q8_0: d q, q signed
@@ -50,8 +50,8 @@ struct um_q2_k {
 };
 
 struct um_q3_k {
-    unsigned char high[32]; /* bit j of byte i is the third bit of element i + 32 j */
-    unsigned char q[64];    /* as Q2_K's */
+    unsigned char high[32];   /* bit j of byte i is the third bit of element i + 32 j */
+    unsigned char q[64];      /* as Q2_K's */
     unsigned char scales[12]; /* 16 of 6 bits: 4 low bits in halves of the first 8, then pairs */
     unsigned char d[2];
 };
@@ -70,8 +70,8 @@ struct um_q5_k {
 };
 
 struct um_q6_k {
-    unsigned char q[128];    /* 128 elements in each 64 bytes: byte i has i and i + 64 */
-    unsigned char high[64];  /* their two upper bits: 32 bytes, byte i has i, i + 32, i + 64, ... */
+    unsigned char q[128];   /* 128 elements in each 64 bytes: byte i has i and i + 64 */
+    unsigned char high[64]; /* their two upper bits: 32 bytes, byte i has i, i + 32, i + 64, ... */
     unsigned char scales[16];
     unsigned char d[2];
 };

@@ -1,5 +1,5 @@
-/* Reading GGUF: what the reference writer wrote (oracle/make_gguf_golden.py), and real vocabularies.
- * (tests/tensor/test_quant.c expands the tensors.) */
+/* Reading GGUF: what the reference writer wrote (oracle/make_gguf_golden.py), and real
+ * vocabularies. (tests/tensor/test_quant.c expands the tensors.) */
 #include "test.h"
 
 #include "format/gguf.h"

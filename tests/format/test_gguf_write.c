@@ -58,7 +58,8 @@ static void test_a_copy_is_the_same_file(void **state)
     assert_same_as_golden(path);
 }
 
-/* Every allocation of reading and writing fails once: an error, nothing leaked, no part of a file. */
+/* Every allocation of reading and writing fails once: an error, nothing leaked, no part of a file.
+ */
 static void test_no_memory_is_an_error(void **state)
 {
     (void)state;

@@ -43,10 +43,10 @@ static void test_types_have_names_and_sizes(void **state)
         int64_t block;
         size_t bytes;
     } expected[UM_N_DTYPES] = {
-        {"F32", 1, 4},     {"F16", 1, 2},      {"BF16", 1, 2},     {"F64", 1, 8},
-        {"I64", 1, 8},     {"I32", 1, 4},      {"I16", 1, 2},      {"I8", 1, 1},
-        {"U8", 1, 1},      {"BOOL", 1, 1},     {"Q4_0", 32, 18},   {"Q4_1", 32, 20},
-        {"Q5_0", 32, 22},  {"Q5_1", 32, 24},   {"Q8_0", 32, 34},   {"Q2_K", 256, 84},
+        {"F32", 1, 4},      {"F16", 1, 2},      {"BF16", 1, 2},     {"F64", 1, 8},
+        {"I64", 1, 8},      {"I32", 1, 4},      {"I16", 1, 2},      {"I8", 1, 1},
+        {"U8", 1, 1},       {"BOOL", 1, 1},     {"Q4_0", 32, 18},   {"Q4_1", 32, 20},
+        {"Q5_0", 32, 22},   {"Q5_1", 32, 24},   {"Q8_0", 32, 34},   {"Q2_K", 256, 84},
         {"Q3_K", 256, 110}, {"Q4_K", 256, 144}, {"Q5_K", 256, 176}, {"Q6_K", 256, 210},
     };
     for (int t = 0; t < UM_N_DTYPES; t++) {
@@ -245,8 +245,12 @@ static void test_parameters_are_read_by_rows(void **state)
     for (size_t k = 0; k < UM_COUNT(types); k++) {
         unsigned char *bytes = random_bytes(um_dtype_size(types[k], (int64_t)ROWS * COLS), k);
         float *expected = expand_whole(types[k], bytes);
-        struct um_param param = {.rows = ROWS, .cols = COLS, .n_elements = (int64_t)ROWS * COLS,
-                                 .n_dims = 2, .dtype = types[k], .stored = bytes};
+        struct um_param param = {.rows = ROWS,
+                                 .cols = COLS,
+                                 .n_elements = (int64_t)ROWS * COLS,
+                                 .n_dims = 2,
+                                 .dtype = types[k],
+                                 .stored = bytes};
         assert_int_equal(um_param_scratch(&param), param.n_elements);
         for (size_t r = 0; r < UM_COUNT(ranges); r++) {
             const float *rows = um_param_read(&param, ranges[r][0], ranges[r][1], scratch);
@@ -271,9 +275,15 @@ static void test_changed_values_lie_over_quantised_ones(void **state)
     float *scratch = um_alloc((size_t)ROWS * COLS * sizeof(float));
     static const int64_t index[] = {0, 5 * COLS - 1, 5 * COLS, 6 * COLS, (int64_t)ROWS * COLS - 1};
     static const float value[] = {1, 2, 3, 4, 5};
-    struct um_param param = {.rows = ROWS, .cols = COLS, .n_elements = (int64_t)ROWS * COLS,
-                             .n_dims = 2, .dtype = UM_Q4_1, .stored = bytes,
-                             .overlay_index = index, .overlay_value = value, .n_overlay = 5};
+    struct um_param param = {.rows = ROWS,
+                             .cols = COLS,
+                             .n_elements = (int64_t)ROWS * COLS,
+                             .n_dims = 2,
+                             .dtype = UM_Q4_1,
+                             .stored = bytes,
+                             .overlay_index = index,
+                             .overlay_value = value,
+                             .n_overlay = 5};
     assert_non_null(scratch);
     for (size_t i = 0; i < UM_COUNT(index); i++)
         expected[index[i]] = value[i];
@@ -290,8 +300,12 @@ static void test_parameters_are_read_within_a_parallel_region(void **state)
     (void)state;
     unsigned char *bytes = random_bytes(um_dtype_size(UM_Q8_0, (int64_t)ROWS * COLS), 10);
     float *expected = expand_whole(UM_Q8_0, bytes), *scratch[2];
-    struct um_param param = {.rows = ROWS, .cols = COLS, .n_elements = (int64_t)ROWS * COLS,
-                             .n_dims = 2, .dtype = UM_Q8_0, .stored = bytes};
+    struct um_param param = {.rows = ROWS,
+                             .cols = COLS,
+                             .n_elements = (int64_t)ROWS * COLS,
+                             .n_dims = 2,
+                             .dtype = UM_Q8_0,
+                             .stored = bytes};
     for (int t = 0; t < 2; t++) {
         scratch[t] = um_calloc((size_t)ROWS * COLS, sizeof(float));
         assert_non_null(scratch[t]);
