@@ -21,12 +21,12 @@ enum um_gguf_type {
 struct um_gguf_pair {
     const char *key;           /* NUL-terminated, owned by the um_gguf */
     enum um_gguf_type type;    /* an array's is UM_GGUF_ARRAY */
-    int64_t integer;           /* of integer and bool types */
+    int64_t integer;           /* of integer and bool types (a U64 from 2^63 on is negative) */
     double real;               /* of every number type */
     const char *text;          /* of a string: n bytes, NOT terminated; valid UTF-8 was not checked */
     enum um_gguf_type element; /* of an array: its elements' type (no arrays of arrays) */
     size_t n;                  /* bytes of a string, elements of an array */
-    const unsigned char *bytes; /* of an array: its first element */
+    const unsigned char *bytes; /* where the value stands; of an array: its first element */
     const char **strings;      /* of an array of strings: where each starts, and */
     size_t *lengths;           /* its length in bytes (both owned by the um_gguf) */
 };
@@ -52,16 +52,19 @@ void um_gguf_close(struct um_gguf *gguf);
 const struct um_tensor_view *um_gguf_find(const struct um_gguf *gguf, const char *name);
 const struct um_gguf_pair *um_gguf_pair(const struct um_gguf *gguf, const char *key);
 
-/* Element i (below n) of an array of numbers or bools, as a double or an integer. */
+/* Element i (below n) of an array of numbers or bools, as a double or an integer (of a fraction,
+ * its whole part; 0 if that is none). */
 double um_gguf_real_at(const struct um_gguf_pair *array, size_t i);
 int64_t um_gguf_integer_at(const struct um_gguf_pair *array, size_t i);
 
 /* Writing (version 3): declare pairs and tensors, begin, put the bytes of each tensor in the same
  * order (padding is added), commit. What stood at the path is intact until commit. Declarations
- * remember the first failure, which begin reports. */
+ * remember the first failure, which begin reports: no memory, or what a reader would refuse. */
 struct um_gguf_writer {
     struct um_writer file;
     struct um_str pairs, infos; /* serialized */
+    struct um_str keys, names;  /* declared so far, each with a NUL behind it */
+    size_t alignment;           /* a pair general.alignment, before any tensor, changes it */
     int64_t n_pairs, n_tensors;
     int64_t tensor_bytes;       /* declared so far, with padding */
     size_t *sizes;              /* owned: bytes of each tensor without padding */

@@ -198,6 +198,12 @@ static enum um_status bind(struct um_model *model, struct um_param *param,
         return um_fail(err, UM_E_INPUT,
                        "cannot load '%s': tensor '%s' is %s, expected F32, F16 or BF16",
                        model->folder.path, tensor->name, um_dtype_name(tensor->dtype));
+    if (param->cols % um_dtype_block(tensor->dtype) != 0)
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': tensor '%s' is %s with rows of %lld elements, expected a "
+                       "multiple of %lld",
+                       model->folder.path, tensor->name, um_dtype_name(tensor->dtype),
+                       (long long)param->cols, (long long)um_dtype_block(tensor->dtype));
     param->name = tensor->name;
     param->dtype = tensor->dtype;
     param->stored = tensor->bytes;

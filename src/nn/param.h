@@ -1,8 +1,9 @@
 /*
  * A parameter: a named matrix of the model, where its values stand, and whether its gradient is
  * wanted. Values stored as fp32 are used (and updated) in place, in the privately mapped file;
- * 16-bit values are expanded when they are used, with the sparse values that training has changed
- * laid over them. A vector is a matrix with one column.
+ * 16-bit and quantised values are expanded when they are used, with the sparse values that training
+ * has changed laid over them. A vector is a matrix with one column. The rows of a quantised matrix
+ * are whole blocks.
  */
 #ifndef UM_NN_PARAM_H
 #define UM_NN_PARAM_H
@@ -17,12 +18,12 @@ struct um_param {
     int n_dims;           /* 1 or 2, as stored */
     enum um_dtype dtype;  /* as stored */
     const unsigned char *stored; /* in the mapped file; NULL for an added parameter */
-    float *values;        /* fp32, writable; NULL while they are stored in 16 bits */
+    float *values;        /* fp32, writable; NULL while they are stored otherwise */
     bool is_added;        /* freshly initialised, not in the base */
     bool is_head;         /* the vocabulary head: its gradient comes in parts (um_head_loss) */
     bool wants_grad;      /* someone consumes its gradient */
 
-    /* Changed values over a 16-bit base: ascending flat positions (borrows). */
+    /* Changed values over a base that is not fp32: ascending flat positions (borrows). */
     const int64_t *overlay_index;
     const float *overlay_value;
     int64_t n_overlay;
@@ -36,8 +37,8 @@ int64_t um_param_scratch(const struct um_param *param);
 const float *um_param_read(const struct um_param *param, int64_t first, int64_t n_rows,
                            float *scratch);
 
-/* One element by its flat position, as fp32; the overlay is not looked at (masked elements have
- * none). */
+/* One element by its flat position, as fp32 (a quantised one costs its block); the overlay is not
+ * looked at (masked elements have none). */
 float um_param_stored(const struct um_param *param, int64_t index);
 
 /* What the gradient of a parameter is made of, as the backward pass hands it over. */

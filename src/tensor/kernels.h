@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/cpu.h"
+#include "tensor/dtype.h"
 
 /* Identifies the random numbers of one row of a dropout mask; element i is number i of the stream. */
 struct um_drop {
@@ -109,6 +110,9 @@ struct um_kernels {
     void (*adamw)(float *w, float *m, float *v, const float *g, int64_t n, float g_scale,
                   float beta1, float beta2, float step_size, float inv_sqrt_correction, float eps,
                   float decay);
+
+    /* n stored elements (whole blocks, any alignment) as fp32; NULL for what is no weight type. */
+    void (*expand[UM_N_DTYPES])(float *to, const void *from, int64_t n);
 };
 
 const struct um_kernels *um_kernels(void);
