@@ -140,7 +140,7 @@ static enum um_status known_labels(struct um_dataset *data, const struct um_data
                                    size_t column, struct um_error *err)
 {
     int64_t n = 0;
-    if (data->task->is_regression)
+    if (data->task->is_regression || data->task->style != UM_STYLE_PAIR)
         return UM_OK;
     if (o->labels)
         return copy_labels(data, (const char *const *)o->labels, o->n_labels, err);
@@ -189,9 +189,53 @@ static enum um_status check_classes(const struct um_dataset *data, struct um_err
 
 /* The columns that rows are read from. */
 struct columns {
-    size_t text, pair, label;
-    bool has_pair;
+    size_t text, pair, label, answer;
+    bool has_pair, has_answer;
 };
+
+/* Rows to go on with: an input may be missing, a completion where none is to be learnt. */
+static enum um_status find_token_columns(struct columns *c, struct um_dataset *data,
+                                         const struct um_data_options *o, struct um_error *err)
+{
+    const struct um_task *task = data->task;
+    const struct um_table *t = &data->table;
+    const char *pair = column_name(o->pair, task->pair ? task->pair : "");
+    const char *label = column_name(o->label, task->label ? task->label : "");
+    UM_RETURN_IF(um_table_column(&c->text, t, column_name(o->text, task->text), err));
+    c->has_pair = *pair && um_table_has_column(&c->pair, t, pair);
+    if (*o->pair && !c->has_pair)
+        return um_table_column(&c->pair, t, pair, err);
+    c->has_answer = um_table_has_column(&c->answer, t, "answer");
+    if (task->answer != UM_ANSWER_NONE && !o->is_train && !c->has_answer)
+        return um_table_column(&c->answer, t, "answer", err);
+    data->is_labelled = *label && um_table_has_column(&c->label, t, label);
+    bool is_needed = *label && (o->needs_labels || *o->label) && task->answer == UM_ANSWER_NONE;
+    return data->is_labelled || !is_needed ? UM_OK : um_table_column(&c->label, t, label, err);
+}
+
+static enum um_status read_token_row(struct um_dataset *data, int64_t i, const struct columns *c,
+                                     struct um_error *err)
+{
+    const struct um_table *t = &data->table;
+    struct um_cell text, pair = {0}, completion = {0}, answer = {0};
+    UM_RETURN_IF(um_table_text(&text, t, i, c->text, err));
+    if (c->has_pair)
+        UM_RETURN_IF(um_table_text(&pair, t, i, c->pair, err));
+    if (data->is_labelled)
+        UM_RETURN_IF(um_table_text(&completion, t, i, c->label, err));
+    if (c->has_answer)
+        UM_RETURN_IF(um_table_text(&answer, t, i, c->answer, err));
+    data->rows[i] = (struct um_row){.text = text.text,
+                                    .n_text = text.n,
+                                    .pair = pair.n ? pair.text : NULL,
+                                    .n_pair = pair.n,
+                                    .completion = completion.text,
+                                    .n_completion = completion.n,
+                                    .answer = answer.text,
+                                    .label = -1,
+                                    .line = t->lines[i]};
+    return UM_OK;
+}
 
 static enum um_status find_columns(struct columns *c, struct um_dataset *data,
                                    const struct um_data_options *o, struct um_error *err)
@@ -228,15 +272,16 @@ static enum um_status read_rows(struct um_dataset *data, const struct um_data_op
 {
     const struct um_table *t = &data->table;
     struct columns columns = {0};
-    UM_RETURN_IF(find_columns(&columns, data, o, err));
+    bool is_pair = data->task->style == UM_STYLE_PAIR;
+    UM_RETURN_IF((is_pair ? find_columns : find_token_columns)(&columns, data, o, err));
     UM_RETURN_IF(known_labels(data, o, columns.label, err));
     data->rows = UM_NEW(t->n_rows, struct um_row);
     if (!data->rows)
         return um_fail_memory(err, t->path, (size_t)t->n_rows * sizeof(*data->rows));
     for (int64_t i = 0; i < t->n_rows; i++)
-        UM_RETURN_IF(read_row(data, i, &columns, err));
+        UM_RETURN_IF((is_pair ? read_row : read_token_row)(data, i, &columns, err));
     data->n_rows = t->n_rows;
-    return o->is_train && data->is_labelled && !data->task->is_regression
+    return is_pair && o->is_train && data->is_labelled && !data->task->is_regression
                ? check_classes(data, err)
                : UM_OK;
 }
@@ -247,11 +292,14 @@ enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *ta
     char *path = NULL;
     bool has_header = *o->header ? strcmp(o->header, "yes") == 0 : task->has_header;
     struct um_table_options table = {.has_header = has_header,
+                                     .keeps_json = task->style == UM_STYLE_CHAT,
                                      .skips_short_rows = task->skips_short_rows};
     enum um_status status;
     *data = (struct um_dataset){.task = task};
     UM_TRY(work_out_path(&path, task, o, err));
     UM_TRY(um_table_format_of(&table.format, o->format, path, err));
+    if (task->style == UM_STYLE_PLAIN && !*o->format && um_glob("*.txt", path))
+        table.format = UM_TABLE_WHOLE;
     UM_TRY(um_table_open(&data->table, path, &table, err));
     UM_TRY(read_rows(data, o, err));
 out:

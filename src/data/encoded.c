@@ -3,101 +3,199 @@
 
 #include <string.h>
 
+/* What a chunk of rows comes to. */
 struct chunk {
     int32_t *ids;
     uint8_t *types;
-    size_t n, ids_capacity, types_capacity;
+    int64_t *lengths; /* of the rows it makes */
+    size_t n, n_rows, ids_capacity, types_capacity, lengths_capacity;
+    int64_t n_truncated, n_left_out;
+};
+
+/* One thread's tools. */
+struct worker {
+    const struct um_dataset *data;
+    const struct um_encode_options *options;
+    struct um_tokens tokens;
+    struct um_prose prose;
+    struct um_marked marked;
 };
 
 enum { CHUNK_ROWS = 256 };
 
-struct job {
-    const struct um_tokenizer *tokenizer;
-    const struct um_row *rows;
-    int64_t n_rows, max_length, n_vocabulary;
-    struct um_encoded *out;
-};
-
-static enum um_status add_row(struct chunk *c, struct um_tokens *tokens, const struct job *job,
-                              int64_t row, struct um_error *err)
+static enum um_status check_ids(const struct um_encode_options *o, const int32_t *ids, size_t n,
+                                struct um_error *err)
 {
-    const struct um_row *r = &job->rows[row];
-    UM_RETURN_IF(um_tokenizer_encode(tokens, job->tokenizer, r->text, r->n_text, r->pair,
-                                     r->n_pair, true, job->max_length, err));
-    if (!um_grow(&c->ids, &c->ids_capacity, c->n + tokens->n, sizeof(*c->ids)) ||
-        !um_grow(&c->types, &c->types_capacity, c->n + tokens->n, sizeof(*c->types)))
-        return um_fail_memory(err, "encoded rows", c->n * sizeof(*c->ids));
-    for (size_t i = 0; i < tokens->n; i++) {
-        if (tokens->ids[i] >= job->n_vocabulary)
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] >= o->n_vocabulary)
             return um_fail(err, UM_E_INPUT,
                            "the tokenizer gives id %d ('%s'), but the model knows %lld: they do "
                            "not belong together",
-                           tokens->ids[i], um_tokenizer_token(job->tokenizer, tokens->ids[i]),
-                           (long long)job->n_vocabulary);
-        c->ids[c->n + i] = tokens->ids[i];
-        c->types[c->n + i] = (uint8_t)tokens->types[i];
-    }
-    c->n += tokens->n;
-    job->out->lengths[row] = tokens->n_truncated ? -(int64_t)tokens->n : (int64_t)tokens->n;
+                           ids[i], um_tokenizer_token(o->tokenizer, ids[i]),
+                           (long long)o->n_vocabulary);
     return UM_OK;
 }
 
-static enum um_status encode_chunk(struct chunk *c, const struct job *job, int64_t first,
+/* Appends a row of n tokens, the types still to be written. */
+static enum um_status add_row(struct chunk *c, const struct um_encode_options *o,
+                              const int32_t *ids, size_t n, struct um_error *err)
+{
+    UM_RETURN_IF(check_ids(o, ids, n, err));
+    if (!um_grow(&c->ids, &c->ids_capacity, c->n + n, sizeof(*c->ids)) ||
+        !um_grow(&c->types, &c->types_capacity, c->n + n, sizeof(*c->types)) ||
+        !um_grow(&c->lengths, &c->lengths_capacity, c->n_rows + 1, sizeof(*c->lengths)))
+        return um_fail_memory(err, "encoded rows", c->n * sizeof(*c->ids));
+    memcpy(c->ids + c->n, ids, n * sizeof(*ids));
+    c->lengths[c->n_rows++] = (int64_t)n;
+    c->n += n;
+    return UM_OK;
+}
+
+static enum um_status encode_pair(struct chunk *c, struct worker *w, const struct um_row *r,
+                                  struct um_error *err)
+{
+    const struct um_encode_options *o = w->options;
+    struct um_tokens *tokens = &w->tokens;
+    UM_RETURN_IF(um_tokenizer_encode(tokens, o->tokenizer, r->text, r->n_text, r->pair, r->n_pair,
+                                     true, o->max_length, err));
+    UM_RETURN_IF(add_row(c, o, tokens->ids, tokens->n, err));
+    for (size_t i = 0; i < tokens->n; i++)
+        c->types[c->n - tokens->n + i] = (uint8_t)tokens->types[i];
+    c->n_truncated += tokens->n_truncated > 0;
+    return UM_OK;
+}
+
+/* Adds tokens first..end-1 of what was marked, unless there is nothing to predict among them. */
+static enum um_status add_marked(struct chunk *c, const struct worker *w, size_t first, size_t end,
+                                 struct um_error *err)
+{
+    const struct um_marked *m = &w->marked;
+    bool is_learnt = false;
+    for (size_t i = first + 1; i < end; i++)
+        is_learnt = is_learnt || m->learnt[i];
+    if (!is_learnt) {
+        c->n_left_out++;
+        return UM_OK;
+    }
+    UM_RETURN_IF(add_row(c, w->options, m->ids + first, end - first, err));
+    uint8_t *marks = c->types + c->n - (end - first);
+    for (size_t i = first; i < end; i++)
+        marks[i - first] = m->learnt[i] ? UM_MARK_LEARNT : 0;
+    marks[0] = UM_MARK_START;
+    return UM_OK;
+}
+
+static enum um_status encode_prose(struct chunk *c, struct worker *w, const struct um_row *r,
                                    struct um_error *err)
 {
-    struct um_tokens tokens = {0};
+    const struct um_encode_options *o = w->options;
+    size_t most = (size_t)o->max_length, n;
+    UM_RETURN_IF(um_prose_render(&w->prose, r, &o->prose, false, w->data->table.path, err));
+    UM_RETURN_IF(um_prose_encode(&w->marked, &w->prose, o->tokenizer, o->prose.end_id, err));
+    n = w->marked.n;
+    if (o->prose.style != UM_STYLE_PLAIN) {
+        c->n_truncated += n > most;
+        return add_marked(c, w, 0, n < most ? n : most, err);
+    }
+    /* A document goes on in the next row; a last token alone has nothing before it. */
+    for (size_t i = 0; i < n && (i == 0 || n - i > 1); i += most)
+        UM_RETURN_IF(add_marked(c, w, i, n - i < most ? n : i + most, err));
+    return UM_OK;
+}
+
+static enum um_status encode_chunk(struct chunk *c, const struct um_dataset *data,
+                                   const struct um_encode_options *o, int64_t first,
+                                   struct um_error *err)
+{
+    struct worker w = {.data = data, .options = o};
     enum um_status status = UM_OK;
-    int64_t last = first + CHUNK_ROWS < job->n_rows ? first + CHUNK_ROWS : job->n_rows;
+    int64_t last = first + CHUNK_ROWS < data->n_rows ? first + CHUNK_ROWS : data->n_rows;
     for (int64_t row = first; row < last && status == UM_OK; row++)
-        status = add_row(c, &tokens, job, row, err);
-    um_tokens_free(&tokens);
+        status = (o->prose.style == UM_STYLE_PAIR ? encode_pair : encode_prose)(
+            c, &w, &data->rows[row], err);
+    um_tokens_free(&w.tokens);
+    um_prose_free(&w.prose);
+    um_marked_free(&w.marked);
     return status;
 }
 
-/* Lengths were marked by their sign where a row was cut. */
-static enum um_status join(struct um_encoded *out, const struct chunk *chunks, int64_t n_chunks,
-                           struct um_error *err)
+static void free_chunks(struct chunk *chunks, int64_t n_chunks)
 {
-    size_t n = 0;
-    for (int64_t c = 0; c < n_chunks; c++)
-        n += chunks[c].n;
+    for (int64_t c = 0; chunks && c < n_chunks; c++) {
+        um_free(chunks[c].ids);
+        um_free(chunks[c].types);
+        um_free(chunks[c].lengths);
+    }
+    um_free(chunks);
+}
+
+static enum um_status room(struct um_encoded *out, size_t n_rows, size_t n, struct um_error *err)
+{
     out->ids = um_alloc(n * sizeof(*out->ids));
     out->types = um_alloc(n);
-    if (!out->ids || !out->types)
-        return um_fail_memory(err, "encoded rows", n * sizeof(*out->ids));
-    n = 0;
-    for (int64_t c = 0; c < n_chunks; c++) {
-        if (chunks[c].n) {
-            memcpy(out->ids + n, chunks[c].ids, chunks[c].n * sizeof(*out->ids));
-            memcpy(out->types + n, chunks[c].types, chunks[c].n);
-        }
-        n += chunks[c].n;
+    out->offsets = UM_NEW(n_rows + 1, int64_t);
+    out->lengths = UM_NEW(n_rows, int64_t);
+    out->weights = UM_NEW(n_rows, int64_t);
+    return out->ids && out->types && out->offsets && out->lengths && out->weights
+               ? UM_OK
+               : um_fail_memory(err, "encoded rows", n * sizeof(*out->ids));
+}
+
+/* Takes a row of a chunk: on its own, or behind the last one. */
+static void take_row(struct um_encoded *out, int64_t length, int64_t max_length, bool packs)
+{
+    int64_t last = out->n_rows - 1;
+    if (packs && last >= 0 && out->lengths[last] + length <= max_length) {
+        out->lengths[last] += length;
+    } else {
+        out->lengths[++last] = length;
+        out->n_rows++;
     }
-    for (int64_t i = 0; i < out->n_rows; i++) {
-        out->n_truncated += out->lengths[i] < 0;
-        out->lengths[i] = out->lengths[i] < 0 ? -out->lengths[i] : out->lengths[i];
-        out->offsets[i + 1] = out->offsets[i] + out->lengths[i];
+    out->offsets[last + 1] = out->offsets[last] + out->lengths[last];
+}
+
+static enum um_status join(struct um_encoded *out, const struct chunk *chunks, int64_t n_chunks,
+                           const struct um_encode_options *o, struct um_error *err)
+{
+    size_t n = 0, n_rows = 0;
+    bool is_pair = o->prose.style == UM_STYLE_PAIR;
+    for (int64_t c = 0; c < n_chunks; c++) {
+        n += chunks[c].n;
+        n_rows += chunks[c].n_rows;
+    }
+    UM_RETURN_IF(room(out, n_rows, n, err));
+    for (int64_t c = 0, at = 0; c < n_chunks; at += (int64_t)chunks[c++].n) {
+        const struct chunk *chunk = &chunks[c];
+        if (chunk->n) {
+            memcpy(out->ids + at, chunk->ids, chunk->n * sizeof(*out->ids));
+            memcpy(out->types + at, chunk->types, chunk->n);
+        }
+        for (size_t r = 0; r < chunk->n_rows; r++)
+            take_row(out, chunk->lengths[r], o->max_length, o->packs);
+        out->n_truncated += chunk->n_truncated;
+        out->n_left_out += chunk->n_left_out;
+    }
+    for (int64_t r = 0; r < out->n_rows; r++) {
+        out->weights[r] = is_pair;
+        for (int64_t i = out->offsets[r]; !is_pair && i < out->offsets[r + 1]; i++)
+            out->weights[r] += out->types[i] == UM_MARK_LEARNT;
     }
     return UM_OK;
 }
 
-enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_tokenizer *tokenizer,
-                               const struct um_row *rows, int64_t n_rows, int64_t max_length,
-                               int64_t n_vocabulary, struct um_error *err)
+enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_dataset *data,
+                               const struct um_encode_options *o, struct um_error *err)
 {
-    int64_t n_chunks = (n_rows + CHUNK_ROWS - 1) / CHUNK_ROWS, failed = n_chunks;
+    int64_t n_chunks = (data->n_rows + CHUNK_ROWS - 1) / CHUNK_ROWS, failed = n_chunks;
     struct chunk *chunks = UM_NEW(n_chunks, struct chunk);
     enum um_status status = UM_OK;
-    *encoded = (struct um_encoded){.n_rows = n_rows,
-                                   .offsets = UM_NEW(n_rows + 1, int64_t),
-                                   .lengths = UM_NEW(n_rows, int64_t)};
-    struct job job = {tokenizer, rows, n_rows, max_length, n_vocabulary, encoded};
-    if (!chunks || !encoded->offsets || !encoded->lengths)
-        UM_TRY(um_fail_memory(err, "encoded rows", (size_t)n_rows * 16));
+    *encoded = (struct um_encoded){0};
+    if (!chunks)
+        UM_TRY(um_fail_memory(err, "encoded rows", (size_t)n_chunks * sizeof(*chunks)));
 #pragma omp parallel for schedule(dynamic)
     for (int64_t c = 0; c < n_chunks; c++) {
         struct um_error fault;
-        enum um_status s = encode_chunk(&chunks[c], &job, c * CHUNK_ROWS, &fault);
+        enum um_status s = encode_chunk(&chunks[c], data, o, c * CHUNK_ROWS, &fault);
 #pragma omp critical
         if (s != UM_OK && c < failed) { /* the first chunk at fault, whichever came first */
             failed = c;
@@ -107,13 +205,13 @@ enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_token
         }
     }
     if (status == UM_OK)
-        status = join(encoded, chunks, n_chunks, err);
+        status = join(encoded, chunks, n_chunks, o, err);
+    if (status == UM_OK && encoded->n_rows == 0)
+        status = um_fail(err, UM_E_INPUT,
+                         "'%s': no row has anything to learn within %lld tokens", data->table.path,
+                         (long long)o->max_length);
 out:
-    for (int64_t c = 0; chunks && c < n_chunks; c++) {
-        um_free(chunks[c].ids);
-        um_free(chunks[c].types);
-    }
-    um_free(chunks);
+    free_chunks(chunks, n_chunks);
     if (status != UM_OK)
         um_encoded_close(encoded);
     return status;
@@ -125,5 +223,6 @@ void um_encoded_close(struct um_encoded *encoded)
     um_free(encoded->types);
     um_free(encoded->offsets);
     um_free(encoded->lengths);
+    um_free(encoded->weights);
     *encoded = (struct um_encoded){0};
 }

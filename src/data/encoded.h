@@ -2,21 +2,40 @@
 #ifndef UM_DATA_ENCODED_H
 #define UM_DATA_ENCODED_H
 
-#include "data/task.h"
-#include "unmask.h"
+#include "data/prose.h"
+
+/* What is said of a token. */
+enum um_mark {
+    UM_MARK_LEARNT = 1, /* style other than PAIR: it is to be predicted */
+    UM_MARK_START = 2,  /* it starts a sequence of its own within the row */
+};
 
 struct um_encoded {
     int32_t *ids;
-    uint8_t *types;
+    uint8_t *types;    /* segment numbers, or marks */
     int64_t *offsets;  /* n_rows + 1 */
     int64_t *lengths;  /* n_rows */
-    int64_t n_rows, n_truncated; /* rows cut to fit */
+    int64_t *weights;  /* n_rows: losses of the row: 1, or its predicted tokens */
+    int64_t n_rows;
+    int64_t n_truncated; /* rows cut to fit */
+    int64_t n_left_out;  /* rows with nothing to learn within max_length */
 };
 
-/* Encodes every row, cut to max_length tokens. Ids must be below n_vocabulary. */
-enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_tokenizer *tokenizer,
-                               const struct um_row *rows, int64_t n_rows, int64_t max_length,
-                               int64_t n_vocabulary, struct um_error *err);
+struct um_encode_options {
+    const struct um_tokenizer *tokenizer; /* borrows */
+    int64_t max_length;   /* of a row in tokens */
+    int64_t n_vocabulary; /* ids must be below */
+    struct um_prose_options prose;
+    bool packs;           /* several short rows become one, as sequences of their own */
+};
+
+/*
+ * Encodes every row of a data set, cut to max_length tokens. A document (style PLAIN) is cut into as
+ * many rows as it takes; rows of other styles with nothing left to learn are left out. So row i of
+ * the result is row i of the data set for style PAIR only.
+ */
+enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_dataset *data,
+                               const struct um_encode_options *options, struct um_error *err);
 void um_encoded_close(struct um_encoded *encoded);
 
 #endif

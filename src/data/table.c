@@ -104,7 +104,8 @@ enum um_status um_table_parse(struct um_table *table, const char *text, size_t n
     static enum um_status (*const readers[])(struct um_table_reader *, struct um_error *) = {
         [UM_TABLE_TSV] = um_table_read_tsv,
         [UM_TABLE_CSV] = um_table_read_csv,
-        [UM_TABLE_JSON] = um_table_read_json};
+        [UM_TABLE_JSON] = um_table_read_json,
+        [UM_TABLE_WHOLE] = um_table_read_whole};
     *table = (struct um_table){.path = um_strdup(path)};
     struct um_table_reader r = {.table = table, .options = options, .text = text, .n = n,
                                 .line = 1, .has_header = options->has_header};

@@ -8,11 +8,17 @@
 
 #include "base/file.h"
 
-enum um_table_format { UM_TABLE_TSV, UM_TABLE_CSV, UM_TABLE_JSON };
+enum um_table_format {
+    UM_TABLE_TSV,
+    UM_TABLE_CSV,
+    UM_TABLE_JSON,
+    UM_TABLE_WHOLE, /* the whole file is the one cell of the column "text" */
+};
 
 struct um_table_options {
     enum um_table_format format;
     bool has_header;       /* TSV and CSV: the first row names the columns */
+    bool keeps_json;       /* JSON: arrays and objects are cells too, as JSON text */
     bool skips_short_rows; /* rows with too few fields are left out and counted, no error */
 };
 

@@ -1,11 +1,35 @@
 /* JSON: an object per line, or one array of objects, read an object at a time. The first object
  * names the columns; others may lack some of them or hold more, which are not read. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "data/table_private.h"
 
-/* A value as a cell: strings as they are, numbers and truth values as JSON; nothing else is text. */
+static enum um_status add_copy(struct um_table_reader *r, const char *text, struct um_error *err)
+{
+    size_t n = strlen(text);
+    char *copy = um_table_room(r, n);
+    if (!copy)
+        return um_fail_memory(err, r->table->path, n);
+    memcpy(copy, text, n + 1);
+    return um_table_add_cell(r, copy, n, err);
+}
+
+/* An array or an object as JSON text. */
+static enum um_status add_json(struct um_table_reader *r, const json_t *value,
+                               struct um_error *err)
+{
+    char *text = json_dumps(value, JSON_COMPACT);
+    if (!text)
+        return um_fail_memory(err, r->table->path, 0);
+    enum um_status status = add_copy(r, text, err);
+    free(text); /* jansson's own */
+    return status;
+}
+
+/* A value as a cell: strings as they are, numbers and truth values as JSON; nothing else is text,
+ * unless the reader is to keep it. */
 static enum um_status add_value(struct um_table_reader *r, const json_t *value,
                                 struct um_error *err)
 {
@@ -19,14 +43,11 @@ static enum um_status add_value(struct um_table_reader *r, const json_t *value,
         text = json_is_true(value) ? "true" : "false";
     else if (json_is_string(value))
         text = json_string_value(value);
+    else if (value && !json_is_null(value) && r->options->keeps_json)
+        return add_json(r, value, err);
     else
         return um_table_add_cell(r, NULL, 0, err);
-    size_t n = strlen(text);
-    char *copy = um_table_room(r, n);
-    if (!copy)
-        return um_fail_memory(err, r->table->path, n);
-    memcpy(copy, text, n + 1);
-    return um_table_add_cell(r, copy, n, err);
+    return add_copy(r, text, err);
 }
 
 static enum um_status name_columns(struct um_table *t, json_t *object, struct um_error *err)

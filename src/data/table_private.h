@@ -21,6 +21,7 @@ struct um_table_reader {
 enum um_status um_table_read_tsv(struct um_table_reader *r, struct um_error *err);
 enum um_status um_table_read_csv(struct um_table_reader *r, struct um_error *err);
 enum um_status um_table_read_json(struct um_table_reader *r, struct um_error *err);
+enum um_status um_table_read_whole(struct um_table_reader *r, struct um_error *err);
 
 /* Room for a text of n bytes and its NUL, packed; NULL when out of memory. */
 char *um_table_room(struct um_table_reader *r, size_t n);

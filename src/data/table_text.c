@@ -113,3 +113,22 @@ enum um_status um_table_read_csv(struct um_table_reader *r, struct um_error *err
     }
     return UM_OK;
 }
+
+enum um_status um_table_read_whole(struct um_table_reader *r, struct um_error *err)
+{
+    static const char *const name = "text";
+    struct um_table *t = r->table;
+    size_t n = r->n - r->at;
+    char *copy = um_table_room(r, n);
+    t->columns = UM_ARENA_NEW(&t->arena, 1, const char *);
+    if (!copy || !t->columns)
+        return um_fail_memory(err, t->path, n);
+    if (n == 0)
+        return UM_OK;
+    memcpy(copy, r->text + r->at, n);
+    copy[n] = '\0';
+    t->columns[0] = name;
+    r->has_header = false;
+    UM_RETURN_IF(um_table_add_cell(r, copy, n, err));
+    return um_table_end_row(r, 1, err);
+}

@@ -1,6 +1,9 @@
 /*
  * Tasks: what a data set's files are called, which columns hold what, what the labels are, and what
  * it is scored by. GLUE tasks are read as GLUE ships them. A new task is a row of the table.
+ *
+ * A task is either to tell something of a text (a class, a number: style PAIR), or to go on with it
+ * token by token (the other styles, for decoders).
  */
 #ifndef UM_DATA_TASK_H
 #define UM_DATA_TASK_H
@@ -9,6 +12,22 @@
 
 enum { UM_TASK_METRICS = 3, UM_TASK_LABELS = 3 };
 
+/* What a row's texts are. */
+enum um_style {
+    UM_STYLE_PAIR,   /* text, pair; label */
+    UM_STYLE_RECORD, /* an instruction, its input if it has one; the output that it asks for */
+    UM_STYLE_PROMPT, /* a prompt; its completion, as they are */
+    UM_STYLE_CHAT,   /* messages, as a JSON array */
+    UM_STYLE_PLAIN,  /* a document */
+};
+
+/* How a generated text answers a question. */
+enum um_answer {
+    UM_ANSWER_NONE,
+    UM_ANSWER_NUMBER, /* its last number */
+    UM_ANSWER_LETTER, /* the first of A to E */
+};
+
 struct um_task {
     const char *name, *summary;
     const char *folder;            /* GLUE's name of it, for data: PARENT */
@@ -16,6 +35,8 @@ struct um_task {
     bool has_header;
     bool skips_short_rows;         /* rows with too few fields are left out, as the data set needs */
     const char *text, *pair, *label; /* columns by name or number; pair NULL if there is none */
+    enum um_style style;
+    enum um_answer answer;         /* that generated text is scored by, against column "answer" */
     bool is_regression;
     const char *labels[UM_TASK_LABELS + 1]; /* in order, NULL-terminated; none: learnt */
     const char *metrics[UM_TASK_METRICS];   /* the main one first */
@@ -25,10 +46,11 @@ extern const struct um_task *const um_tasks[];
 extern const size_t um_n_tasks;
 const struct um_task *um_task_find(const char *name); /* NULL if unknown */
 
-/* One row of text and its truth. Texts are borrowed from the table. */
+/* One row of text and its truth. Texts are borrowed from the table, NULL where there is none. */
 struct um_row {
-    const char *text, *pair; /* pair NULL if there is none */
-    size_t n_text, n_pair;
+    const char *text, *pair;
+    const char *completion, *answer; /* of styles other than PAIR; of tasks with answers */
+    size_t n_text, n_pair, n_completion;
     int64_t label;           /* class; -1 without label */
     double target;           /* regression */
     int64_t line;

@@ -160,9 +160,72 @@ static const struct um_task regression = {
     .metrics = {"pearson", "spearman", "mse"},
 };
 
+static const struct um_task instruct = {
+    .name = "instruct",
+    .summary = "instruction records: instruction, input (may be missing), output",
+    .style = UM_STYLE_RECORD,
+    .has_header = true,
+    .text = "instruction",
+    .pair = "input",
+    .label = "output",
+    .metrics = {"perplexity"},
+};
+
+static const struct um_task completion = {
+    .name = "completion",
+    .summary = "prompts and completions, as they are",
+    .style = UM_STYLE_PROMPT,
+    .has_header = true,
+    .text = "prompt",
+    .label = "completion",
+    .metrics = {"perplexity"},
+};
+
+static const struct um_task chat = {
+    .name = "chat",
+    .summary = "conversations: a JSON array of messages, each with role and content",
+    .style = UM_STYLE_CHAT,
+    .has_header = true,
+    .text = "messages",
+    .metrics = {"perplexity"},
+};
+
+static const struct um_task text = {
+    .name = "text",
+    .summary = "documents: a column of text, or a .txt file, which is one",
+    .style = UM_STYLE_PLAIN,
+    .has_header = true,
+    .text = "text",
+    .metrics = {"perplexity"},
+};
+
+/* Math problems in words, as LLM-Adapters ships them (Hu et al. 2023): one training set for all. */
+#define MATH_TASK(id, test_file, about, rule)                                                      \
+    static const struct um_task id = {.name = #id,                                                 \
+                                      .summary = about,                                            \
+                                      .folder = "math",                                            \
+                                      .train = "math_data.json",                                   \
+                                      .eval = test_file,                                           \
+                                      .style = UM_STYLE_RECORD,                                    \
+                                      .answer = rule,                                              \
+                                      .has_header = true,                                          \
+                                      .text = "instruction",                                       \
+                                      .pair = "input",                                             \
+                                      .label = "output",                                           \
+                                      .metrics = {"accuracy"}}
+
+MATH_TASK(gsm8k, "gsm8k.test.json", "math: school problems of several steps", UM_ANSWER_NUMBER);
+MATH_TASK(svamp, "SVAMP.test.json", "math: problems varied to mislead", UM_ANSWER_NUMBER);
+MATH_TASK(multiarith, "MultiArith.test.json", "math: two operations and more", UM_ANSWER_NUMBER);
+MATH_TASK(addsub, "AddSub.test.json", "math: addition and subtraction", UM_ANSWER_NUMBER);
+MATH_TASK(aqua, "AQuA.test.json", "math: algebra, one of five choices", UM_ANSWER_LETTER);
+MATH_TASK(singleeq, "SingleEq.test.json", "math: one equation", UM_ANSWER_NUMBER);
+
 const struct um_task *const um_tasks[] = {
-    &cola, &mrpc, &rte, &sst2, &stsb, &qnli, &qqp, &mnli, &mnli_mm,
-    &wnli, &classification, &regression,
+    &cola,       &mrpc,     &rte,        &sst2,   &stsb,  &qnli,  &qqp,
+    &mnli,       &mnli_mm,  &wnli,       &gsm8k,  &svamp, &multiarith, &addsub,
+    &aqua,       &singleeq, &classification, &regression, &instruct, &completion, &chat,
+    &text,
 };
 const size_t um_n_tasks = UM_COUNT(um_tasks);
 

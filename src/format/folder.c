@@ -128,8 +128,9 @@ enum um_status um_folder_open(struct um_folder *folder, const char *path, struct
 {
     *folder = (struct um_folder){.path = um_strdup(path)};
     char *config = um_path_join(path, "config.json");
+    char *generation = um_path_join(path, "generation_config.json");
     enum um_status status = UM_OK;
-    if (!folder->path || !config)
+    if (!folder->path || !config || !generation)
         UM_TRY(um_fail_memory(err, path, strlen(path)));
     if (!um_path_is_folder(path))
         UM_TRY(um_fail(err, UM_E_INPUT, "cannot open model '%s': %s", path,
@@ -137,9 +138,12 @@ enum um_status um_folder_open(struct um_folder *folder, const char *path, struct
     UM_TRY(um_json_load(&folder->config, config, err));
     if (!json_is_object(folder->config))
         UM_TRY(um_fail(err, UM_E_INPUT, "cannot read '%s': not an object", config));
+    if (um_path_exists(generation))
+        UM_TRY(um_json_load(&folder->generation, generation, err));
     UM_TRY(open_weights(folder, err));
 out:
     um_free(config);
+    um_free(generation);
     if (status != UM_OK)
         um_folder_close(folder);
     return status;
@@ -155,6 +159,7 @@ void um_folder_close(struct um_folder *folder)
     um_free(folder->shard_names);
     um_free(folder->path);
     json_decref(folder->config);
+    json_decref(folder->generation);
     *folder = (struct um_folder){0};
 }
 

@@ -7,6 +7,7 @@
 struct um_folder {
     char *path;                    /* owned */
     json_t *config;                /* config.json, an object; owned */
+    json_t *generation;            /* generation_config.json; owned, NULL if there is none */
     struct um_safetensors *shards; /* owned */
     char **shard_names;            /* file names within the folder; owned */
     size_t n_shards;

@@ -194,17 +194,25 @@ static enum um_status mse(double *out, const struct um_scored_rows *r, struct um
     return UM_OK;
 }
 
+static enum um_status perplexity(double *out, const struct um_scored_rows *r, struct um_error *err)
+{
+    (void)err;
+    *out = exp(r->loss);
+    return UM_OK;
+}
+
 static const struct um_metric metrics[] = {
-    {"accuracy", "share of rows that are right", false, accuracy},
-    {"f1", "F1 of class 1", false, f1},
-    {"macro_f1", "mean F1 of all classes", false, macro_f1},
-    {"matthews", "Matthews' correlation", false, matthews},
-    {"pearson", "Pearson's correlation", true, pearson},
-    {"spearman", "Spearman's rank correlation", true, spearman},
-    {"mse", "mean squared error", true, mse},
+    {"accuracy", "share of rows that are right", false, false, accuracy},
+    {"f1", "F1 of class 1", false, false, f1},
+    {"macro_f1", "mean F1 of all classes", false, false, macro_f1},
+    {"matthews", "Matthews' correlation", false, false, matthews},
+    {"pearson", "Pearson's correlation", true, false, pearson},
+    {"spearman", "Spearman's rank correlation", true, false, spearman},
+    {"mse", "mean squared error", true, true, mse},
+    {"perplexity", "e to the mean loss of a token", false, true, perplexity},
 };
 const struct um_metric *const um_metrics[] = {&metrics[0], &metrics[1], &metrics[2], &metrics[3],
-                                              &metrics[4], &metrics[5], &metrics[6]};
+                                              &metrics[4], &metrics[5], &metrics[6], &metrics[7]};
 const size_t um_n_metrics = UM_COUNT(um_metrics);
 
 const struct um_metric *um_metric_find(const char *name)

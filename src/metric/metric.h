@@ -15,11 +15,13 @@ struct um_scored_rows {
     int64_t n, n_classes;
     const int64_t *predicted, *label;  /* NULL for regression */
     const double *value, *target;      /* NULL for classification */
+    double loss;                       /* mean over what is predicted */
 };
 
 struct um_metric {
     const char *name, *summary;
     bool is_for_regression;
+    bool is_error;             /* less is better */
     /* NaN where the metric is not defined (a constant column has no correlation). */
     enum um_status (*compute)(double *out, const struct um_scored_rows *rows,
                               struct um_error *err);

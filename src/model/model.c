@@ -325,6 +325,27 @@ static int64_t stored_outputs(const struct um_model *model)
     return 0;
 }
 
+static void add_end(struct um_model *model, const json_t *id)
+{
+    json_int_t value = json_integer_value(id);
+    if (!json_is_integer(id) || value < 0 || value >= model->dims.V)
+        return;
+    for (int i = 0; i < model->n_ends; i++)
+        if (model->end_ids[i] == (int32_t)value)
+            return;
+    if (model->n_ends < UM_ENDS_MAX)
+        model->end_ids[model->n_ends++] = (int32_t)value;
+}
+
+/* "eos_token_id": a number, a list of them, or null. */
+static void add_ends(struct um_model *model, const json_t *config)
+{
+    const json_t *ids = json_object_get(config, "eos_token_id");
+    for (size_t i = 0; i < json_array_size(ids); i++)
+        add_end(model, json_array_get(ids, i));
+    add_end(model, ids);
+}
+
 enum um_status um_model_open(struct um_model *model, const char *path,
                              const struct um_model_options *options, struct um_error *err)
 {
@@ -340,6 +361,8 @@ enum um_status um_model_open(struct um_model *model, const char *path,
         model->dims.dropout = model->dims.attention_dropout = model->dims.head_dropout =
             options->dropout;
     UM_TRY(add_params(model, options->seed, err));
+    add_ends(model, model->folder.config);
+    add_ends(model, model->folder.generation);
     const char *first = model->params[0].name;
     model->has_prefix = strncmp(first, model->arch->prefix, strlen(model->arch->prefix)) == 0;
 out:

@@ -92,6 +92,8 @@ struct um_arch {
 extern const struct um_arch *const um_archs[];
 extern const size_t um_n_archs;
 
+enum { UM_ENDS_MAX = 16 };
+
 struct um_model {
     const struct um_arch *arch;
     struct um_dims dims;
@@ -99,6 +101,8 @@ struct um_model {
     struct um_param *params; /* n_params, in table order: the parameter order */
     int64_t n_params;
     struct um_param **by_role; /* [L + 1][n_roles]: layer l at row l, others at row L */
+    int32_t end_ids[UM_ENDS_MAX]; /* tokens that end a text: the config's, then generation's */
+    int n_ends;
     bool has_prefix;         /* the file's names carry the architecture's prefix */
     struct um_arena arena;
 };

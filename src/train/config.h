@@ -24,6 +24,8 @@ struct um_config {
         char *text, *pair, *label; /* columns by name or number; "" = the task's own */
         char *format;             /* "" = by the file's name; tsv, csv, jsonl */
         char *header;             /* yes, no; "" = the task's own */
+        char *loss;               /* completion, all: what of a text is learnt */
+        bool pack;                /* short texts share a row */
     } data;
     struct {
         char *name, *budget;
@@ -59,6 +61,7 @@ struct um_config {
         char *best; /* metric name; "" = the task's main one */
         int64_t patience;
         bool before; /* evaluate before the first step */
+        int64_t rows; /* of the evaluation data, from its start; 0 = all */
     } eval;
     struct {
         int64_t every, keep;

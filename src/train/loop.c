@@ -8,16 +8,16 @@
 static enum um_status forward_backward(double *loss, int64_t *n_tokens, struct um_run *run,
                                        struct um_error *err)
 {
-    int64_t n_rows, step = run->state.step, n_micro = um_run_step_shape(&n_rows, run, step);
+    int64_t n_losses, step = run->state.step, n_micro = um_run_step_shape(&n_losses, run, step);
     for (int64_t m = 0; m < n_micro; m++) {
         int64_t n;
         um_profile_enter(run->profile, UM_PART_DATA);
         const int64_t *rows = um_run_rows(&n, run, step, m);
-        UM_RETURN_IF(um_task_model_batch(&run->tm, &run->train_tokens, run->train.rows, rows, n,
-                                         err));
+        UM_RETURN_IF(um_task_model_batch(&run->tm, &run->train_tokens,
+                                         um_run_row_truth(run, &run->train), rows, n, err));
         um_profile_enter(run->profile, UM_PART_OTHER);
         um_tuning_micro(&run->tuning, m, m + 1 == n_micro);
-        UM_RETURN_IF(um_engine_train(loss, &run->tm.engine, &run->tm.batch, n_rows,
+        UM_RETURN_IF(um_engine_train(loss, &run->tm.engine, &run->tm.batch, n_losses,
                                      (uint64_t)step << 16 | (uint64_t)m,
                                      um_tuning_sink(&run->tuning), err));
         *n_tokens += run->tm.batch.n_tokens;
@@ -73,6 +73,12 @@ enum um_status um_run_evaluate(struct um_evaluation *evaluation, struct um_run *
                                struct um_error *err)
 {
     int64_t n_outputs = run->tm.model.dims.O;
+    if (um_objective_of(run->task) == UM_OBJECTIVE_TOKEN) {
+        double loss;
+        UM_RETURN_IF(um_task_model_loss(&loss, &run->tm, &run->eval_tokens,
+                                        run->config->eval.batch, err));
+        return um_task_score_loss(evaluation, run->task, loss, run->eval_tokens.n_rows, err);
+    }
     float *outputs = UM_NEW(run->eval.n_rows * n_outputs, float);
     enum um_status status;
     if (!outputs)
@@ -98,7 +104,7 @@ static bool is_better(const struct um_run *run, double value, double than)
 {
     if (isnan(than) || isnan(value))
         return !isnan(value) || isnan(than);
-    return strcmp(run->best->name, "mse") == 0 ? value < than : value > than;
+    return run->best->is_error ? value < than : value > than;
 }
 
 static bool report(struct um_run *run, const struct um_progress *progress)
@@ -190,6 +196,10 @@ static void say_what_trains(struct um_run *run)
     if (n_skipped)
         um_run_say(run, "%lld rows have too few fields and were left out", (long long)n_skipped);
     int64_t n_cut = run->train_tokens.n_truncated + run->eval_tokens.n_truncated;
+    int64_t n_left_out = run->train_tokens.n_left_out + run->eval_tokens.n_left_out;
+    if (n_left_out)
+        um_run_say(run, "%lld rows have nothing to learn within %lld tokens and were left out",
+                   (long long)n_left_out, (long long)run->tm.max_length);
     if (n_cut)
         um_run_say(run, "%lld rows are longer than %lld tokens and were cut", (long long)n_cut,
                    (long long)run->tm.max_length);

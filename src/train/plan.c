@@ -62,12 +62,16 @@ static enum um_status measure(size_t *bytes, struct um_run *run, const struct ex
     enum um_status status;
     const int64_t *rows = um_run_rows(&n, run, most->step, most->micro);
     UM_RETURN_IF(um_engine_open(&dry, &run->tm.model, (size_t)1 << 46, true, err));
-    dry.objective = run->task->is_regression ? UM_OBJECTIVE_VALUE : UM_OBJECTIVE_CLASS;
+    dry.objective = um_objective_of(run->task);
     dry.recompute = run->config->train.recompute;
     run->tm.engine = dry;
-    UM_TRY(um_task_model_batch(&run->tm, &run->train_tokens, run->train.rows, rows, n, err));
+    UM_TRY(um_task_model_batch(&run->tm, &run->train_tokens, um_run_row_truth(run, &run->train),
+                               rows, n, err));
     UM_TRY(um_engine_train(&loss, &run->tm.engine, &run->tm.batch, n, 0, sink, err));
-    if (run->eval.n_rows)
+    if (run->eval_tokens.n_rows && dry.objective == UM_OBJECTIVE_TOKEN)
+        UM_TRY(um_task_model_loss(&loss, &run->tm, &run->eval_tokens, run->config->eval.batch,
+                                  err));
+    else if (run->eval_tokens.n_rows)
         UM_TRY(um_task_model_outputs(NULL, &run->tm, &run->eval_tokens, run->eval.rows,
                                      run->config->eval.batch, err));
     *bytes = run->tm.engine.pool.peak_bytes;
@@ -94,12 +98,24 @@ static double flop_per_token(const struct um_run *run)
     for (int64_t p = 0; p < run->tm.model.n_params; p++) {
         const struct um_param *param = &run->tm.model.params[p];
         const struct um_entry *entry = run->tuning.set.of_param[p];
+        if (param->is_head) { /* not tied: only at tokens that are predicted, about all of them */
+            sum += 4.0 * (double)param->n_elements;
+            continue;
+        }
         bool is_table = param->rows == run->tm.model.dims.V || param->rows == run->tm.model.dims.P ||
                         param->rows == run->tm.model.dims.Y;
         if (param->n_dims == 2 && !is_table && !param->is_added)
             sum += (entry && entry->is_whole ? 6.0 : 4.0) * (double)param->n_elements;
     }
     return sum;
+}
+
+/* What selection holds of a vocabulary head over a step. */
+static int64_t held_bytes(const struct um_run *run, int64_t n_tokens)
+{
+    const struct um_param *head = um_model_vocabulary(&run->tm.model);
+    bool is_held = head && run->tuning.selector && run->tuning.set.of_param[head->index];
+    return is_held ? um_held_bytes(head, n_tokens) : 0;
 }
 
 enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_error *err)
@@ -116,7 +132,7 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
         .n_whole = t->set.n_whole,
         .budget = t->budget,
         .n_steps = run->n_steps,
-        .n_train_rows = run->train.n_rows,
+        .n_train_rows = run->train_tokens.n_rows,
         .n_eval_rows = run->eval.n_rows,
         .n_truncated_rows = run->train_tokens.n_truncated + run->eval_tokens.n_truncated};
     survey(&most, plan, run);
@@ -128,7 +144,7 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
             opened_bytes += t->set.entries[e].column[c] ? 4 * t->set.entries[e].n : 0;
     plan->weights_bytes = weights_bytes(&run->tm.model);
     plan->activation_bytes = (int64_t)activations;
-    plan->method_bytes = um_tuning_bytes(t);
+    plan->method_bytes = um_tuning_bytes(t) + held_bytes(run, plan->max_tokens_per_step);
     plan->process_bytes =
         run->resident_before - opened_bytes + um_threads() * GEMM_THREAD_BYTES + GEMM_BYTES;
     plan->peak_bytes = plan->weights_bytes + plan->activation_bytes + plan->method_bytes +
@@ -154,7 +170,7 @@ enum um_status um_run_open_memory(struct um_run *run, struct um_error *err)
     /* Address space for more than the peak: blocks of another order may fit less well. */
     size_t bytes = (size_t)plan.activation_bytes + (size_t)plan.activation_bytes / 2 + (64 << 20);
     UM_RETURN_IF(um_engine_open(&run->tm.engine, &run->tm.model, bytes, false, err));
-    run->tm.engine.objective = run->task->is_regression ? UM_OBJECTIVE_VALUE : UM_OBJECTIVE_CLASS;
+    run->tm.engine.objective = um_objective_of(run->task);
     run->tm.engine.recompute = run->config->train.recompute;
     run->tm.engine.seed = (uint64_t)run->config->train.seed;
     run->tm.engine.profile = run->profile;

@@ -137,13 +137,17 @@ static enum um_status make_memory(struct um_predictor *p, const struct um_encode
     return um_engine_open(&p->tm.engine, &p->tm.model, need + need / 4 + (1 << 20), false, err);
 }
 
-static enum um_status run_rows(float *outputs, struct um_predictor *p, const struct um_row *rows,
+static enum um_status run_rows(float *outputs, struct um_predictor *p, struct um_row *rows,
                                int64_t n, int64_t batch, int64_t max_length, struct um_error *err)
 {
     struct um_encoded encoded = {0};
+    char name[] = "the rows given";
+    const struct um_dataset data = {.table.path = name, .rows = rows, .n_rows = n};
+    const struct um_encode_options options = {.tokenizer = p->tm.tokenizer,
+                                              .max_length = max_length,
+                                              .n_vocabulary = p->tm.model.dims.V};
     enum um_status status;
-    UM_TRY(um_encoded_open(&encoded, p->tm.tokenizer, rows, n, max_length, p->tm.model.dims.V,
-                           err));
+    UM_TRY(um_encoded_open(&encoded, &data, &options, err));
     UM_TRY(make_memory(p, &encoded, rows, batch, err));
     UM_TRY(um_task_model_outputs(outputs, &p->tm, &encoded, rows, batch, err));
 out:

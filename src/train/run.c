@@ -51,6 +51,8 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
     UM_RETURN_IF(open_part(&run->train, run, true, err));
     if (*c->data.eval || (run->task->eval && *c->data.path))
         UM_RETURN_IF(open_part(&run->eval, run, false, err));
+    if (c->eval.rows && c->eval.rows < run->eval.n_rows)
+        run->eval.n_rows = c->eval.rows;
     const char *best = *c->eval.best ? c->eval.best : run->task->metrics[0];
     for (int i = 0; i < UM_TASK_METRICS && run->task->metrics[i]; i++)
         if (strcmp(run->task->metrics[i], best) == 0)
@@ -59,6 +61,33 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
         return um_fail(err, UM_E_USAGE, "eval.best: '%s' is not a metric of task '%s'", best,
                        run->task->name);
     return UM_OK;
+}
+
+static enum um_status open_tokens(struct um_encoded *tokens, struct um_run *run,
+                                  const struct um_dataset *data, struct um_error *err)
+{
+    const struct um_config *c = run->config;
+    const struct um_model *model = &run->tm.model;
+    const struct um_encode_options options = {
+        .tokenizer = run->tm.tokenizer,
+        .max_length = run->tm.max_length,
+        .n_vocabulary = model->dims.V,
+        .prose = {.style = run->task->style,
+                  .learns_all = strcmp(c->data.loss, "all") == 0,
+                  .end_id = model->n_ends ? model->end_ids[0] : -1},
+        .packs = c->data.pack && run->task->style != UM_STYLE_PAIR};
+    return um_encoded_open(tokens, data, &options, err);
+}
+
+static enum um_status check_task(const struct um_run *run, struct um_error *err)
+{
+    const struct um_arch *arch = run->tm.model.arch;
+    if (um_objective_of(run->task) != UM_OBJECTIVE_TOKEN || arch->is_decoder)
+        return UM_OK;
+    um_fail(err, UM_E_USAGE, "task '%s' is to go on with a text, which a %s model cannot",
+            run->task->name, arch->name);
+    um_error_hint(err, "it takes a decoder: gpt2, llama, mistral, qwen, gemma");
+    return UM_E_USAGE;
 }
 
 static enum um_status open_model(struct um_run *run, struct um_error *err)
@@ -72,15 +101,12 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
     if (!*c->model)
         return um_fail(err, UM_E_USAGE, "model: not given; name a Hugging Face folder");
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
+    UM_RETURN_IF(check_task(run, err));
     UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
     tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
                                                             : tm->model.dims.P;
-    UM_RETURN_IF(um_encoded_open(&run->train_tokens, tm->tokenizer, run->train.rows,
-                                 run->train.n_rows, tm->max_length, tm->model.dims.V, err));
-    if (run->eval.n_rows)
-        UM_RETURN_IF(um_encoded_open(&run->eval_tokens, tm->tokenizer, run->eval.rows,
-                                     run->eval.n_rows, tm->max_length, tm->model.dims.V, err));
-    return UM_OK;
+    UM_RETURN_IF(open_tokens(&run->train_tokens, run, &run->train, err));
+    return run->eval.n_rows ? open_tokens(&run->eval_tokens, run, &run->eval, err) : UM_OK;
 }
 
 static enum um_order order_of(const char *name)
@@ -94,7 +120,8 @@ static enum um_order order_of(const char *name)
 static enum um_status open_steps(struct um_run *run, struct um_error *err)
 {
     const struct um_config *c = run->config;
-    UM_RETURN_IF(um_batches_open(&run->batches, order_of(c->train.order), run->train.n_rows,
+    UM_RETURN_IF(um_batches_open(&run->batches, order_of(c->train.order),
+                                 run->train_tokens.n_rows,
                                  c->train.batch, (uint64_t)c->train.seed,
                                  run->train_tokens.lengths, err));
     int64_t n_batches = um_batches_per_epoch(&run->batches);
@@ -239,15 +266,21 @@ void um_run_free(struct um_run *run)
 
 /* ---- shapes of steps */
 
-int64_t um_run_step_shape(int64_t *n_rows, struct um_run *run, int64_t step)
+const struct um_row *um_run_row_truth(const struct um_run *run, const struct um_dataset *data)
+{
+    return run->task->style == UM_STYLE_PAIR ? data->rows : NULL;
+}
+
+int64_t um_run_step_shape(int64_t *n_losses, struct um_run *run, int64_t step)
 {
     int64_t n_batches = um_batches_per_epoch(&run->batches), micro = 0;
     int64_t first = step % run->steps_per_epoch * run->config->train.accumulate;
-    *n_rows = 0;
+    *n_losses = 0;
     for (; micro < run->config->train.accumulate && first + micro < n_batches; micro++) {
         int64_t n;
-        um_run_rows(&n, run, step, micro);
-        *n_rows += n;
+        const int64_t *rows = um_run_rows(&n, run, step, micro);
+        for (int64_t i = 0; i < n; i++)
+            *n_losses += run->train_tokens.weights[rows[i]];
     }
     return micro;
 }

@@ -56,9 +56,12 @@ char *um_run_path(const struct um_run *run, const char *name);
 /* Makes the activations' memory; `is_dry` for planning. */
 enum um_status um_run_open_memory(struct um_run *run, struct um_error *err);
 
-/* The rows of micro-batch m of a step, and how many rows the whole step has. */
+/* The rows of micro-batch m of a step; and its number of micro-batches, with how many losses they
+ * have in all (rows, or learnt tokens). */
 const int64_t *um_run_rows(int64_t *n, struct um_run *run, int64_t step, int64_t micro);
-int64_t um_run_step_shape(int64_t *n_rows, struct um_run *run, int64_t step); /* micro-batches */
+int64_t um_run_step_shape(int64_t *n_losses, struct um_run *run, int64_t step);
+/* The truth beside the tokens of a data set's rows; NULL if the tokens are it. */
+const struct um_row *um_run_row_truth(const struct um_run *run, const struct um_dataset *data);
 
 /* loop.c: one optimizer step. Fills loss, norm and lr of `progress`. */
 enum um_status um_run_step(struct um_progress *progress, struct um_run *run, struct um_error *err);

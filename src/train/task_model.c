@@ -13,20 +13,77 @@ void um_task_model_close(struct um_task_model *tm)
     *tm = (struct um_task_model){0};
 }
 
+enum um_objective um_objective_of(const struct um_task *task)
+{
+    return task->style != UM_STYLE_PAIR ? UM_OBJECTIVE_TOKEN
+           : task->is_regression        ? UM_OBJECTIVE_VALUE
+                                        : UM_OBJECTIVE_CLASS;
+}
+
+/* The sequences of a row of marked tokens. */
+static void add_marked(struct um_batch *batch, const struct um_encoded *encoded, int64_t row)
+{
+    int64_t end = encoded->offsets[row + 1];
+    for (int64_t at = encoded->offsets[row], next; at < end; at = next) {
+        for (next = at + 1; next < end && encoded->types[next] != UM_MARK_START;)
+            next++;
+        um_batch_add_tokens(batch, encoded->ids + at, encoded->types + at, next - at);
+    }
+}
+
+static int64_t n_sequences(const struct um_encoded *encoded, int64_t row)
+{
+    int64_t n = 0;
+    for (int64_t i = encoded->offsets[row]; i < encoded->offsets[row + 1]; i++)
+        n += encoded->types[i] == UM_MARK_START;
+    return n;
+}
+
 enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_encoded *encoded,
                                    const struct um_row *rows, const int64_t *which, int64_t n,
                                    struct um_error *err)
 {
-    int64_t n_tokens = 0;
-    for (int64_t i = 0; i < n; i++)
+    int64_t n_tokens = 0, n_rows = 0;
+    for (int64_t i = 0; i < n; i++) {
         n_tokens += encoded->lengths[which[i]];
-    UM_RETURN_IF(um_batch_begin(&tm->batch, n, n_tokens, err));
+        n_rows += rows ? 1 : n_sequences(encoded, which[i]);
+    }
+    UM_RETURN_IF(um_batch_begin(&tm->batch, n_rows, n_tokens, err));
     for (int64_t i = 0; i < n; i++) {
         int64_t row = which[i], at = encoded->offsets[row];
-        um_batch_add(&tm->batch, encoded->ids + at, tm->model.dims.Y > 1 ? encoded->types + at : NULL,
-                     encoded->lengths[row], rows[row].label, rows[row].target);
+        if (rows)
+            um_batch_add(&tm->batch, encoded->ids + at,
+                         tm->model.dims.Y > 1 ? encoded->types + at : NULL, encoded->lengths[row],
+                         rows[row].label, rows[row].target);
+        else
+            add_marked(&tm->batch, encoded, row);
     }
     return UM_OK;
+}
+
+enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
+                                  const struct um_encoded *encoded, int64_t batch,
+                                  struct um_error *err)
+{
+    struct um_batches order;
+    double sum = 0;
+    int64_t n_losses = 0;
+    UM_RETURN_IF(um_batches_open(&order, UM_ORDER_GROUPED, encoded->n_rows, batch, 0,
+                                 encoded->lengths, err));
+    enum um_status status = UM_OK;
+    for (int64_t b = 0; status == UM_OK && b < um_batches_per_epoch(&order); b++) {
+        int64_t n;
+        double some = 0;
+        const int64_t *which = um_batches_rows(&n, &order, 0, b);
+        UM_TRY(um_task_model_batch(tm, encoded, NULL, which, n, err));
+        UM_TRY(um_engine_loss(&some, &tm->engine, &tm->batch, err));
+        sum += some;
+        n_losses += tm->batch.n_losses;
+    }
+    *loss = sum / (double)n_losses;
+out:
+    um_batches_close(&order);
+    return status;
 }
 
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
@@ -82,6 +139,14 @@ static enum um_status compute_metrics(struct um_evaluation *e, const struct um_t
         e->n_metrics++;
     }
     return UM_OK;
+}
+
+enum um_status um_task_score_loss(struct um_evaluation *e, const struct um_task *task, double loss,
+                                  int64_t n_rows, struct um_error *err)
+{
+    const struct um_scored_rows rows = {.loss = loss};
+    *e = (struct um_evaluation){.n_rows = n_rows, .loss = loss};
+    return compute_metrics(e, task, &rows, err);
 }
 
 enum um_status um_task_score(struct um_evaluation *e, const struct um_dataset *data,

@@ -18,8 +18,11 @@ struct um_task_model {
     int64_t max_length;   /* of rows in tokens: the recipe's, not over the model's */
 };
 
+/* What a task's loss is of. */
+enum um_objective um_objective_of(const struct um_task *task);
+
 void um_task_model_close(struct um_task_model *tm);
-/* Lays rows of an encoded data set out as a batch. */
+/* Lays rows of an encoded data set out as a batch; `rows` NULL: rows of marked tokens. */
 enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_encoded *encoded,
                                    const struct um_row *rows, const int64_t *which, int64_t n,
                                    struct um_error *err);
@@ -28,6 +31,15 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
                                      int64_t batch, struct um_error *err);
+
+/* Mean loss of all learnt tokens, for the token objective; on a dry pool only the walk is done. */
+enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
+                                  const struct um_encoded *encoded, int64_t batch,
+                                  struct um_error *err);
+
+/* The metrics of a token task by its mean loss. */
+enum um_status um_task_score_loss(struct um_evaluation *evaluation, const struct um_task *task,
+                                  double loss, int64_t n_rows, struct um_error *err);
 
 /* Loss and the task's metrics from outputs. */
 enum um_status um_task_score(struct um_evaluation *evaluation, const struct um_dataset *data,

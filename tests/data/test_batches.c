@@ -139,6 +139,16 @@ static struct um_tokenizer *make_tokenizer(void)
     return tokenizer;
 }
 
+static enum um_status open_encoded(struct um_encoded *e, const struct um_tokenizer *tokenizer,
+                                   struct um_row *rows, int64_t max_length, int64_t n_vocabulary,
+                                   struct um_error *err)
+{
+    const struct um_dataset data = {.rows = rows, .n_rows = N_TEXTS};
+    const struct um_encode_options options = {
+        .tokenizer = tokenizer, .max_length = max_length, .n_vocabulary = n_vocabulary};
+    return um_encoded_open(e, &data, &options, err);
+}
+
 /* Rows end to end in their order, cut where they are too long, for any number of threads. */
 static void test_rows_as_tokens(void **state)
 {
@@ -151,7 +161,7 @@ static void test_rows_as_tokens(void **state)
         struct um_encoded e;
         struct um_error err;
         omp_set_num_threads(threads);
-        assert_ok(um_encoded_open(&e, tokenizer, rows, N_TEXTS, 5, 4, &err), err);
+        assert_ok(open_encoded(&e, tokenizer, rows, 5, 4, &err), err);
         int64_t n_cut = 0;
         for (int i = 0; i < N_TEXTS; i++) {
             int64_t n = i % 7 + 1;
@@ -180,13 +190,13 @@ static void test_ids_the_model_lacks(void **state)
     make_rows(rows);
     rows[300].text = "c";
     rows[300].n_text = 1;
-    assert_fails(um_encoded_open(&e, tokenizer, rows, N_TEXTS, 5, 2, &err), UM_E_INPUT,
+    assert_fails(open_encoded(&e, tokenizer, rows, 5, 2, &err), UM_E_INPUT,
                  "id 2 ('b'), but the model knows 2", err);
-    assert_fails(um_encoded_open(&e, tokenizer, rows, N_TEXTS, 5, 3, &err), UM_E_INPUT,
+    assert_fails(open_encoded(&e, tokenizer, rows, 5, 3, &err), UM_E_INPUT,
                  "id 3 ('c'), but the model knows 3", err);
     for (int64_t n = 1; n < 12; n++) {
         um_mem_fail_after(n);
-        enum um_status status = um_encoded_open(&e, tokenizer, rows, N_TEXTS, 5, 4, &err);
+        enum um_status status = open_encoded(&e, tokenizer, rows, 5, 4, &err);
         um_mem_fail_after(0);
         assert_int_equal(status, UM_E_RUNTIME);
         assert_int_equal(um_mem_used(), used);

@@ -169,9 +169,11 @@ static void test_every_task(void **state)
         }
         const char *first = task->labels[0] ? task->labels[0] : "1";
         const char *second = task->labels[0] ? task->labels[1] : "2";
+        bool is_pair = task->style == UM_STYLE_PAIR;
         if (task->has_header)
-            um_str_addf(&text, "%s\t%s\t%s\n%s\tb\ta\n%s\td\tc\n", task->label,
-                        task->pair ? task->pair : "unused", task->text, first, second);
+            um_str_addf(&text, "%s\t%s\t%s\tanswer\n%s\tb\ta\t5\n%s\td\tc\t6\n",
+                        task->label ? task->label : "none", task->pair ? task->pair : "unused",
+                        task->text, first, second);
         else
             um_str_addf(&text, "x\t%s\t*\ta\nx\t%s\t\tc\n", first, second);
         o = options_for(write_file("task.tsv", text.text));
@@ -182,8 +184,12 @@ static void test_every_task(void **state)
             assert_string_equal(d.rows[1].pair, "d");
         else
             assert_null(d.rows[1].pair);
-        if (!task->is_regression)
+        if (is_pair && !task->is_regression)
             assert_int_equal(d.rows[1].label, 1);
+        if (!is_pair && task->label)
+            assert_string_equal(d.rows[1].completion, second);
+        if (task->answer != UM_ANSWER_NONE)
+            assert_string_equal(d.rows[1].answer, "6");
         um_dataset_close(&d);
         um_str_free(&text);
     }

@@ -1,0 +1,135 @@
+/* Rows to text to tokens, with what is learnt marked. */
+#include "data/prose.h"
+
+#include <string.h>
+
+void um_prose_free(struct um_prose *prose)
+{
+    um_str_free(&prose->text);
+    um_free(prose->learnt);
+    *prose = (struct um_prose){0};
+}
+
+/* Appends text; what is learnt of it becomes a span. */
+static void add(struct um_prose *p, const char *text, size_t n, bool is_learnt)
+{
+    size_t start = p->text.length;
+    um_str_add_n(&p->text, text, n);
+    if (!is_learnt || n == 0)
+        return;
+    if (p->n_learnt && p->learnt[p->n_learnt - 1].end == start) {
+        p->learnt[p->n_learnt - 1].end += n;
+        return;
+    }
+    if (!um_grow(&p->learnt, &p->learnt_capacity, p->n_learnt + 1, sizeof(*p->learnt))) {
+        p->text.failed = true;
+        return;
+    }
+    p->learnt[p->n_learnt++] = (struct um_span){start, start + n};
+}
+
+static void add_text(struct um_prose *p, const char *text, bool is_learnt)
+{
+    add(p, text, strlen(text), is_learnt);
+}
+
+/* The prompt of Stanford Alpaca (Taori et al. 2023), which LLM-Adapters takes over. */
+static void render_record(struct um_prose *p, const struct um_row *row, bool learns_all)
+{
+    add_text(p, "Below is an instruction that describes a task", learns_all);
+    if (row->pair)
+        add_text(p, ", paired with an input that provides further context", learns_all);
+    add_text(p, ". Write a response that appropriately completes the request.", learns_all);
+    add_text(p, "\n\n### Instruction:\n", learns_all);
+    add(p, row->text, row->n_text, learns_all);
+    if (row->pair) {
+        add_text(p, "\n\n### Input:\n", learns_all);
+        add(p, row->pair, row->n_pair, learns_all);
+    }
+    add_text(p, "\n\n### Response:\n", learns_all);
+}
+
+enum um_status um_prose_render(struct um_prose *p, const struct um_row *row,
+                               const struct um_prose_options *o, bool is_prompt, const char *path,
+                               struct um_error *err)
+{
+    um_str_clear(&p->text);
+    p->n_learnt = 0;
+    p->takes_special = true;
+    p->takes_end = !is_prompt && o->end_id >= 0;
+    if (o->style == UM_STYLE_PLAIN)
+        add(p, row->text, row->n_text, true);
+    else if (o->style == UM_STYLE_RECORD)
+        render_record(p, row, o->learns_all);
+    else
+        add(p, row->text, row->n_text, o->learns_all);
+    if (!is_prompt && o->style != UM_STYLE_PLAIN) {
+        if (row->n_completion == 0)
+            return um_fail(err, UM_E_INPUT, "%s:%lld: the completion is empty: nothing to learn",
+                           path, (long long)row->line);
+        add(p, row->completion, row->n_completion, true);
+    }
+    return p->text.failed ? um_fail_memory(err, path, p->text.length) : UM_OK;
+}
+
+void um_marked_free(struct um_marked *m)
+{
+    um_free(m->ids);
+    um_free(m->learnt);
+    um_tokens_free(&m->tokens);
+    um_tokens_free(&m->part);
+    *m = (struct um_marked){0};
+}
+
+/* Tokens that text[0..n) shares with the whole: where a span starts or ends. */
+static enum um_status shared_tokens(size_t *n_shared, struct um_marked *m,
+                                    const struct um_prose *p, size_t n,
+                                    const struct um_tokenizer *tokenizer, struct um_error *err)
+{
+    UM_RETURN_IF(um_tokenizer_encode(&m->part, tokenizer, p->text.text, n, NULL, 0,
+                                     p->takes_special, 0, err));
+    size_t k = 0;
+    while (k < m->part.n && k < m->n && m->part.ids[k] == m->ids[k])
+        k++;
+    *n_shared = k;
+    return UM_OK;
+}
+
+static enum um_status mark(struct um_marked *m, const struct um_prose *p,
+                           const struct um_tokenizer *tokenizer, struct um_error *err)
+{
+    for (size_t s = 0; s < p->n_learnt; s++) {
+        size_t first = 0, end = m->n;
+        if (p->learnt[s].start)
+            UM_RETURN_IF(shared_tokens(&first, m, p, p->learnt[s].start, tokenizer, err));
+        if (p->learnt[s].end < p->text.length)
+            UM_RETURN_IF(shared_tokens(&end, m, p, p->learnt[s].end, tokenizer, err));
+        if (end > first)
+            memset(m->learnt + first, 1, end - first);
+    }
+    return UM_OK;
+}
+
+enum um_status um_prose_encode(struct um_marked *m, const struct um_prose *p,
+                               const struct um_tokenizer *tokenizer, int32_t end_id,
+                               struct um_error *err)
+{
+    const char *text = p->text.text ? p->text.text : "";
+    UM_RETURN_IF(um_tokenizer_encode(&m->tokens, tokenizer, text, p->text.length, NULL, 0,
+                                     p->takes_special, 0, err));
+    size_t n = m->tokens.n;
+    if (!um_grow(&m->ids, &m->ids_capacity, n + 1, sizeof(*m->ids)) ||
+        !um_grow(&m->learnt, &m->learnt_capacity, n + 1, 1))
+        return um_fail_memory(err, "tokens", n * sizeof(*m->ids));
+    if (n)
+        memcpy(m->ids, m->tokens.ids, n * sizeof(*m->ids));
+    memset(m->learnt, 0, n + 1);
+    m->n = n;
+    UM_RETURN_IF(mark(m, p, tokenizer, err));
+    if (!p->takes_end)
+        return UM_OK;
+    if (n == 0 || m->ids[n - 1] != end_id) /* else the tokenizer's own template ends so */
+        m->ids[m->n++] = end_id;
+    m->learnt[m->n - 1] = 1;
+    return UM_OK;
+}

@@ -1,0 +1,54 @@
+/*
+ * Rows that are gone on with token by token: a row's texts put together as the model will see them,
+ * which of it is to be learnt, and both as tokens.
+ */
+#ifndef UM_DATA_PROSE_H
+#define UM_DATA_PROSE_H
+
+#include "data/task.h"
+#include "unmask.h"
+
+/* Bytes start..end-1 of a text. */
+struct um_span {
+    size_t start, end;
+};
+
+/* A row's text. Owned memory is reused from row to row (free with um_prose_free). */
+struct um_prose {
+    struct um_str text;
+    struct um_span *learnt; /* what is to be predicted, in order, not overlapping */
+    size_t n_learnt, learnt_capacity;
+    bool takes_special;     /* the tokenizer puts its special tokens around the text */
+    bool takes_end;         /* the end token follows, and is learnt */
+};
+void um_prose_free(struct um_prose *prose);
+
+/* How rows become prose. */
+struct um_prose_options {
+    enum um_style style;
+    bool learns_all;  /* prompts too */
+    int32_t end_id;   /* ends a text; -1 = none */
+};
+
+/* Puts a row together. `is_prompt`: only up to where the model is to go on. UM_E_INPUT with the row's
+ * line: an empty completion. `path` names the file in errors. */
+enum um_status um_prose_render(struct um_prose *prose, const struct um_row *row,
+                               const struct um_prose_options *options, bool is_prompt,
+                               const char *path, struct um_error *err);
+
+/* Tokens, each learnt or not. Owned memory is reused (free with um_marked_free). */
+struct um_marked {
+    int32_t *ids;
+    uint8_t *learnt;
+    size_t n, ids_capacity, learnt_capacity;
+    struct um_tokens tokens, part; /* scratch */
+};
+void um_marked_free(struct um_marked *marked);
+
+/* The tokens of a prose. A token that holds the end of a prompt and the start of what is learnt is
+ * learnt. */
+enum um_status um_prose_encode(struct um_marked *marked, const struct um_prose *prose,
+                               const struct um_tokenizer *tokenizer, int32_t end_id,
+                               struct um_error *err);
+
+#endif
