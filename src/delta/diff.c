@@ -72,20 +72,17 @@ static enum um_status compare_tensor(struct diff *d, const struct um_tensor_view
 static enum um_status add_added(struct diff *d, struct um_error *err)
 {
     size_t n_prefix = strlen(d->prefix);
-    for (size_t s = 0; s < d->tuned.n_shards; s++) {
-        for (size_t t = 0; t < d->tuned.shards[s].n_tensors; t++) {
-            const struct um_tensor_view *view = &d->tuned.shards[s].tensors[t];
-            const char *bare = view->name;
-            if (strncmp(bare, d->prefix, n_prefix) == 0)
-                bare += n_prefix;
-            if (um_folder_find(&d->base, view->name) || um_folder_find(&d->base, bare))
-                continue;
-            if (!um_dtype_is_weight(view->dtype))
-                return um_fail(err, UM_E_INPUT, "'%s' has a tensor '%s' of type %s that '%s' lacks",
-                               d->tuned.path, view->name, um_dtype_name(view->dtype),
-                               d->base.path);
-            UM_RETURN_IF(add_whole(d, view->name, view, true, err));
-        }
+    const struct um_tensor_view *view;
+    for (size_t t = 0; (view = um_folder_tensor(&d->tuned, t)); t++) {
+        const char *bare = view->name;
+        if (strncmp(bare, d->prefix, n_prefix) == 0)
+            bare += n_prefix;
+        if (um_folder_find(&d->base, view->name) || um_folder_find(&d->base, bare))
+            continue;
+        if (!um_dtype_is_weight(view->dtype))
+            return um_fail(err, UM_E_INPUT, "'%s' has a tensor '%s' of type %s that '%s' lacks",
+                           d->tuned.path, view->name, um_dtype_name(view->dtype), d->base.path);
+        UM_RETURN_IF(add_whole(d, view->name, view, true, err));
     }
     return UM_OK;
 }
@@ -93,10 +90,10 @@ static enum um_status add_added(struct diff *d, struct um_error *err)
 /* The first weight of the base (buffers may come and go between versions of transformers). */
 static const char *first_weight(const struct um_folder *base)
 {
-    for (size_t s = 0; s < base->n_shards; s++)
-        for (size_t t = 0; t < base->shards[s].n_tensors; t++)
-            if (um_dtype_is_weight(base->shards[s].tensors[t].dtype))
-                return base->shards[s].tensors[t].name;
+    const struct um_tensor_view *view;
+    for (size_t t = 0; (view = um_folder_tensor(base, t)); t++)
+        if (um_dtype_is_weight(view->dtype))
+            return view->name;
     return "";
 }
 
@@ -105,14 +102,14 @@ static const char *find_prefix(struct diff *d)
 {
     const char *first = first_weight(&d->base);
     size_t n_first = strlen(first);
-    for (size_t s = 0; s < d->tuned.n_shards && !um_folder_find(&d->tuned, first); s++) {
-        for (size_t t = 0; t < d->tuned.shards[s].n_tensors; t++) {
-            const char *name = d->tuned.shards[s].tensors[t].name;
-            size_t n = strlen(name);
-            if (n > n_first && name[n - n_first - 1] == '.' &&
-                strcmp(name + n - n_first, first) == 0)
-                return um_arena_strndup(&d->delta.arena, name, n - n_first);
-        }
+    const struct um_tensor_view *view;
+    if (um_folder_find(&d->tuned, first))
+        return "";
+    for (size_t t = 0; (view = um_folder_tensor(&d->tuned, t)); t++) {
+        size_t n = strlen(view->name);
+        if (n > n_first && view->name[n - n_first - 1] == '.' &&
+            strcmp(view->name + n - n_first, first) == 0)
+            return um_arena_strndup(&d->delta.arena, view->name, n - n_first);
     }
     return "";
 }
@@ -124,21 +121,19 @@ static enum um_status compare_all(struct diff *d, struct um_error *err)
     d->prefix = find_prefix(d);
     if (!d->prefix)
         return um_fail_memory(err, "a prefix", 0);
-    for (size_t s = 0; s < d->base.n_shards; s++) {
-        for (size_t t = 0; t < d->base.shards[s].n_tensors; t++) {
-            const struct um_tensor_view *base = &d->base.shards[s].tensors[t];
-            um_str_clear(&name);
-            um_str_addf(&name, "%s%s", d->prefix, base->name);
-            const struct um_tensor_view *tuned = um_folder_find(&d->tuned, base->name);
-            if (!tuned && !name.failed)
-                tuned = um_folder_find(&d->tuned, name.text);
-            if (!tuned && !um_dtype_is_weight(base->dtype))
-                continue; /* a buffer, such as position_ids */
-            if (!tuned)
-                UM_TRY(um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: the second "
-                               "has no tensor '%s'", d->base.path, d->tuned.path, base->name));
-            UM_TRY(compare_tensor(d, base, tuned, err));
-        }
+    const struct um_tensor_view *base;
+    for (size_t t = 0; (base = um_folder_tensor(&d->base, t)); t++) {
+        um_str_clear(&name);
+        um_str_addf(&name, "%s%s", d->prefix, base->name);
+        const struct um_tensor_view *tuned = um_folder_find(&d->tuned, base->name);
+        if (!tuned && !name.failed)
+            tuned = um_folder_find(&d->tuned, name.text);
+        if (!tuned && !um_dtype_is_weight(base->dtype))
+            continue; /* a buffer, such as position_ids */
+        if (!tuned)
+            UM_TRY(um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: the second "
+                           "has no tensor '%s'", d->base.path, d->tuned.path, base->name));
+        UM_TRY(compare_tensor(d, base, tuned, err));
     }
     UM_TRY(add_added(d, err));
 out:

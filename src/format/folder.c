@@ -1,4 +1,4 @@
-/* Hugging Face folders: which files hold the weights, and nothing taken on trust. */
+/* Models on disk: which files hold the weights, and nothing taken on trust. */
 #include "format/folder.h"
 
 #include <string.h>
@@ -124,8 +124,45 @@ out:
     return status;
 }
 
+/* The tensors of a GGUF file under the names a folder would have; unknown ones keep theirs. */
+static enum um_status rename_tensors(struct um_folder *folder, struct um_error *err)
+{
+    char name[UM_GGUF_NAME_BYTES];
+    folder->tensors =
+        UM_ARENA_NEW(&folder->arena, folder->gguf->n_tensors, struct um_tensor_view);
+    if (!folder->tensors)
+        return um_fail_memory(err, folder->path, folder->gguf->n_tensors);
+    for (size_t i = 0; i < folder->gguf->n_tensors; i++) {
+        struct um_tensor_view *view = &folder->tensors[i];
+        *view = folder->gguf->tensors[i];
+        if (!um_gguf_name_to_folder(name, folder->family, view->name))
+            continue;
+        view->name = um_arena_strdup(&folder->arena, name);
+        if (!view->name)
+            return um_fail_memory(err, folder->path, strlen(name));
+    }
+    return UM_OK;
+}
+
+static enum um_status open_gguf(struct um_folder *folder, const char *path, struct um_error *err)
+{
+    enum um_status status;
+    *folder = (struct um_folder){.path = um_strdup(path), .gguf = UM_NEW(1, struct um_gguf)};
+    if (!folder->path || !folder->gguf)
+        UM_TRY(um_fail_memory(err, path, strlen(path)));
+    UM_TRY(um_gguf_open(folder->gguf, path, err));
+    UM_TRY(um_gguf_config(&folder->config, &folder->family, folder->gguf, path, err));
+    UM_TRY(rename_tensors(folder, err));
+out:
+    if (status != UM_OK)
+        um_folder_close(folder);
+    return status;
+}
+
 enum um_status um_folder_open(struct um_folder *folder, const char *path, struct um_error *err)
 {
+    if (um_path_exists(path) && !um_path_is_folder(path))
+        return open_gguf(folder, path, err);
     *folder = (struct um_folder){.path = um_strdup(path)};
     char *config = um_path_join(path, "config.json");
     char *generation = um_path_join(path, "generation_config.json");
@@ -133,8 +170,7 @@ enum um_status um_folder_open(struct um_folder *folder, const char *path, struct
     if (!folder->path || !config || !generation)
         UM_TRY(um_fail_memory(err, path, strlen(path)));
     if (!um_path_is_folder(path))
-        UM_TRY(um_fail(err, UM_E_INPUT, "cannot open model '%s': %s", path,
-                       um_path_exists(path) ? "not a folder" : "no such folder"));
+        UM_TRY(um_fail(err, UM_E_INPUT, "cannot open model '%s': no such folder or file", path));
     UM_TRY(um_json_load(&folder->config, config, err));
     if (!json_is_object(folder->config))
         UM_TRY(um_fail(err, UM_E_INPUT, "cannot read '%s': not an object", config));
@@ -155,6 +191,10 @@ void um_folder_close(struct um_folder *folder)
         um_safetensors_close(&folder->shards[i]);
         um_free(folder->shard_names[i]);
     }
+    if (folder->gguf)
+        um_gguf_close(folder->gguf);
+    um_free(folder->gguf);
+    um_arena_free(&folder->arena);
     um_free(folder->shards);
     um_free(folder->shard_names);
     um_free(folder->path);
@@ -163,8 +203,23 @@ void um_folder_close(struct um_folder *folder)
     *folder = (struct um_folder){0};
 }
 
+const struct um_tensor_view *um_folder_tensor(const struct um_folder *folder, size_t index)
+{
+    if (folder->gguf)
+        return index < folder->gguf->n_tensors ? &folder->tensors[index] : NULL;
+    for (size_t i = 0; i < folder->n_shards; i++) {
+        if (index < folder->shards[i].n_tensors)
+            return &folder->shards[i].tensors[index];
+        index -= folder->shards[i].n_tensors;
+    }
+    return NULL;
+}
+
 const struct um_tensor_view *um_folder_find(const struct um_folder *folder, const char *name)
 {
+    for (size_t i = 0; folder->gguf && i < folder->gguf->n_tensors; i++)
+        if (strcmp(folder->tensors[i].name, name) == 0)
+            return &folder->tensors[i];
     for (size_t i = 0; i < folder->n_shards; i++) {
         const struct um_tensor_view *tensor = um_safetensors_find(&folder->shards[i], name);
         if (tensor)
@@ -175,7 +230,7 @@ const struct um_tensor_view *um_folder_find(const struct um_folder *folder, cons
 
 int64_t um_folder_bytes(const struct um_folder *folder)
 {
-    int64_t bytes = 0;
+    int64_t bytes = folder->gguf ? (int64_t)folder->gguf->map.n_bytes : 0;
     for (size_t i = 0; i < folder->n_shards; i++)
         bytes += (int64_t)folder->shards[i].map.n_bytes;
     return bytes;

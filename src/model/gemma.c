@@ -45,8 +45,10 @@ static const struct um_weight gemma3_weights[] = {
 static enum um_status check(struct um_dims *dims, const json_t *config, const char *where,
                             struct um_error *err)
 {
+    bool is_gguf = false;
+    UM_RETURN_IF(um_json_get_bool(&is_gguf, config, "is_gguf", where, err));
     dims->embed_scale = sqrt((double)dims->D);
-    dims->norm_adds_one = true;
+    dims->norm_adds_one = !is_gguf; /* there it has been added */
     return um_decoder_read_rope(&dims->rope, config, NULL, where, err);
 }
 

@@ -31,15 +31,15 @@ static const struct um_weight weights[] = {
     {POSITIONS, "wpe.weight", 'P', 'D', 0},
     {INPUT_NORM, LAYER "ln_1.weight", 'D', '1', 0},
     {INPUT_NORM + 1, LAYER "ln_1.bias", 'D', '1', 0},
-    {ATTENTION, LAYER "attn.c_attn.weight", 'D', '3', 0},
+    {ATTENTION, LAYER "attn.c_attn.weight", 'D', '3', UM_WEIGHT_TURNED},
     {ATTENTION + 1, LAYER "attn.c_attn.bias", '3', '1', 0},
-    {OUTPUT, LAYER "attn.c_proj.weight", 'D', 'D', 0},
+    {OUTPUT, LAYER "attn.c_proj.weight", 'D', 'D', UM_WEIGHT_TURNED},
     {OUTPUT + 1, LAYER "attn.c_proj.bias", 'D', '1', 0},
     {FEED_NORM, LAYER "ln_2.weight", 'D', '1', 0},
     {FEED_NORM + 1, LAYER "ln_2.bias", 'D', '1', 0},
-    {UP, LAYER "mlp.c_fc.weight", 'D', 'F', 0},
+    {UP, LAYER "mlp.c_fc.weight", 'D', 'F', UM_WEIGHT_TURNED},
     {UP + 1, LAYER "mlp.c_fc.bias", 'F', '1', 0},
-    {DOWN, LAYER "mlp.c_proj.weight", 'F', 'D', 0},
+    {DOWN, LAYER "mlp.c_proj.weight", 'F', 'D', UM_WEIGHT_TURNED},
     {DOWN + 1, LAYER "mlp.c_proj.bias", 'D', '1', 0},
     {NORM, "ln_f.weight", 'D', '1', 0},
     {NORM + 1, "ln_f.bias", 'D', '1', 0},
@@ -68,8 +68,8 @@ static enum um_status check(struct um_dims *dims, const json_t *config, const ch
 static struct um_value *conv1d(const struct um_model *m, struct um_tape *tape, struct um_value *x,
                                int role, int64_t l)
 {
-    return um_linear_transposed(tape, x, um_model_param(m, role, l),
-                                um_model_param(m, role + 1, l));
+    return (m->folder.gguf ? um_linear : um_linear_transposed)(
+        tape, x, um_model_param(m, role, l), um_model_param(m, role + 1, l));
 }
 
 static struct um_value *norm(const struct um_model *m, struct um_tape *tape, struct um_value *x,

@@ -25,17 +25,15 @@ enum um_status um_inspect(struct um_model_info *info, const char *path, um_tenso
                                    .max_length = model.dims.P,
                                    .file_bytes = um_folder_bytes(&model.folder)};
     (void)snprintf(info->architecture, sizeof(info->architecture), "%s", model.arch->name);
-    for (size_t s = 0; visit && s < model.folder.n_shards; s++) {
-        for (size_t t = 0; t < model.folder.shards[s].n_tensors; t++) {
-            const struct um_tensor_view *view = &model.folder.shards[s].tensors[t];
-            struct um_tensor_info tensor = {.name = view->name,
-                                            .dtype = um_dtype_name(view->dtype),
-                                            .n_dims = view->n_dims,
-                                            .n_elements = view->n_elements,
-                                            .is_used = is_used(&model, view)};
-            memcpy(tensor.dims, view->dims, sizeof(tensor.dims));
-            visit(&tensor, user);
-        }
+    const struct um_tensor_view *view;
+    for (size_t t = 0; visit && (view = um_folder_tensor(&model.folder, t)); t++) {
+        struct um_tensor_info tensor = {.name = view->name,
+                                        .dtype = um_dtype_name(view->dtype),
+                                        .n_dims = view->n_dims,
+                                        .n_elements = view->n_elements,
+                                        .is_used = is_used(&model, view)};
+        memcpy(tensor.dims, view->dims, sizeof(tensor.dims));
+        visit(&tensor, user);
     }
     um_model_close(&model);
     return UM_OK;

@@ -25,9 +25,11 @@ static const struct um_weight weights[] = {
     UM_DECODER_LAST_ROWS,
 };
 
+/* GGUF files of LLaMA and Mistral hold the rows of query and key so that neighbours are pairs. */
 static enum um_status check(struct um_dims *dims, const json_t *config, const char *where,
                             struct um_error *err)
 {
+    UM_RETURN_IF(um_json_get_bool(&dims->rope_is_interleaved, config, "is_gguf", where, err));
     UM_RETURN_IF(um_decoder_read_windows(dims, config, 0, where, err));
     return um_decoder_read_rope(&dims->rope, config, NULL, where, err);
 }

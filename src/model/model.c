@@ -254,6 +254,11 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
                                .cols = dim_of(&model->dims, weight->cols),
                                .n_dims = weight->cols == '1' ? 1 : 2};
     param->n_elements = param->rows * param->cols;
+    if (model->folder.gguf && (weight->flags & UM_WEIGHT_TURNED)) {
+        int64_t rows = param->rows;
+        param->rows = param->cols;
+        param->cols = rows;
+    }
     bool is_head = weight->flags & UM_WEIGHT_HEAD;
     if (is_head && (param->n_elements == 0 || (tensor && tensor->dims[0] != param->rows)))
         tensor = NULL; /* no head wanted, or another task's */
@@ -325,6 +330,24 @@ static int64_t stored_outputs(const struct um_model *model)
     return 0;
 }
 
+/* LLaMA 3.1's stretched rotary frequencies, as GGUF files have them: what to divide each by. */
+static enum um_status read_factors(struct um_model *model, struct um_error *err)
+{
+    const struct um_tensor_view *factors = um_folder_find(&model->folder, "rope_freqs.weight");
+    if (!factors || !model->folder.gguf)
+        return UM_OK;
+    if (factors->dtype != UM_F32 || factors->n_elements != model->dims.E / 2)
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': tensor 'rope_freqs.weight' is not %lld F32 numbers",
+                       model->folder.path, (long long)model->dims.E / 2);
+    float *copy = UM_ARENA_NEW(&model->arena, factors->n_elements, float);
+    if (!copy)
+        return um_fail_memory(err, factors->name, factors->n_bytes);
+    memcpy(copy, factors->bytes, factors->n_bytes);
+    model->dims.rope.factors = copy;
+    return UM_OK;
+}
+
 static void add_end(struct um_model *model, const json_t *id)
 {
     json_int_t value = json_integer_value(id);
@@ -355,7 +378,8 @@ enum um_status um_model_open(struct um_model *model, const char *path,
     if (!where)
         UM_TRY(um_fail_memory(err, path, strlen(path)));
     UM_TRY(um_folder_open(&model->folder, path, err));
-    UM_TRY(read_config(model, where, err));
+    UM_TRY(read_config(model, model->folder.gguf ? path : where, err));
+    UM_TRY(read_factors(model, err));
     model->dims.O = options->n_outputs ? options->n_outputs : stored_outputs(model);
     if (options->dropout >= 0)
         model->dims.dropout = model->dims.attention_dropout = model->dims.head_dropout =

@@ -42,6 +42,7 @@ enum um_weight_flags {
     UM_WEIGHT_HEAD = 2,     /* fresh if the file has none that fits */
     UM_WEIGHT_TASK = 4,     /* outside the base model: its name takes no prefix */
     UM_WEIGHT_VOCABULARY = 8, /* the vocabulary head; if tied, the table of words in its place */
+    UM_WEIGHT_TURNED = 16,    /* [rows, cols] in folders, [cols, rows] in GGUF files */
 };
 
 /*

@@ -59,6 +59,7 @@ struct um_rope_options {
     double low_factor, high_factor; /* llama3 */
     double beta_fast, beta_slow;    /* yarn */
     double attention_factor;        /* of sines and cosines; 0 = 1 */
+    const float *factors;           /* E/2 numbers that frequencies are divided by, or NULL (borrows) */
 };
 /* Cosines and sines [E, n] of tokens at `positions` (borrows until the tape is closed). */
 struct um_value *um_rope_angles(struct um_tape *tape, const int32_t *positions, int64_t n,

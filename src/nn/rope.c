@@ -56,6 +56,8 @@ static double llama3_frequency(const struct um_rope_options *r, double frequency
 static double frequency_of(const struct um_rope_options *r, int64_t i, int64_t half)
 {
     double frequency = pow(r->theta, -(double)i / (double)half);
+    if (r->factors)
+        frequency /= (double)r->factors[i];
     switch (r->scaling) {
     case UM_ROPE_LINEAR:
         return frequency / r->factor;

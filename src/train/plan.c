@@ -85,8 +85,7 @@ static int64_t weights_bytes(const struct um_model *model)
 {
     int64_t bytes = 0;
     for (int64_t p = 0; p < model->n_params; p++)
-        bytes += model->params[p].n_elements *
-                 (int64_t)um_dtype_bytes(model->params[p].dtype);
+        bytes += (int64_t)um_dtype_size(model->params[p].dtype, model->params[p].n_elements);
     return bytes;
 }
 

@@ -213,27 +213,60 @@ out:
 
 /* ---- the summary */
 
-/* Counts elements whose bits differ from the base's, and those that were not allowed to. */
-static void compare_with_base(int64_t *n_changed, int64_t *n_broken, const struct um_run *run,
-                              const struct um_param *param, const struct um_tensor_view *stored)
+/* Counts elements whose bits differ from the base's, and those that were not allowed to. A masked
+ * element of a parameter that is kept as it is stored is what the base has by construction. */
+static void compare_rows(int64_t *n_changed, int64_t *n_broken, const struct um_run *run,
+                         const struct um_param *param, const float *base, int64_t first, int64_t n)
 {
     const struct um_entry *entry = run->tuning.set.of_param[param->index];
-    enum { CHUNK = 1 << 20 };
-    size_t size = um_dtype_bytes(stored->dtype);
-    int64_t next = 0;
-    for (int64_t i = 0; i < param->n_elements; i++) {
-        if (i && i % CHUNK == 0) /* a large model need not be in memory twice */
-            um_map_forget(stored->bytes + (size_t)(i - CHUNK) * size, CHUNK * size);
-        bool is_in = entry && (entry->is_whole || (next < entry->n && entry->index[next] == i));
-        float base, now = um_param_stored(param, i);
-        um_to_f32(&base, stored->bytes + (size_t)i * size, stored->dtype, 1);
-        if (is_in && !entry->is_whole)
-            now = entry->column[UM_COLUMN_VALUE][next++];
-        bool is_changed = memcmp(&base, &now, sizeof(base)) != 0;
+    bool is_sparse = entry && !entry->is_whole;
+    int64_t next = is_sparse ? um_entry_from(entry, first) : 0;
+    for (int64_t i = first; i < first + n; i++) {
+        bool is_next = is_sparse && next < entry->n && entry->index[next] == i;
+        bool is_in = is_next || (entry && entry->is_whole);
+        float now = is_next ? entry->column[UM_COLUMN_VALUE][next++]
+                            : param->values[i];
+        bool is_changed = memcmp(&base[i - first], &now, sizeof(now)) != 0;
         *n_changed += is_changed;
         *n_broken += is_changed && !is_in;
     }
-    um_map_forget(stored->bytes, stored->n_bytes);
+}
+
+/* The same for elements of 16 bits and fewer, which only an overlay can change. */
+static void compare_overlay(int64_t *n_changed, const struct um_run *run,
+                            const struct um_param *param, const struct um_tensor_view *stored)
+{
+    const struct um_entry *entry = run->tuning.set.of_param[param->index];
+    for (int64_t k = 0; entry && k < entry->n; k++) {
+        float base = um_to_f32_at(stored->bytes, stored->dtype, entry->index[k]);
+        *n_changed += memcmp(&base, &entry->column[UM_COLUMN_VALUE][k], sizeof(base)) != 0;
+    }
+}
+
+static enum um_status compare_with_base(int64_t *n_changed, int64_t *n_broken,
+                                        const struct um_run *run, const struct um_param *param,
+                                        const struct um_tensor_view *stored, struct um_error *err)
+{
+    enum { PIECE = 1 << 18 }; /* a whole number of blocks of any type */
+    if (!param->values) {
+        bool is_same = memcmp(param->stored, stored->bytes, stored->n_bytes) == 0;
+        *n_broken += is_same ? 0 : param->n_elements;
+        compare_overlay(n_changed, run, param, stored);
+        um_map_forget(stored->bytes, stored->n_bytes);
+        return UM_OK;
+    }
+    float *base = UM_NEW(PIECE, float);
+    if (!base)
+        return um_fail_memory(err, param->name, PIECE * sizeof(float));
+    for (int64_t first = 0; first < param->n_elements; first += PIECE) {
+        int64_t n = param->n_elements - first < PIECE ? param->n_elements - first : PIECE;
+        const unsigned char *bytes = stored->bytes + um_dtype_size(stored->dtype, first);
+        um_to_f32(base, bytes, stored->dtype, n);
+        compare_rows(n_changed, n_broken, run, param, base, first, n);
+        um_map_forget(bytes, um_dtype_size(stored->dtype, n)); /* not in memory twice */
+    }
+    um_free(base);
+    return UM_OK;
 }
 
 static enum um_status verify(struct um_summary *s, const struct um_run *run, struct um_error *err)
@@ -248,7 +281,7 @@ static enum um_status verify(struct um_summary *s, const struct um_run *run, str
         if (param->is_added)
             s->n_changed += param->n_elements;
         else if (stored && stored->n_elements == param->n_elements)
-            compare_with_base(&s->n_changed, &n_broken, run, param, stored);
+            UM_TRY(compare_with_base(&s->n_changed, &n_broken, run, param, stored, err));
         else
             UM_TRY(um_fail(err, UM_E_INPUT, "'%s' changed while the run was going on: no '%s'",
                            run->config->model, param->name));

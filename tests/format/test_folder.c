@@ -105,7 +105,7 @@ static void test_wrong_folders_are_refused(void **state)
     struct um_error err;
     assert_refused("absent", "no such folder");
     put_text("file", "x");
-    assert_refused("file", "not a folder");
+    assert_refused("file", "too few for a GGUF file");
     put_text("bare/README", "x");
     assert_refused("bare", "config.json");
     put_text("bare/config.json", "[1]");
