@@ -192,6 +192,53 @@ UM_API UM_CHECKED enum um_status um_predictor_run(float *logits, struct um_predi
                                                   int64_t n, const char *const *texts,
                                                   const char *const *pairs, struct um_error *err);
 
+/* How a decoder goes on with texts. All zero: greedily, until the text ends or the model's context is
+ * full. */
+struct um_generate_options {
+    int64_t max_new_tokens;    /* 0: no limit but the model's */
+    double temperature;        /* 0: the likeliest token; else logits are divided by it */
+    int64_t top_k;             /* only the k likeliest; 0: all */
+    double top_p;              /* only the likeliest that reach this share; 0: all */
+    double repetition_penalty; /* above 1: tokens that stand there already are less likely; 0: 1 */
+    uint64_t seed;
+    const char *const *stops;  /* texts that end a text when they appear; left out of it */
+    size_t n_stops;
+    int64_t batch;             /* texts at a time; 0: 8 */
+    bool is_raw;               /* prompts as they are; else each is a message to the model's chat
+                                  template, if it has one */
+    const char *chat_template; /* one by name; NULL: the model's own */
+};
+enum um_stop { UM_STOP_END, UM_STOP_TEXT, UM_STOP_LENGTH, UM_STOP_CALLER };
+struct um_generation {
+    char *text;                /* new text, n_text bytes; owned (free with um_generation_free) */
+    int32_t *ids;              /* new tokens, the end token included; owned */
+    size_t n_text;
+    int64_t n_ids, n_prompt;   /* tokens, new and of the prompt */
+    enum um_stop stop;
+    double prompt_seconds, seconds; /* share of time with the prompt, and with going on */
+};
+/* A piece of new text of prompt `index`, as it comes. Returning false ends that text. */
+typedef bool um_text_fn(int64_t index, const char *text, size_t n, void *user);
+
+/* Goes on with n prompts, several at a time, into out[0..n). What does not fit the context is
+ * UM_E_INPUT. `visit` may be NULL. */
+UM_API UM_CHECKED enum um_status um_predictor_generate(struct um_generation *out,
+                                                       struct um_predictor *predictor, int64_t n,
+                                                       const char *const *prompts,
+                                                       const struct um_generate_options *options,
+                                                       um_text_fn *visit, void *user,
+                                                       struct um_error *err);
+UM_API void um_generation_free(struct um_generation *generation);
+/* The same for column "prompt" of a data file (JSONL, TSV, CSV); writes a JSON object per line: prompt,
+ * text, ids, prompt_tokens, prompt_seconds, seconds. */
+UM_API UM_CHECKED enum um_status um_predictor_generate_file(struct um_predictor *predictor,
+                                                            const char *prompts, const char *out,
+                                                            const struct um_generate_options *options,
+                                                            um_text_fn *visit, void *user,
+                                                            struct um_error *err);
+/* The threads to compute with, for the whole process; 0: all. */
+UM_API void um_set_threads(int threads);
+
 struct um_metric_value {
     const char *name;
     double value;

@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "unmask.h"
+
 static const char *const level_names[] = {
     [UM_CPU_GENERIC] = "generic", [UM_CPU_AVX2] = "avx2", [UM_CPU_AVX512] = "avx512"};
 
@@ -52,7 +54,7 @@ int um_cpu_count(void)
     return 1;
 }
 
-void um_threads_set(int n)
+void um_set_threads(int n)
 {
     omp_set_num_threads(n > 0 ? n : um_cpu_count());
 }

@@ -11,8 +11,7 @@ enum um_cpu_level um_cpu_level(void);
 const char *um_cpu_level_name(enum um_cpu_level level);
 
 int um_cpu_count(void);       /* processors this process may use */
-void um_threads_set(int n);   /* for every parallel region, GEMM included; 0 = all */
-int um_threads(void);
+int um_threads(void);         /* that parallel regions and GEMM run on (um_set_threads) */
 
 int64_t um_memory_total(void);     /* bytes of RAM, or the control group's limit if lower */
 int64_t um_memory_rss(void);       /* resident bytes of this process now */

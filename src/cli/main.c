@@ -11,6 +11,7 @@ const struct cli_command *const cli_commands[] = {
     &cli_train,
     &cli_eval,
     &cli_predict,
+    &cli_generate,
     &cli_merge,
     &cli_delta_info,
     &cli_delta_apply,

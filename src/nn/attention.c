@@ -16,6 +16,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "nn/cache.h"
 #include "tensor/gemm.h"
 
 struct options {
@@ -24,6 +25,7 @@ struct options {
     int64_t max_length;
     bool is_packed;              /* q, k and v are rows of one value */
     int64_t row[3];              /* where the heads of q, k and v start in their values */
+    int64_t layer;               /* of the cache */
 };
 
 /* What one block of queries works with; scratch is one thread's own. */
@@ -175,6 +177,13 @@ static void block_backward(struct um_tape *tape, struct um_node *node, const str
                 UM_TRANSPOSED, E, b->n_keys, b->n, adds[1] ? 1 : 0);
 }
 
+/* Of a thread: a block of queries, or a token's scores. */
+static int64_t cached_scratch(const struct um_tape *tape, const struct options *o)
+{
+    int64_t block = thread_scratch(o, 1), capacity = tape->cache->capacity;
+    return block > capacity ? block : capacity;
+}
+
 /* All blocks of queries of one key-value head of one sequence. */
 static void run_task(struct um_tape *tape, struct um_node *node, int64_t task, bool is_backward)
 {
@@ -182,9 +191,9 @@ static void run_task(struct um_tape *tape, struct um_node *node, int64_t task, b
     int64_t sequence = task / o->a.n_kv_heads;
     int64_t start = tape->sequences.offsets[sequence];
     int32_t first[LD], last[LD];
-    int n_matrices = backward_matrices(o);
-    float *scratch =
-        node->scratch + omp_get_thread_num() * thread_scratch(o, is_backward ? n_matrices : 1);
+    int64_t each = tape->cache ? cached_scratch(tape, o)
+                               : thread_scratch(o, is_backward ? backward_matrices(o) : 1);
+    float *scratch = node->scratch + omp_get_thread_num() * each;
     struct block b = {.kv_head = task % o->a.n_kv_heads,
                       .start = start,
                       .length = tape->sequences.offsets[sequence + 1] - start,
@@ -261,6 +270,101 @@ static int64_t longest(const struct um_sequences *sequences)
     return max;
 }
 
+/* ---- going on with texts: keys and values of earlier tokens come from a cache */
+
+/* One query head of one token, at place `at` of its text, over the keys first..at: the sums run along
+ * tokens, which lie side by side. */
+static void attend(const struct um_tape *tape, const struct um_node *node, int64_t head,
+                   int64_t column, const float *keys, const float *values, int64_t at,
+                   float *scratch)
+{
+    const struct options *o = node->options;
+    const struct um_kernels *k = tape->kernels;
+    int64_t ld = tape->cache->capacity, E = o->head_size;
+    int64_t first = o->a.window > 0 && at + 1 > o->a.window ? at + 1 - o->a.window : 0;
+    int64_t n = at + 1 - first;
+    const float *q = input_rows(node, 0, false, head, column);
+    float *y = output_rows(node, false, head, column), *p = scratch, most = -INFINITY, sum = 0;
+    k->fill(p, 0, n);
+    for (int64_t e = 0; e < E; e++)
+        k->add_scaled(p, q[e * node->in[0]->ld] * o->a.scale, keys + e * ld + first, n);
+    for (int64_t j = 0; j < n; j++) {
+        if (o->a.cap != 0)
+            p[j] = o->a.cap * tanhf(p[j] / o->a.cap);
+        most = p[j] > most ? p[j] : most;
+    }
+    for (int64_t j = 0; j < n; j++) {
+        p[j] = expf(p[j] - most);
+        sum += p[j];
+    }
+    for (int64_t e = 0; e < E; e++)
+        y[e * node->out->ld] = k->dot(p, values + e * ld + first, n) / sum;
+}
+
+/* Puts a sequence's new keys or values behind those that are there. */
+static void extend(const struct um_node *node, float *part, int64_t ld, int input, int64_t kv_head,
+                   int64_t start, int64_t n, int64_t past)
+{
+    const struct options *o = node->options;
+    const float *from = input_rows(node, input, false, kv_head, start);
+    for (int64_t e = 0; e < o->head_size; e++)
+        memcpy(part + e * ld + past, from + e * node->in[input]->ld, (size_t)n * sizeof(float));
+}
+
+static void cached_task(struct um_tape *tape, struct um_node *node, int64_t task)
+{
+    const struct options *o = node->options;
+    const struct um_cache *cache = tape->cache;
+    int64_t sequence = task / o->a.n_kv_heads, kv_head = task % o->a.n_kv_heads;
+    int64_t start = tape->sequences.offsets[sequence];
+    int64_t n = tape->sequences.offsets[sequence + 1] - start;
+    int64_t slot = tape->slots[sequence], past = cache->lengths[slot];
+    int64_t head_rows = kv_head * o->head_size * cache->capacity;
+    float *keys = um_cache_part(cache, o->layer, 0, slot) + head_rows;
+    float *values = um_cache_part(cache, o->layer, 1, slot) + head_rows;
+    float *scratch = node->scratch + omp_get_thread_num() * cached_scratch(tape, o);
+    extend(node, keys, cache->capacity, 1, kv_head, start, n, past);
+    extend(node, values, cache->capacity, 2, kv_head, start, n, past);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t g = 0; g < o->n_groups; g++)
+            attend(tape, node, kv_head * o->n_groups + g, start + i, keys, values, past + i,
+                   scratch);
+}
+
+/* A text's first tokens see each other only: blocks of them are faster. */
+static void first_task(struct um_tape *tape, struct um_node *node, int64_t task)
+{
+    const struct options *o = node->options;
+    const struct um_cache *cache = tape->cache;
+    int64_t sequence = task / o->a.n_kv_heads, kv_head = task % o->a.n_kv_heads;
+    int64_t start = tape->sequences.offsets[sequence];
+    int64_t n = tape->sequences.offsets[sequence + 1] - start, slot = tape->slots[sequence];
+    for (int part = 0; part < 2; part++)
+        extend(node, um_cache_part(cache, o->layer, part, slot) +
+                         kv_head * o->head_size * cache->capacity,
+               cache->capacity, 1 + part, kv_head, start, n, 0);
+    run_task(tape, node, task, false);
+}
+
+static void cached_forward(struct um_tape *tape, struct um_node *node)
+{
+    const struct options *o = node->options;
+    int64_t n_tasks = tape->sequences.n * o->a.n_kv_heads;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t task = 0; task < n_tasks; task++) {
+        int64_t sequence = task / o->a.n_kv_heads;
+        bool is_first = tape->cache->lengths[tape->slots[sequence]] == 0 &&
+                        tape->sequences.offsets[sequence + 1] -
+                                tape->sequences.offsets[sequence] > 1;
+        (is_first ? first_task : cached_task)(tape, node, task);
+    }
+}
+
+static const struct um_op op_cached = {
+    .name = "cached_attention", .part = UM_PART_ATTENTION, .forward = cached_forward};
+
+/* ---- recording */
+
 static struct um_value *record(struct um_tape *tape, struct um_value *const in[3],
                                struct options o)
 {
@@ -269,11 +373,14 @@ static struct um_value *record(struct um_tape *tape, struct um_value *const in[3
     o.max_length = longest(&tape->sequences);
     if (o.a.scale == 0)
         o.a.scale = 1.0F / sqrtf((float)o.head_size);
-    struct um_node *node = um_tape_append(tape, &op_attention, y, &o, sizeof(o));
+    o.layer = tape->n_attentions++;
+    struct um_node *node = um_tape_append(tape, tape->cache ? &op_cached : &op_attention, y, &o,
+                                          sizeof(o));
     for (int i = 0; i < 3; i++)
         um_tape_input(node, in[i]);
     node->n_saved = o.a.n_heads * y->cols;
-    node->n_scratch_forward = um_threads() * thread_scratch(&o, 1);
+    node->n_scratch_forward = um_threads() * (tape->cache ? cached_scratch(tape, &o)
+                                                          : thread_scratch(&o, 1));
     node->n_scratch_backward = um_threads() * thread_scratch(&o, backward_matrices(&o));
     return y;
 }

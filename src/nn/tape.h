@@ -24,6 +24,8 @@ struct um_sequences {
     const int64_t *offsets; /* n + 1: sequence b is tokens offsets[b]..offsets[b+1]-1 */
 };
 
+struct um_cache;
+
 struct um_value {
     int64_t rows, cols, ld;
     float *data, *grad; /* NULL while not held */
@@ -73,6 +75,11 @@ struct um_tape {
     struct um_arena arena;      /* nodes, values, options of this tape */
     const struct um_kernels *kernels;
     struct um_sequences sequences;
+    /* Going on with texts (no training): attention reads and extends the cache (borrows), sequence b
+     * that of slot slots[b]. */
+    struct um_cache *cache;
+    const int32_t *slots;
+    int n_attentions;           /* recorded so far: which layer's cache is whose */
     struct um_sink sink;
     struct um_profile *profile; /* NULL = not measured (borrows) */
     uint64_t seed, stream;      /* of dropout: stream = step and micro-batch */

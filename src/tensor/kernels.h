@@ -39,6 +39,9 @@ struct um_kernels {
     void (*scale)(float *y, float s, int64_t n);
     void (*multiply)(float *y, const float *a, const float *b, int64_t n);
 
+    void (*add_scaled)(float *y, float s, const float *x, int64_t n); /* y += s x */
+    float (*dot)(const float *a, const float *b, int64_t n);
+
     /* Activations and their derivatives: y = f(x); dx = dy f'(x), written or (_add) accumulated. */
     void (*gelu)(float *y, const float *x, int64_t n);      /* x Phi(x), by erf */
     void (*gelu_grad)(float *dx, const float *dy, const float *x, int64_t n);

@@ -101,6 +101,28 @@ static void k_gelu_tanh_grad(float *dx, const float *dy, const float *x, int64_t
     }
 }
 
+static void k_add_scaled(float *y, float s, const float *x, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        y[i] += s * x[i];
+}
+
+static float k_dot(const float *a, const float *b, int64_t n)
+{
+    enum { WIDE = 64 }; /* several vectors of sums: additions need not wait for each other */
+    float sums[WIDE] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + WIDE <= n; i += WIDE)
+        for (int l = 0; l < WIDE; l++)
+            sums[l] += a[i + l] * b[i + l];
+    for (int l = 0; i < n; i++, l++)
+        sums[l] += a[i] * b[i];
+    for (int l = 0; l < WIDE; l++)
+        sum += sums[l];
+    return sum;
+}
+
 static void k_rotate(float *y1, float *y2, const float *x1, const float *x2, const float *c,
                      const float *s, float sign, bool add, int64_t n)
 {
@@ -320,6 +342,8 @@ void UM_LEVELED(um_kernels_fill_math)(struct um_kernels *k)
     k->gelu_grad = k_gelu_grad;
     k->gelu_tanh = k_gelu_tanh;
     k->gelu_tanh_grad = k_gelu_tanh_grad;
+    k->add_scaled = k_add_scaled;
+    k->dot = k_dot;
     k->rotate = k_rotate;
     k->silu = k_silu;
     k->silu_grad = k_silu_grad;

@@ -117,7 +117,7 @@ enum um_status um_bench(struct um_bench_report *report, const struct um_recipe *
     struct um_profile profile = {0};
     enum um_status status;
     *report = (struct um_bench_report){0};
-    um_threads_set((int)um_recipe_config(recipe)->threads);
+    um_set_threads((int)um_recipe_config(recipe)->threads);
     (void)snprintf(report->cpu_level, sizeof(report->cpu_level), "%s",
                    um_cpu_level_name(um_kernels()->level));
     report->threads = um_threads();

@@ -79,19 +79,24 @@ void um_engine_close(struct um_engine *engine)
     *engine = (struct um_engine){0};
 }
 
-/* Records the model's forward pass over a batch. Returns its hidden states. */
-static struct um_value *record(struct um_tape *tape, struct um_engine *engine,
-                               const struct um_input *input, const struct um_batch *batch,
-                               bool is_training)
+static void open_tape(struct um_tape *tape, struct um_engine *engine,
+                      const struct um_batch *batch, bool is_training)
 {
-    const struct um_model *model = engine->model;
     um_tape_open(tape, &engine->pool,
                  (struct um_sequences){.n = batch->n_rows, .offsets = batch->offsets});
     tape->is_training = is_training;
     tape->recompute = engine->recompute;
     tape->profile = engine->profile;
     tape->seed = engine->seed;
-    return model->arch->hidden(model, tape, input);
+}
+
+/* Records the model's forward pass over a batch. Returns its hidden states. */
+static struct um_value *record(struct um_tape *tape, struct um_engine *engine,
+                               const struct um_input *input, const struct um_batch *batch,
+                               bool is_training)
+{
+    open_tape(tape, engine, batch, is_training);
+    return engine->model->arch->hidden(engine->model, tape, input);
 }
 
 static struct um_input input_of(const struct um_batch *batch)
@@ -128,6 +133,34 @@ enum um_status um_engine_predict(float *outputs, struct um_engine *engine,
     return run_outputs(outputs, &tape, y, err);
 }
 
+/* The vocabulary head's logits [V, n] over hidden states. */
+static struct um_value *record_logits(struct um_tape *tape, const struct um_model *model,
+                                      struct um_value *hidden)
+{
+    struct um_value *y = um_linear(tape, hidden, um_model_vocabulary(model), NULL);
+    return model->dims.logit_cap == 0 ? y : um_soft_cap(tape, y, (float)model->dims.logit_cap);
+}
+
+enum um_status um_engine_go_on(float *logits, struct um_engine *engine, struct um_batch *batch,
+                               struct um_cache *cache, const int32_t *slots, struct um_error *err)
+{
+    struct um_tape tape;
+    const struct um_input input = input_of(batch);
+    for (int64_t b = 0; b < batch->n_rows; b++)
+        for (int64_t t = batch->offsets[b]; t < batch->offsets[b + 1]; t++)
+            batch->positions[t] = (int32_t)(t - batch->offsets[b] + cache->lengths[slots[b]]);
+    open_tape(&tape, engine, batch, false);
+    tape.cache = cache;
+    tape.slots = slots;
+    struct um_value *y = engine->model->arch->hidden(engine->model, &tape, &input);
+    y = um_take_columns(&tape, y, batch->last, batch->n_rows);
+    y = record_logits(&tape, engine->model, y);
+    UM_RETURN_IF(run_outputs(logits, &tape, y, err));
+    for (int64_t b = 0; !engine->pool.is_dry && b < batch->n_rows; b++)
+        cache->lengths[slots[b]] += batch->offsets[b + 1] - batch->offsets[b];
+    return UM_OK;
+}
+
 enum um_status um_engine_logits(float *logits, struct um_engine *engine,
                                 const struct um_batch *batch, const int32_t *columns, int64_t n,
                                 struct um_error *err)
@@ -135,10 +168,7 @@ enum um_status um_engine_logits(float *logits, struct um_engine *engine,
     struct um_tape tape;
     const struct um_input input = input_of(batch);
     struct um_value *y = record(&tape, engine, &input, batch, false);
-    y = um_take_columns(&tape, y, columns, n);
-    y = um_linear(&tape, y, um_model_vocabulary(engine->model), NULL);
-    if (engine->model->dims.logit_cap != 0)
-        y = um_soft_cap(&tape, y, (float)engine->model->dims.logit_cap);
+    y = record_logits(&tape, engine->model, um_take_columns(&tape, y, columns, n));
     return run_outputs(logits, &tape, y, err);
 }
 

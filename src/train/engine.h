@@ -6,6 +6,7 @@
 #define UM_TRAIN_ENGINE_H
 
 #include "model/model.h"
+#include "nn/cache.h"
 #include "tensor/pool.h"
 
 /* What the loss is of. */
@@ -63,6 +64,11 @@ enum um_status um_engine_predict(float *outputs, struct um_engine *engine,
 enum um_status um_engine_logits(float *logits, struct um_engine *engine,
                                 const struct um_batch *batch, const int32_t *columns, int64_t n,
                                 struct um_error *err);
+
+/* Goes on with texts: sequence b of the batch comes behind what slot slots[b] of the cache holds, and
+ * is added to it. Logits [n_rows, V] row-major of what follows each sequence. */
+enum um_status um_engine_go_on(float *logits, struct um_engine *engine, struct um_batch *batch,
+                               struct um_cache *cache, const int32_t *slots, struct um_error *err);
 
 /* The loss of the batch's learnt tokens, summed, without dropout. */
 enum um_status um_engine_loss(double *loss, struct um_engine *engine,

@@ -3,14 +3,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
-#include "train/run.h"
-
-struct um_predictor {
-    struct um_task_model tm;
-    struct um_delta *delta;      /* NULL: the model's own head */
-    char **labels;               /* of the model's config, if there is no delta */
-    int64_t n_labels;
-};
+#include "train/predictor.h"
 
 /* Lays an entry over its parameter. A 16-bit parameter gets fp32 (whole) or an overlay (sparse). */
 static enum um_status lay_over(struct um_predictor *p, const struct um_delta_entry *entry,
@@ -65,6 +58,15 @@ static enum um_status read_labels(struct um_predictor *p, struct um_error *err)
     return p->labels ? UM_OK : um_fail_memory(err, "labels", 0);
 }
 
+/* Outputs of a delta's task head; none if the task is to go on with texts. */
+static int64_t outputs_of(const struct um_delta *delta)
+{
+    const struct um_task *task = um_task_find(delta->task);
+    if (task && task->style != UM_STYLE_PAIR)
+        return 0;
+    return delta->n_labels ? (int64_t)delta->n_labels : 1;
+}
+
 enum um_status um_predictor_open(struct um_predictor **predictor, const char *path,
                                  const char *delta, struct um_error *err)
 {
@@ -75,10 +77,10 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
         return um_fail_memory(err, path, sizeof(*p));
     if (delta) {
         UM_TRY(um_delta_open_any(&p->delta, delta, err));
-        options.n_outputs = p->delta->n_labels ? (int64_t)p->delta->n_labels : 1;
+        options.n_outputs = outputs_of(p->delta);
     }
     UM_TRY(um_model_open(&p->tm.model, path, &options, err));
-    if (p->tm.model.dims.O == 0) {
+    if (p->tm.model.dims.O == 0 && !p->tm.model.arch->is_decoder) {
         um_fail(err, UM_E_INPUT, "'%s' has no task head to predict with", path);
         um_error_hint(err, "name the delta or the run that trained one, with --delta");
         status = UM_E_INPUT;
@@ -155,11 +157,19 @@ out:
     return status;
 }
 
+static enum um_status check_head(const struct um_predictor *p, struct um_error *err)
+{
+    return p->tm.model.dims.O ? UM_OK
+                              : um_fail(err, UM_E_USAGE, "'%s' has no task head to predict with",
+                                        p->tm.model.folder.path);
+}
+
 enum um_status um_predictor_run(float *logits, struct um_predictor *p, int64_t n,
                                 const char *const *texts, const char *const *pairs,
                                 struct um_error *err)
 {
     enum { BATCH = 32 };
+    UM_RETURN_IF(check_head(p, err));
     struct um_row *rows = UM_NEW(n, struct um_row);
     if (!rows)
         return um_fail_memory(err, "rows", (size_t)n * sizeof(*rows));
@@ -241,7 +251,7 @@ enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um
     struct um_dataset data = {0};
     float *outputs = NULL;
     enum um_status status;
-    um_threads_set((int)c->threads);
+    um_set_threads((int)c->threads);
     int64_t max_length = c->train.max_length < p->tm.max_length ? c->train.max_length
                                                                 : p->tm.max_length;
     UM_TRY(open_data(&data, p, c, err));

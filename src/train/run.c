@@ -185,7 +185,7 @@ static enum um_status open_method(struct um_run *run, struct um_error *err)
 
 static enum um_status open_run(struct um_run *run, struct um_error *err)
 {
-    um_threads_set((int)run->config->threads);
+    um_set_threads((int)run->config->threads);
     UM_RETURN_IF(open_data(run, err));
     UM_RETURN_IF(open_model(run, err));
     UM_RETURN_IF(open_steps(run, err));

@@ -248,7 +248,7 @@ static int merge_with_limit(const char *delta, const char *out, rlim_t limit)
     if (child == 0) {
         struct rlimit files = {limit, limit};
         (void)signal(SIGXFSZ, SIG_IGN);
-        um_threads_set(1); /* OpenMP's threads do not outlive a fork */
+        um_set_threads(1); /* OpenMP's threads do not outlive a fork */
         enum um_status status = setrlimit(RLIMIT_FSIZE, &files) == 0
                                     ? um_delta_merge(&report, MODEL("bert_base"), delta, out, &err)
                                     : UM_OK;

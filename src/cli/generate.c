@@ -1,0 +1,189 @@
+/* unmask generate: goes on with a text (or answers a message), streaming it as it comes. */
+#define _POSIX_C_SOURCE 200809L /* getline */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static const char *const usage[] = {
+    "RUN [PROMPT] [OPTION...]",
+    "--model DIR|FILE.gguf [--delta FILE] [PROMPT] [OPTION...]",
+    NULL,
+};
+
+static const char *const examples[] = {
+    "unmask generate RUN 'Tom has 3 apples and buys 4 more. How many has he?'",
+    "unmask generate --model model.gguf --raw 'Once upon a time' --max-new-tokens 64",
+    "unmask generate RUN --prompts questions.jsonl --out answers.jsonl",
+    NULL,
+};
+
+static const struct cli_option options[] = {
+    {"--delta", "FILE", "delta to lay over the model: a file or a run folder", false},
+    {"--prompt", "TEXT", "the prompt, if it does not stand alone; '-': standard input", false},
+    {"--prompts", "FILE", "column 'prompt' of a JSONL, TSV or CSV file; needs --out", false},
+    {"--out", "FILE", "with --prompts: a JSON object per prompt goes there", false},
+    {"--raw", NULL, "go on with the prompt as it is, without a chat template", false},
+    {"--template", "NAME", "chat template, if not the model's own", false},
+    {"--max-new-tokens", "N", "stop after so many tokens (default 256; 0: no limit)", false},
+    {"--temperature", "X", "0 (default): the likeliest token; above: by chance", false},
+    {"--top-k", "N", "choose among the N likeliest only", false},
+    {"--top-p", "X", "choose among the likeliest that reach this share only", false},
+    {"--repetition-penalty", "X", "above 1: what stands there already becomes less likely", false},
+    {"--seed", "N", "of the choices by chance", false},
+    {"--stop", "TEXT", "end where this text appears; may be given several times", true},
+    {"--batch", "N", "with --prompts: texts at a time (default 8)", false},
+};
+
+static const char *const keys[] = {"model", "threads", NULL};
+
+enum { STOPS_MAX = 32 };
+
+static enum um_status real(double *number, const struct cli_args *args, const char *flag,
+                           double least, struct um_error *err)
+{
+    const char *text = cli_value(args, flag);
+    char *end;
+    if (!text)
+        return UM_OK;
+    *number = strtod(text, &end);
+    if (*text && !*end && *number >= least && *number < 1e6)
+        return UM_OK;
+    return cli_fail(err, UM_E_USAGE, "%s: '%s' is not a number from %g on", flag, text, least);
+}
+
+static enum um_status read_options(struct um_generate_options *o, const char **stops,
+                                   const struct cli_args *args, struct um_error *err)
+{
+    int64_t seed = 42;
+    enum um_status status = UM_OK;
+    *o = (struct um_generate_options){.max_new_tokens = 256,
+                                      .stops = stops,
+                                      .is_raw = cli_has(args, "--raw"),
+                                      .chat_template = cli_value(args, "--template")};
+    struct {
+        const char *flag;
+        int64_t *number, least;
+    } numbers[] = {{"--max-new-tokens", &o->max_new_tokens, 0},
+                   {"--top-k", &o->top_k, 0},
+                   {"--seed", &seed, 0},
+                   {"--batch", &o->batch, 1}};
+    struct {
+        const char *flag;
+        double *number;
+    } reals[] = {{"--temperature", &o->temperature},
+                 {"--top-p", &o->top_p},
+                 {"--repetition-penalty", &o->repetition_penalty}};
+    for (size_t i = 0; i < CLI_COUNT(numbers) && status == UM_OK; i++)
+        status = cli_number(numbers[i].number, args, numbers[i].flag, numbers[i].least, err);
+    for (size_t i = 0; i < CLI_COUNT(reals) && status == UM_OK; i++)
+        status = real(reals[i].number, args, reals[i].flag, 0, err);
+    for (int i = 0; i < args->n_settings; i++) {
+        const struct cli_setting *setting = &args->settings[i];
+        if (setting->option && strcmp(setting->option->flag, "--stop") == 0 &&
+            o->n_stops < STOPS_MAX)
+            stops[o->n_stops++] = setting->value;
+    }
+    o->seed = (uint64_t)seed;
+    return status;
+}
+
+/* Standard input to its end; owned (free). */
+static char *read_input(void)
+{
+    char *text = NULL;
+    size_t capacity = 0;
+    ssize_t n = getdelim(&text, &capacity, EOF, stdin);
+    if (n < 0) {
+        free(text);
+        return NULL;
+    }
+    if (n > 0 && text[n - 1] == '\n')
+        text[n - 1] = '\0';
+    return text;
+}
+
+static bool print_piece(int64_t index, const char *text, size_t n, void *user)
+{
+    (void)index;
+    (void)user;
+    (void)fwrite(text, 1, n, stdout);
+    (void)fflush(stdout);
+    return true;
+}
+
+static enum um_status generate_one(struct um_predictor *predictor, const char *prompt,
+                                   const struct um_generate_options *o, struct um_error *err)
+{
+    struct um_generation g = {0};
+    enum um_status status =
+        um_predictor_generate(&g, predictor, 1, &prompt, o, print_piece, NULL, err);
+    if (status == UM_OK) {
+        (void)fputc('\n', stdout);
+        if (isatty(STDERR_FILENO))
+            (void)fprintf(stderr, "%lld tokens after %lld, %.1f tokens/s\n", (long long)g.n_ids,
+                          (long long)g.n_prompt,
+                          g.seconds > 0 ? (double)(g.n_ids - 1) / g.seconds : 0);
+    }
+    um_generation_free(&g);
+    return status;
+}
+
+static enum um_status generate(struct um_predictor *predictor, const struct cli_args *args,
+                               int n_used, struct um_error *err)
+{
+    struct um_generate_options o;
+    const char *stops[STOPS_MAX], *prompt = cli_value(args, "--prompt");
+    const char *file = cli_value(args, "--prompts"), *out = cli_value(args, "--out");
+    char *input = NULL;
+    enum um_status status = read_options(&o, stops, args, err);
+    if (status != UM_OK)
+        return status;
+    if (!file != !out)
+        return cli_fail(err, UM_E_USAGE, "--prompts and --out go together");
+    if (file)
+        return um_predictor_generate_file(predictor, file, out, &o, NULL, NULL, err);
+    if (!prompt && args->n_positionals > n_used)
+        prompt = args->positionals[n_used];
+    if (!prompt || strcmp(prompt, "-") == 0)
+        prompt = input = read_input();
+    status = prompt ? generate_one(predictor, prompt, &o, err)
+                    : cli_fail(err, UM_E_USAGE, "no prompt: give one, or --prompts FILE");
+    free(input);
+    return status;
+}
+
+static enum um_status run(const struct cli_args *args, struct um_error *err)
+{
+    struct cli_target target;
+    struct um_predictor *predictor = NULL;
+    enum um_status status = cli_target_open(&target, args, err);
+    if (status == UM_OK) {
+        um_set_threads((int)strtol(um_recipe_get(target.recipe, "threads"), NULL, 10));
+        status = um_predictor_open(&predictor, target.model, target.delta, err);
+    }
+    if (status == UM_OK)
+        status = generate(predictor, args, target.n_used, err);
+    um_predictor_free(predictor);
+    cli_target_close(&target);
+    return status;
+}
+
+const struct cli_command cli_generate = {
+    .name = "generate",
+    .summary = "go on with a text, or answer a message, by a decoder",
+    .usage = usage,
+    .description =
+        "Goes on with a prompt by a decoder model with a delta laid over it, token by token, and "
+        "prints the text as it comes. Nothing is merged.\n\n"
+        "A model with a chat template (or one named by --template) gets the prompt as a message; "
+        "--raw goes on with the prompt as it is. Without options the likeliest token is taken "
+        "each time; --temperature above 0 chooses by chance, the same for the same --seed.",
+    .examples = examples,
+    .options = options,
+    .n_options = CLI_COUNT(options),
+    .recipe_keys = keys,
+    .n_positionals_max = 2,
+    .run = run,
+};

@@ -1,0 +1,33 @@
+/* The memory of a key-value cache. */
+#include "nn/cache.h"
+
+enum um_status um_cache_open(struct um_cache *cache, int64_t n_layers, int64_t n_slots,
+                             int64_t rows, int64_t capacity, struct um_error *err)
+{
+    capacity = (capacity + 15) / 16 * 16;
+    if (capacity % 1024 == 0) /* or all rows would fall into one set of the cache */
+        capacity += 16;
+    size_t n = (size_t)(2 * n_layers * n_slots * rows * capacity);
+    *cache = (struct um_cache){.n_layers = n_layers, .n_slots = n_slots, .rows = rows,
+                               .capacity = capacity,
+                               .lengths = UM_NEW(n_slots, int64_t),
+                               .data = um_alloc(n * sizeof(float))};
+    if (cache->lengths && cache->data)
+        return UM_OK;
+    um_cache_close(cache);
+    um_fail_memory(err, "keys and values", n * sizeof(float));
+    um_error_hint(err, "fewer texts at a time (--batch) or fewer new tokens need less");
+    return UM_E_RUNTIME;
+}
+
+void um_cache_close(struct um_cache *cache)
+{
+    um_free(cache->lengths);
+    um_free(cache->data);
+    *cache = (struct um_cache){0};
+}
+
+float *um_cache_part(const struct um_cache *c, int64_t layer, int part, int64_t slot)
+{
+    return c->data + ((2 * layer + part) * c->n_slots + slot) * c->rows * c->capacity;
+}

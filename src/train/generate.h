@@ -1,0 +1,30 @@
+/*
+ * Going on with texts: several at a time share each pass over the weights; when one ends, the next
+ * takes its slot.
+ */
+#ifndef UM_TRAIN_GENERATE_H
+#define UM_TRAIN_GENERATE_H
+
+#include "train/engine.h"
+
+/* A prompt in tokens (borrows). */
+struct um_prompt {
+    const int32_t *ids;
+    int64_t n;
+};
+
+struct um_generate_job {
+    struct um_engine *engine;
+    const struct um_tokenizer *tokenizer;
+    const struct um_prompt *prompts; /* n */
+    int64_t n;
+    const struct um_generate_options *options;
+    um_text_fn *visit; /* may be NULL */
+    void *user;
+};
+
+/* Fills out[0..n) (free each with um_generation_free, also after a failure). */
+enum um_status um_generate(struct um_generation *out, const struct um_generate_job *job,
+                           struct um_error *err);
+
+#endif

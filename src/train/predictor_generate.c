@@ -1,0 +1,137 @@
+/* Going on with prompts by a predictor: from texts, and from a file to a file. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "train/generate.h"
+#include "train/predictor.h"
+
+/* Prompts as tokens, end to end; starts[i] is where prompt i begins. */
+struct prompts {
+    int32_t *ids;
+    struct um_prompt *items;
+    int64_t *starts;
+    size_t n_ids, ids_capacity;
+};
+
+static enum um_status encode_prompts(struct prompts *out, const struct um_predictor *p, int64_t n,
+                                     const char *const *texts, struct um_error *err)
+{
+    struct um_tokens tokens = {0};
+    enum um_status status = UM_OK;
+    out->items = UM_NEW(n, struct um_prompt);
+    out->starts = UM_NEW(n + 1, int64_t);
+    if (!out->items || !out->starts)
+        UM_TRY(um_fail_memory(err, "prompts", (size_t)n * sizeof(*out->items)));
+    for (int64_t i = 0; i < n; i++) {
+        UM_TRY(um_tokenizer_encode(&tokens, p->tm.tokenizer, texts[i], strlen(texts[i]), NULL, 0,
+                                   true, 0, err));
+        if (!um_grow(&out->ids, &out->ids_capacity, out->n_ids + tokens.n, sizeof(*out->ids)))
+            UM_TRY(um_fail_memory(err, "prompts", out->n_ids * sizeof(*out->ids)));
+        if (tokens.n)
+            memcpy(out->ids + out->n_ids, tokens.ids, tokens.n * sizeof(*tokens.ids));
+        out->starts[i] = (int64_t)out->n_ids;
+        out->n_ids += tokens.n;
+    }
+    out->starts[n] = (int64_t)out->n_ids;
+    for (int64_t i = 0; i < n; i++)
+        out->items[i] = (struct um_prompt){out->ids + out->starts[i],
+                                           out->starts[i + 1] - out->starts[i]};
+out:
+    um_tokens_free(&tokens);
+    return status;
+}
+
+enum um_status um_predictor_generate(struct um_generation *out, struct um_predictor *p, int64_t n,
+                                     const char *const *texts,
+                                     const struct um_generate_options *options, um_text_fn *visit,
+                                     void *user, struct um_error *err)
+{
+    struct prompts prompts = {0};
+    enum um_status status;
+    if (!p->tm.model.arch->is_decoder)
+        return um_fail(err, UM_E_USAGE, "a %s model cannot go on with a text; it takes a decoder",
+                       p->tm.model.arch->name);
+    UM_TRY(encode_prompts(&prompts, p, n, texts, err));
+    const struct um_generate_job job = {.engine = &p->tm.engine,
+                                        .tokenizer = p->tm.tokenizer,
+                                        .prompts = prompts.items,
+                                        .n = n,
+                                        .options = options,
+                                        .visit = visit,
+                                        .user = user};
+    p->tm.engine.model = &p->tm.model;
+    if (n)
+        UM_TRY(um_generate(out, &job, err));
+out:
+    um_free(prompts.ids);
+    um_free(prompts.items);
+    um_free(prompts.starts);
+    return status;
+}
+
+/* ---- from file to file */
+
+static json_t *line_of(const char *prompt, const struct um_generation *g)
+{
+    json_t *ids = json_array();
+    for (int64_t i = 0; i < g->n_ids; i++)
+        (void)json_array_append_new(ids, json_integer(g->ids[i]));
+    return json_pack("{s:s, s:s%, s:o, s:I, s:f, s:f}", "prompt", prompt, "text", g->text,
+                     g->n_text, "ids", ids, "prompt_tokens", (json_int_t)g->n_prompt,
+                     "prompt_seconds", g->prompt_seconds, "seconds", g->seconds);
+}
+
+static enum um_status write_lines(const char *path, const char *const *texts,
+                                  const struct um_generation *generations, int64_t n,
+                                  struct um_error *err)
+{
+    struct um_str lines = {0};
+    for (int64_t i = 0; i < n; i++) {
+        json_t *json = line_of(texts[i], &generations[i]);
+        char *line = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        if (line)
+            um_str_addf(&lines, "%s\n", line);
+        else
+            lines.failed = true;
+        free(line); /* jansson's own */
+        json_decref(json);
+    }
+    enum um_status status = lines.failed ? um_fail_memory(err, path, lines.length)
+                                         : um_file_write(path, lines.text, lines.length, err);
+    um_str_free(&lines);
+    return status;
+}
+
+enum um_status um_predictor_generate_file(struct um_predictor *p, const char *prompts,
+                                          const char *out,
+                                          const struct um_generate_options *options,
+                                          um_text_fn *visit, void *user, struct um_error *err)
+{
+    struct um_table table = {0};
+    struct um_table_options format = {.has_header = true};
+    struct um_generation *generations = NULL;
+    const char **texts = NULL;
+    size_t column;
+    enum um_status status;
+    UM_TRY(um_table_format_of(&format.format, "", prompts, err));
+    UM_TRY(um_table_open(&table, prompts, &format, err));
+    UM_TRY(um_table_column(&column, &table, "prompt", err));
+    texts = UM_NEW(table.n_rows, const char *);
+    generations = UM_NEW(table.n_rows, struct um_generation);
+    if (!texts || !generations)
+        UM_TRY(um_fail_memory(err, prompts, (size_t)table.n_rows * sizeof(*generations)));
+    for (int64_t i = 0; i < table.n_rows; i++) {
+        struct um_cell cell;
+        UM_TRY(um_table_text(&cell, &table, i, column, err));
+        texts[i] = cell.text;
+    }
+    UM_TRY(um_predictor_generate(generations, p, table.n_rows, texts, options, visit, user, err));
+    UM_TRY(write_lines(out, texts, generations, table.n_rows, err));
+out:
+    for (int64_t i = 0; generations && i < table.n_rows; i++)
+        um_generation_free(&generations[i]);
+    um_free(generations);
+    um_free(texts);
+    um_table_close(&table);
+    return status;
+}
