@@ -14,7 +14,7 @@ static const char *const usage[] = {
 
 static const char *const examples[] = {
     "unmask generate RUN 'Tom has 3 apples and buys 4 more. How many has he?'",
-    "unmask generate --model model.gguf --raw 'Once upon a time' --max-new-tokens 64",
+    "unmask generate --model model.gguf --raw 'Once upon a time' --top-k 40",
     "unmask generate RUN --prompts questions.jsonl --out answers.jsonl",
     NULL,
 };
