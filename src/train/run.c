@@ -73,6 +73,7 @@ static enum um_status open_tokens(struct um_encoded *tokens, struct um_run *run,
         .max_length = run->tm.max_length,
         .n_vocabulary = model->dims.V,
         .prose = {.style = run->task->style,
+                  .chat = run->tm.chat,
                   .learns_all = strcmp(c->data.loss, "all") == 0,
                   .end_id = model->n_ends ? model->end_ids[0] : -1},
         .packs = c->data.pack && run->task->style != UM_STYLE_PAIR};
@@ -103,6 +104,7 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
     UM_RETURN_IF(check_task(run, err));
     UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
+    UM_RETURN_IF(um_task_model_open_chat(tm, run->task, c->data.template, err));
     tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
                                                             : tm->model.dims.P;
     UM_RETURN_IF(open_tokens(&run->train_tokens, run, &run->train, err));

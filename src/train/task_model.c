@@ -8,6 +8,7 @@ void um_task_model_close(struct um_task_model *tm)
 {
     um_engine_close(&tm->engine);
     um_batch_free(&tm->batch);
+    um_chat_free(tm->chat);
     um_tokenizer_free(tm->tokenizer);
     um_model_close(&tm->model);
     *tm = (struct um_task_model){0};
