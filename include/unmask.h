@@ -298,6 +298,36 @@ UM_API UM_CHECKED enum um_status um_delta_diff(struct um_delta_info *info, const
                                                const char *tuned, const char *out,
                                                struct um_error *err);
 
+/* One delta of a combination: a delta file or a run folder, and how far its way is gone. */
+struct um_delta_term {
+    const char *delta;
+    double factor; /* 1: all the way, 0: not at all, -1: as far the other way */
+};
+/* What becomes of a position that several deltas touch. */
+enum um_conflict {
+    UM_CONFLICT_SUM,   /* the differences from the base add up */
+    UM_CONFLICT_MEAN,  /* their mean */
+    UM_CONFLICT_FIRST, /* the first delta's */
+    UM_CONFLICT_LAST,  /* the last one's */
+    UM_CONFLICT_ERROR, /* UM_E_INPUT, unless all come to the same value */
+};
+/* Writes base + the sum of factor * (delta - base) as a delta, for deltas that all fit the base at
+ * `model`. Parameters that the base does not have (task heads) are taken as they are; if several deltas
+ * have different ones, only `first` and `last` know which. */
+UM_API UM_CHECKED enum um_status um_delta_combine(struct um_delta_info *info, const char *model,
+                                                  const struct um_delta_term *terms,
+                                                  size_t n_terms, enum um_conflict on_conflict,
+                                                  const char *out, struct um_error *err);
+
+/* Values that two deltas hold, in how many positions both do, and there the same value. */
+struct um_delta_overlap {
+    int64_t n_first, n_second, n_both, n_same;
+};
+typedef void um_overlap_fn(const char *tensor, const struct um_delta_overlap *overlap, void *user);
+/* Compares positions tensor by tensor; `visit` may be NULL. The total is over all tensors. */
+UM_API void um_delta_compare(struct um_delta_overlap *total, const struct um_delta *first,
+                             const struct um_delta *second, um_overlap_fn *visit, void *user);
+
 /* --------------------------------------------------------------------------------- tokenizers */
 
 struct um_tokenizer;
