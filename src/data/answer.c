@@ -26,8 +26,8 @@ static size_t skip_digits(const char *text, size_t n, size_t at)
     return at;
 }
 
-/* The last number of the text, text[*start..*end) with commas in it; false if there is none. A minus
- * sign belongs to it if it stands right before its first digit. */
+/* The last number of the text, text[*start..*end) with commas in it; false if there is none. A
+ * minus sign belongs to it if it stands right before its first digit. */
 static bool find_last_number(size_t *start, size_t *end, const char *text, size_t n)
 {
     bool is_found = false;
@@ -89,9 +89,8 @@ enum um_status um_answer_truth(struct um_found *truth, enum um_answer rule,
         UM_RETURN_IF(um_answer_find(truth, rule, row->answer, strlen(row->answer), err));
     if (truth->is_there)
         return UM_OK;
-    return um_fail(err, UM_E_INPUT, "%s:%lld: answer '%.60s' has no %s", path,
-                   (long long)row->line, row->answer,
-                   rule == UM_ANSWER_NUMBER ? "number" : "letter from A to E");
+    return um_fail(err, UM_E_INPUT, "%s:%lld: answer '%.60s' has no %s", path, (long long)row->line,
+                   row->answer, rule == UM_ANSWER_NUMBER ? "number" : "letter from A to E");
 }
 
 bool um_answer_is_right(const struct um_found *found, const struct um_found *truth,

@@ -7,8 +7,8 @@
 struct um_prompts {
     struct um_prompt *items; /* n, once all are there (um_prompts_end) */
     int64_t n;
-    int32_t *ids;            /* end to end */
-    int64_t *ends;           /* n: where prompt i ends */
+    int32_t *ids;  /* end to end */
+    int64_t *ends; /* n: where prompt i ends */
     size_t n_ids, ids_capacity, ends_capacity;
 };
 
