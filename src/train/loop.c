@@ -173,7 +173,8 @@ static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, str
     if (*goes_on && is_evaluation_due(run))
         UM_RETURN_IF(evaluate(goes_on, run, err));
     run->state.seconds += um_seconds() - start;
-    if (is_due(c->checkpoint.every, step) || (!*goes_on && is_unfinished(run)) || run->state.is_stopped)
+    if (is_due(c->checkpoint.every, step) || (!*goes_on && is_unfinished(run)) ||
+        run->state.is_stopped)
         UM_RETURN_IF(um_checkpoint_save(run, err));
     return UM_OK;
 }
