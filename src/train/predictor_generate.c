@@ -2,16 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/generate.h"
 #include "train/predictor.h"
-
-/* Prompts as tokens, end to end; starts[i] is where prompt i begins. */
-struct prompts {
-    int32_t *ids;
-    struct um_prompt *items;
-    int64_t *starts;
-    size_t n_ids, ids_capacity;
-};
+#include "train/prompts.h"
 
 /* The template that prompts are written by: the one named; else as the delta's training data was
  * written; else the model's own. NULL: prompts as they are. */
@@ -35,18 +27,6 @@ static enum um_status open_chat(struct um_chat **chat, const struct um_predictor
     return err ? err->status : UM_E_RUNTIME;
 }
 
-/* An answer's end ends the text, also where the model's config does not say so. */
-static void add_end(struct um_predictor *p, const struct um_chat *chat)
-{
-    struct um_model *model = &p->tm.model;
-    int32_t id = um_tokenizer_find(p->tm.tokenizer, chat->template->answer.close);
-    for (int i = 0; i < model->n_ends; i++)
-        if (model->end_ids[i] == id)
-            return;
-    if (id >= 0 && model->n_ends < UM_ENDS_MAX)
-        model->end_ids[model->n_ends++] = id;
-}
-
 /* A prompt as the model sees it. */
 static enum um_status render_prompt(struct um_prose *prose, const struct um_chat *chat,
                                     const char *text, struct um_error *err)
@@ -61,32 +41,20 @@ static enum um_status render_prompt(struct um_prose *prose, const struct um_chat
     return prose->text.failed ? um_fail_memory(err, "a prompt", strlen(text)) : UM_OK;
 }
 
-static enum um_status encode_prompts(struct prompts *out, const struct um_predictor *p, int64_t n,
-                                     const char *const *texts, const struct um_chat *chat,
-                                     struct um_error *err)
+static enum um_status encode_prompts(struct um_prompts *prompts, const struct um_predictor *p,
+                                     int64_t n, const char *const *texts,
+                                     const struct um_chat *chat, struct um_error *err)
 {
     struct um_tokens tokens = {0};
     struct um_prose prose = {0};
     enum um_status status = UM_OK;
-    out->items = UM_NEW(n, struct um_prompt);
-    out->starts = UM_NEW(n + 1, int64_t);
-    if (!out->items || !out->starts)
-        UM_TRY(um_fail_memory(err, "prompts", (size_t)n * sizeof(*out->items)));
     for (int64_t i = 0; i < n; i++) {
         UM_TRY(render_prompt(&prose, chat, texts[i], err));
         UM_TRY(um_tokenizer_encode(&tokens, p->tm.tokenizer, prose.text.text ? prose.text.text : "",
                                    prose.text.length, NULL, 0, prose.takes_special, 0, err));
-        if (!um_grow(&out->ids, &out->ids_capacity, out->n_ids + tokens.n, sizeof(*out->ids)))
-            UM_TRY(um_fail_memory(err, "prompts", out->n_ids * sizeof(*out->ids)));
-        if (tokens.n)
-            memcpy(out->ids + out->n_ids, tokens.ids, tokens.n * sizeof(*tokens.ids));
-        out->starts[i] = (int64_t)out->n_ids;
-        out->n_ids += tokens.n;
+        UM_TRY(um_prompts_add(prompts, tokens.ids, tokens.n, err));
     }
-    out->starts[n] = (int64_t)out->n_ids;
-    for (int64_t i = 0; i < n; i++)
-        out->items[i] = (struct um_prompt){out->ids + out->starts[i],
-                                           out->starts[i + 1] - out->starts[i]};
+    UM_TRY(um_prompts_end(prompts, err));
 out:
     um_prose_free(&prose);
     um_tokens_free(&tokens);
@@ -98,7 +66,7 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
                                      const struct um_generate_options *options, um_text_fn *visit,
                                      void *user, struct um_error *err)
 {
-    struct prompts prompts = {0};
+    struct um_prompts prompts = {0};
     struct um_chat *chat = NULL;
     enum um_status status;
     if (!p->tm.model.arch->is_decoder)
@@ -106,7 +74,7 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
                        p->tm.model.arch->name);
     UM_TRY(open_chat(&chat, p, options, err));
     if (chat)
-        add_end(p, chat);
+        um_task_model_add_end(&p->tm, chat);
     UM_TRY(encode_prompts(&prompts, p, n, texts, chat, err));
     const struct um_generate_job job = {.engine = &p->tm.engine,
                                         .tokenizer = p->tm.tokenizer,
@@ -120,9 +88,7 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
         UM_TRY(um_generate(out, &job, err));
 out:
     um_chat_free(chat);
-    um_free(prompts.ids);
-    um_free(prompts.items);
-    um_free(prompts.starts);
+    um_prompts_free(&prompts);
     return status;
 }
 

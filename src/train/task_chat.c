@@ -27,6 +27,8 @@ enum um_status um_task_model_open_chat(struct um_task_model *tm, const struct um
                                        const char *name, struct um_error *err)
 {
     bool is_chat = task->style == UM_STYLE_CHAT;
+    um_chat_free(tm->chat);
+    tm->chat = NULL;
     if (*name && (task->style == UM_STYLE_PAIR || task->style == UM_STYLE_PLAIN))
         return um_fail(err, UM_E_USAGE, "data.template: task '%s' has no messages to write by one",
                        task->name);
@@ -34,5 +36,19 @@ enum um_status um_task_model_open_chat(struct um_task_model *tm, const struct um
     if (!is_chat && (!*name || (task->style == UM_STYLE_RECORD && strcmp(name, "alpaca") == 0)))
         return UM_OK;
     UM_RETURN_IF(um_task_model_find_chat(&tm->chat, tm, *name ? name : "model", err));
-    return tm->chat ? UM_OK : fail_none(tm->model.folder.path, err);
+    if (!tm->chat)
+        return fail_none(tm->model.folder.path, err);
+    um_task_model_add_end(tm, tm->chat);
+    return UM_OK;
+}
+
+void um_task_model_add_end(struct um_task_model *tm, const struct um_chat *chat)
+{
+    struct um_model *model = &tm->model;
+    int32_t id = um_tokenizer_find(tm->tokenizer, chat->template->answer.close);
+    for (int i = 0; i < model->n_ends; i++)
+        if (model->end_ids[i] == id)
+            return;
+    if (id >= 0 && model->n_ends < UM_ENDS_MAX)
+        model->end_ids[model->n_ends++] = id;
 }
