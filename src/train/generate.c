@@ -260,6 +260,8 @@ static enum um_status pass(struct generator *g, int64_t n_rows, bool is_prompt,
         um_batch_add(&g->batch, w->ids + past, NULL, w->n_ids - past, 0, 0);
     }
     UM_RETURN_IF(um_engine_go_on(g->logits, g->job->engine, &g->batch, &g->cache, g->rows, err));
+    if (!um_kernels()->is_finite(g->logits, n_rows * V))
+        return um_fail(err, UM_E_INPUT, "the model's outputs are not finite: a weight is bad");
     for (int64_t r = 0; r < n_rows; r++)
         UM_RETURN_IF(take_token(g, &g->slots[g->rows[r]], g->logits + r * V, err));
     double seconds = um_seconds() - start;
@@ -324,11 +326,7 @@ static enum um_status reserve(struct generator *g, struct um_error *err)
     for (int64_t r = 0; r < g->n_slots && g->batch.n_tokens < n_tokens; r++)
         um_batch_add(&g->batch, zeros, NULL, longest, 0, 0);
     UM_TRY(um_engine_go_on(NULL, &dry, &g->batch, &g->cache, g->rows, err));
-    if (engine->pool.size_bytes < 2 * dry.pool.peak_bytes) {
-        struct um_model *model = engine->model;
-        um_engine_close(engine);
-        UM_TRY(um_engine_open(engine, model, 2 * dry.pool.peak_bytes + (1 << 20), false, err));
-    }
+    UM_TRY(um_engine_reserve(engine, 2 * dry.pool.peak_bytes + (1 << 20), err));
 out:
     um_free(zeros);
     um_engine_close(&dry);
