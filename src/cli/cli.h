@@ -68,6 +68,8 @@ void cli_args_free(struct cli_args *args);
 bool cli_has(const struct cli_args *args, const char *flag);
 /* The last value given to an option of the command or of the recipe; NULL if it was not given. */
 const char *cli_value(const struct cli_args *args, const char *flag);
+/* Whether the command line sets a recipe key, by its flag or by --set. */
+bool cli_sets(const struct cli_args *args, const char *key);
 /* A whole number >= least given to an option of the command; `*number` stays if it was not given.
  */
 enum um_status cli_number(int64_t *number, const struct cli_args *args, const char *flag,

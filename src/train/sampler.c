@@ -1,4 +1,5 @@
-/* From logits to a token. The likeliest come from a heap: few are asked for, so nothing is sorted. */
+/* From logits to a token. The likeliest come from a heap: few are asked for, so nothing is sorted.
+ */
 #include "train/sampler.h"
 
 #include <math.h>

@@ -14,8 +14,8 @@ struct um_likely {
 struct um_sampler {
     const struct um_generate_options *options; /* borrows */
     int64_t n_vocabulary;
-    struct um_likely *tokens;  /* scratch: [V]; owned */
-    unsigned char *is_seen;    /* scratch: [V]; owned */
+    struct um_likely *tokens; /* scratch: [V]; owned */
+    unsigned char *is_seen;   /* scratch: [V]; owned */
     /* What um_sampler_weigh left: n_choices of `tokens`. */
     const struct um_likely *choices;
     int64_t n_choices;
@@ -26,8 +26,9 @@ enum um_status um_sampler_open(struct um_sampler *sampler, int64_t n_vocabulary,
 void um_sampler_close(struct um_sampler *sampler);
 
 /* What may come behind seen[0..n_seen): the repetition penalty (Keskar et al. 2019), then the
- * temperature, then the top_k likeliest, then the likeliest that reach top_p of what is left (Holtzman
- * et al. 2020). At temperature 0 one token is left, the first of the likeliest. Changes the logits. */
+ * temperature, then the top_k likeliest, then the likeliest that reach top_p of what is left
+ * (Holtzman et al. 2020). At temperature 0 one token is left, the first of the likeliest. Changes
+ * the logits. */
 void um_sampler_weigh(struct um_sampler *sampler, float *logits, const int32_t *seen,
                       int64_t n_seen);
 

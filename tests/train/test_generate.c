@@ -1,13 +1,22 @@
-/* Going on with texts, against transformers (oracle/make_generation_golden.py); and what must hold of
- * any model: the cache changes nothing, nor do neighbours in a batch, nor the pieces of a stream. */
+/* Going on with texts, against transformers (oracle/make_generation_golden.py); and what must hold
+ * of any model: the cache changes nothing, nor do neighbours in a batch, nor the pieces of a
+ * stream. */
 #include "golden.h"
 
 #include "train/generate.h"
 
-static const char *const names[] = {
-    "llama_tied", "llama_untied", "llama_rope_llama3", "llama_rope_linear",
-    "llama_rope_yarn", "mistral_window", "qwen2", "qwen3",
-    "gemma", "gemma2", "gemma3", "gpt2"};
+static const char *const names[] = {"llama_tied",
+                                    "llama_untied",
+                                    "llama_rope_llama3",
+                                    "llama_rope_linear",
+                                    "llama_rope_yarn",
+                                    "mistral_window",
+                                    "qwen2",
+                                    "qwen3",
+                                    "gemma",
+                                    "gemma2",
+                                    "gemma3",
+                                    "gpt2"};
 
 enum { N_PROMPTS = 6, N_NEW = 24, CONTEXT = 64, V = 64 };
 
@@ -148,7 +157,7 @@ static void check_chunks(struct rig *r, const float *full[2], const int32_t *ids
     const int32_t slots[2] = {2, 0};
     float logits[2 * V];
     int64_t at[2] = {0};
-    assert_ok(um_cache_open(&cache, dims->L, 3, dims->K * dims->E, CONTEXT, &err), err);
+    assert_ok(um_cache_open(&cache, dims->L, 3, dims->K * dims->E, CONTEXT, false, &err), err);
     for (size_t c = 0; c < n_chunks; c++) {
         int64_t n[2] = {chunks[c], 1};
         assert_ok(um_batch_begin(&batch, 2, n[0] + n[1], &err), err);
@@ -158,8 +167,7 @@ static void check_chunks(struct rig *r, const float *full[2], const int32_t *ids
         for (int b = 0; b < 2; b++) {
             at[b] += n[b];
             assert_int_equal(cache.lengths[slots[b]], at[b]);
-            double difference =
-                relative_difference(logits + b * V, full[b] + (at[b] - 1) * V, V);
+            double difference = relative_difference(logits + b * V, full[b] + (at[b] - 1) * V, V);
             if (difference > 1e-5)
                 fail_msg("%s: token %d from the cache is off by %g", r->name, (int)at[b],
                          difference);
@@ -172,9 +180,9 @@ static void check_chunks(struct rig *r, const float *full[2], const int32_t *ids
 static void test_cache_changes_nothing(void **state)
 {
     (void)state;
-    static const int64_t ones[40] = {
-        [0] = 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-        1,       1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const int64_t ones[40] = {[0] = 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                     1,       1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                     1,       1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     static const int64_t some[] = {1, 5, 1, 1, 20, 3, 2, 17}, first[] = {30, 1, 1, 1, 8};
     static float full[2][CONTEXT * V];
     for (size_t i = 0; i < UM_COUNT(names); i++) {
@@ -348,11 +356,8 @@ static void test_prompts_that_do_not_fit(void **state)
     open_rig(&r, "llama_tied");
     r.engine.objective = UM_OBJECTIVE_TOKEN;
     r.engine.seed = 5;
-    const struct um_generate_job job = {.engine = &r.engine,
-                                        .tokenizer = r.tokenizer,
-                                        .prompts = prompts,
-                                        .n = 2,
-                                        .options = &o};
+    const struct um_generate_job job = {
+        .engine = &r.engine, .tokenizer = r.tokenizer, .prompts = prompts, .n = 2, .options = &o};
     assert_ok(um_generate(out, &job, &err), err);
     assert_int_equal(out[0].n_ids, 5);
     assert_int_equal(out[1].n_ids, 1);
@@ -374,11 +379,8 @@ static void test_weights_that_are_no_numbers(void **state)
     struct um_error err;
     const struct um_generate_options o = {.max_new_tokens = 5};
     open_rig(&r, "llama_untied");
-    const struct um_generate_job job = {.engine = &r.engine,
-                                        .tokenizer = r.tokenizer,
-                                        .prompts = r.prompts,
-                                        .n = 1,
-                                        .options = &o};
+    const struct um_generate_job job = {
+        .engine = &r.engine, .tokenizer = r.tokenizer, .prompts = r.prompts, .n = 1, .options = &o};
     um_model_vocabulary(&r.model)->values[7] = NAN;
     assert_fails(um_generate(r.out, &job, &err), UM_E_INPUT, "not finite", err);
     close_rig(&r);

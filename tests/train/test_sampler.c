@@ -26,11 +26,10 @@ static void check_case(const float *settings, const float *logits, const int64_t
     float changed[V], found[V] = {0};
     int32_t ids[N_SEEN];
     double sum = 0;
-    const struct um_generate_options o = {
-        .repetition_penalty = (double)settings[0],
-        .temperature = settings[1] == 0 ? 1 : (double)settings[1],
-        .top_k = (int64_t)settings[2],
-        .top_p = (double)settings[3]};
+    const struct um_generate_options o = {.repetition_penalty = (double)settings[0],
+                                          .temperature = settings[1] == 0 ? 1 : (double)settings[1],
+                                          .top_k = (int64_t)settings[2],
+                                          .top_p = (double)settings[3]};
     memcpy(changed, logits, sizeof(changed));
     for (int i = 0; i < N_SEEN; i++)
         ids[i] = (int32_t)seen[i];
