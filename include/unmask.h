@@ -185,6 +185,12 @@ UM_API UM_CHECKED enum um_status um_run_train(struct um_summary *summary, struct
                                               struct um_error *err);
 UM_API void um_run_free(struct um_run *run);
 
+/* `n` values of a tensor were unmasked in the steps up to `step`, since the line before. */
+typedef void um_history_fn(int64_t step, const char *tensor, int64_t n, void *user);
+/* Reads where a run unmasked and when, from its folder (unmasked.jsonl), in order of steps. */
+UM_API UM_CHECKED enum um_status um_run_history(const char *folder, um_history_fn *visit,
+                                                void *user, struct um_error *err);
+
 /* ------------------------------------------------------------- predictors: a model put to use */
 
 /* A base model with an optional delta laid over it, ready for one task. Nothing is merged. */

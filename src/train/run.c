@@ -235,8 +235,8 @@ void um_run_free(struct um_run *run)
 {
     if (!run)
         return;
-    if (run->log)
-        (void)fclose(run->log);
+    um_log_close(&run->log);
+    um_history_close(run);
     if (run->lock)
         (void)fclose(run->lock);
     um_tuning_close(&run->tuning);
