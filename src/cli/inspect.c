@@ -1,4 +1,4 @@
-/* unmask inspect: what a model is made of, and what a recipe would need. */
+/* unmask inspect: what a model is made of, and what a recipe would need and train on. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,20 +7,23 @@
 static const char *const usage[] = {
     "MODEL [--tensors] [--json]",
     "--plan [RECIPE] [OPTION...]",
+    "--example [N] [RECIPE] [OPTION...]",
     NULL,
 };
 
 static const char *const examples[] = {
     "unmask inspect model-folder",
     "unmask inspect --plan recipe.yaml --batch 8",
+    "unmask inspect --example 3 --model DIR --task chat --train-file chats.jsonl",
     NULL,
 };
 
 static const struct cli_option options[] = {
     {"--tensors", NULL, "list each tensor instead of groups of like ones", false},
     {"--plan", NULL, "print what training by a recipe needs: the same as train --dry-run", false},
+    {"--example", NULL, "print row N (default 1) of the training data, token by token", false},
     {"--json", NULL, "print as JSON", false},
-    {"--set", "KEY=VALUE", "with --plan: set any recipe key", true},
+    {"--set", "KEY=VALUE", "with --plan or --example: set any recipe key", true},
 };
 
 static const char *const keys[] = {"*", NULL};
@@ -159,22 +162,48 @@ static void print_json(const struct um_model_info *m, const struct listing *list
     cli_json_close('}');
 }
 
-static enum um_status run_plan(const struct cli_args *args, struct um_error *err)
+/* Opens the run of a recipe: positional number `at`, if there is one, and the flags. */
+static enum um_status open_run(struct um_run **run, const struct cli_args *args, int at,
+                               struct um_error *err)
 {
     struct um_callbacks callbacks = {0};
     struct um_recipe *recipe;
+    const char *file = args->n_positionals > at ? args->positionals[at] : NULL;
+    if (args->n_positionals > at + 1)
+        return cli_fail(err, UM_E_USAGE, "'%s' is one argument too many",
+                        args->positionals[at + 1]);
+    enum um_status status = cli_recipe(&recipe, args, file, err);
+    if (status != UM_OK)
+        return status;
+    status = um_run_open(run, recipe, &callbacks, err);
+    um_recipe_free(recipe);
+    return status;
+}
+
+static enum um_status run_plan(const struct cli_args *args, struct um_error *err)
+{
     struct um_run *run = NULL;
     struct um_plan plan;
-    enum um_status status =
-        cli_recipe(&recipe, args, args->n_positionals > 0 ? args->positionals[0] : NULL, err);
-    if (status == UM_OK)
-        status = um_run_open(&run, recipe, &callbacks, err);
+    enum um_status status = open_run(&run, args, 0, err);
     if (status == UM_OK)
         status = um_run_plan(&plan, run, err);
     if (status == UM_OK)
         cli_print_plan(&plan, cli_has(args, "--json"));
     um_run_free(run);
-    um_recipe_free(recipe);
+    return status;
+}
+
+/* A first positional that is a number says which row. */
+static enum um_status run_example(const struct cli_args *args, struct um_error *err)
+{
+    struct um_run *run = NULL;
+    char *end = NULL;
+    long long row = args->n_positionals > 0 ? strtoll(args->positionals[0], &end, 10) : 1;
+    bool has_row = end && end != args->positionals[0] && !*end;
+    enum um_status status = open_run(&run, args, has_row, err);
+    if (status == UM_OK)
+        status = cli_print_example(run, has_row ? row - 1 : 0, cli_has(args, "--json"), err);
+    um_run_free(run);
     return status;
 }
 
@@ -184,6 +213,10 @@ static enum um_status run_inspect(const struct cli_args *args, struct um_error *
     struct listing list = {.by_tensor = cli_has(args, "--tensors")};
     if (cli_has(args, "--plan"))
         return run_plan(args, err);
+    if (cli_has(args, "--example"))
+        return run_example(args, err);
+    if (args->n_positionals > 1)
+        return cli_fail(err, UM_E_USAGE, "'%s' is one argument too many", args->positionals[1]);
     const char *model = args->n_positionals > 0 ? args->positionals[0] : cli_value(args, "--model");
     if (!model)
         return cli_fail(err, UM_E_USAGE, "'unmask inspect' needs a model folder");
@@ -202,15 +235,17 @@ static enum um_status run_inspect(const struct cli_args *args, struct um_error *
 
 const struct cli_command cli_inspect = {
     .name = "inspect",
-    .summary = "say what a model is made of, or what a recipe needs",
+    .summary = "say what a model is made of, or what a recipe needs and trains on",
     .usage = usage,
     .description = "Lists a model's parameters, tensors that differ only in the layer's number "
                    "together; the names are what the patterns of scope.include and its like "
-                   "match. With --plan: steps, budget and memory of a recipe, before any training.",
+                   "match. With --plan: steps, budget and memory of a recipe, before any training.\n\n"
+                   "With --example: a row of the training data as the model will see it, token by "
+                   "token, with '+' at those that are learnt and '|' where a packed text begins.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),
     .recipe_keys = keys,
-    .n_positionals_max = 1,
+    .n_positionals_max = 2,
     .run = run_inspect,
 };

@@ -34,6 +34,7 @@ struct um_task {
     const char *train, *eval;      /* file names; NULL: data.train and data.eval must be given */
     bool has_header;
     bool skips_short_rows;         /* rows with too few fields are left out, as the data set needs */
+    bool skips_empty;              /* and so are rows with an empty completion */
     const char *text, *pair, *label; /* columns by name or number; pair NULL if there is none */
     enum um_style style;
     enum um_answer answer;         /* that generated text is scored by, against column "answer" */
