@@ -84,6 +84,10 @@ struct um_data_options {
  * column named in the options must be there. */
 enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *task,
                                const struct um_data_options *options, struct um_error *err);
+/* As um_dataset_open, from memory; `path` names it in errors and tells its format. */
+enum um_status um_dataset_parse(struct um_dataset *data, const struct um_task *task,
+                                const struct um_data_options *options, const char *text, size_t n,
+                                const char *path, struct um_error *err);
 void um_dataset_close(struct um_dataset *data);
 
 #endif
