@@ -33,6 +33,14 @@ struct um_config {
         char *schedule, *importance; /* importance "" = the method's own */
         double until;
         int64_t every;
+        char *on;    /* what is put beside the model, to be tuned in its place; base = nothing */
+        int64_t rank, init_rank, bottleneck;
+        double alpha, dropout;
+        bool rslora;
+        int64_t tinit, tfinal, delta_t; /* adalora: steps */
+        double beta1, beta2, orthogonality;
+        char *activation;       /* "" = the method's own */
+        struct um_list targets; /* none = the architecture's */
         char *bound; /* auto, rank-1, segments, tiles: which selection bound (all give one mask) */
     } method;
     struct {

@@ -86,8 +86,10 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
         status = UM_E_INPUT;
         goto out;
     }
-    if (p->delta)
+    if (p->delta) {
+        UM_TRY(um_model_attach_text(&p->tm.model, p->delta->attached, delta, err));
         UM_TRY(apply_delta(p, err));
+    }
     UM_TRY(um_tokenizer_open(&p->tm.tokenizer, path, err));
     p->tm.max_length = p->tm.model.dims.P;
     UM_TRY(read_labels(p, err));

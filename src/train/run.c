@@ -90,6 +90,31 @@ static enum um_status check_task(const struct um_run *run, struct um_error *err)
     return UM_E_USAGE;
 }
 
+/* What the method, or method.on, puts beside the model. */
+static enum um_status attach(struct um_run *run, struct um_error *err)
+{
+    const struct um_config *c = run->config;
+    const struct um_method *method = um_method_find(c->method.name);
+    const struct um_addition *on = um_addition_find(c->method.on);
+    const struct um_addition *own = method && method->addition ? um_addition_find(method->addition)
+                                                               : on;
+    if (on != own && on->kind != UM_ADDITION_NONE)
+        return um_fail(err, UM_E_USAGE, "method.on: '%s' cannot go on '%s', it is an addition of "
+                       "its own", c->method.name, c->method.on);
+    const struct um_addition_options options = {
+        .addition = own,
+        .rank = own->has_lambda ? c->method.init_rank : c->method.rank,
+        .alpha = c->method.alpha,
+        .is_rank_stabilised = c->method.rslora,
+        .dropout = c->method.dropout,
+        .bottleneck = c->method.bottleneck,
+        .activation = c->method.activation,
+        .targets = c->method.targets.items,
+        .n_targets = c->method.targets.n,
+        .seed = (uint64_t)c->train.seed};
+    return um_model_attach(&run->tm.model, &options, err);
+}
+
 static enum um_status open_model(struct um_run *run, struct um_error *err)
 {
     const struct um_config *c = run->config;
@@ -101,6 +126,7 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
     if (!*c->model)
         return um_fail(err, UM_E_USAGE, "model: not given; name a Hugging Face folder");
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
+    UM_RETURN_IF(attach(run, err));
     UM_RETURN_IF(check_task(run, err));
     UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
     tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
@@ -164,6 +190,13 @@ static enum um_status open_method(struct um_run *run, struct um_error *err)
         .until = c->method.until,
         .every = c->method.every,
         .n_micro = c->train.accumulate,
+        .adalora = {.target_rank = c->method.rank,
+                    .tinit = c->method.tinit,
+                    .tfinal = c->method.tfinal,
+                    .every = c->method.delta_t,
+                    .beta1 = c->method.beta1,
+                    .beta2 = c->method.beta2,
+                    .orthogonality = c->method.orthogonality},
         .include = {c->scope.include.items, c->scope.include.n},
         .exclude = {c->scope.exclude.items, c->scope.exclude.n},
         .whole = {c->scope.whole.items, c->scope.whole.n}};
@@ -178,6 +211,11 @@ static enum um_status open_method(struct um_run *run, struct um_error *err)
         .bound = bound_of(c->method.bound)};
     if (options.method->strategy == UM_STRATEGY_INCREMENT && !options.select.importance)
         return um_fail(err, UM_E_USAGE, "method.importance: unknown '%s'", importance);
+    bool is_adalora = um_adalora_is_there(run->tm.model.params, run->tm.model.n_params);
+    if (is_adalora && c->method.tinit >= run->n_steps - c->method.tfinal)
+        return um_fail(err, UM_E_USAGE, "method.tinit %lld and method.tfinal %lld leave none of "
+                       "%lld steps to lower ranks in", (long long)c->method.tinit,
+                       (long long)c->method.tfinal, (long long)run->n_steps);
     run->optimizer->columns(options.has_column, &run->optimizer_options);
     return um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options,
                           err);

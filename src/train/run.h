@@ -10,6 +10,7 @@
 
 #include "delta/delta.h"
 #include "method/method.h"
+#include "model/addition.h"
 #include "optim/optimizer.h"
 #include "train/recipe.h"
 #include "train/task_model.h"
