@@ -109,7 +109,8 @@ void cli_progress_end(void);
 
 /* ---------------------------------------------------------------------------------- report.c */
 
-void cli_print_plan(const struct um_plan *plan, bool is_json);
+/* Prints what a run will need, and what would need less. */
+enum um_status cli_plan(struct um_run *run, bool is_json, struct um_error *err);
 void cli_print_summary(const struct um_summary *summary, const char *out, bool is_json);
 /* "22,713,216" into out; returns out. */
 char *cli_format_count(char out[32], int64_t count);

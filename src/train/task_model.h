@@ -22,6 +22,9 @@ struct um_task_model {
 enum um_objective um_objective_of(const struct um_task *task);
 
 void um_task_model_close(struct um_task_model *tm);
+/* Tokens that a row counts for: plans may be made for a shorter limit than rows were cut to. */
+int64_t um_task_model_length(const struct um_task_model *tm, const struct um_encoded *encoded,
+                             int64_t row);
 /* Lays rows of an encoded data set out as a batch; `rows` NULL: rows of marked tokens. */
 enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_encoded *encoded,
                                    const struct um_row *rows, const int64_t *which, int64_t n,
