@@ -62,6 +62,7 @@ static void print_savings_json(const struct savings *savings)
         cli_json_bool("recompute", s->recompute);
         cli_json_integer("batch", s->batch);
         cli_json_integer("accumulate", s->accumulate);
+        cli_json_integer("eval_batch", s->eval_batch);
         cli_json_integer("max_length", s->max_length);
         cli_json_close('}');
     }
@@ -82,12 +83,14 @@ static void print_plan_json(const struct um_plan *p, const struct savings *savin
     cli_json_integer("n_truncated_rows", p->n_truncated_rows);
     cli_json_integer("batch", p->batch);
     cli_json_integer("accumulate", p->accumulate);
+    cli_json_integer("eval_batch", p->eval_batch);
     cli_json_integer("max_length", p->max_length);
     cli_json_bool("recompute", p->recompute);
     cli_json_integer("max_tokens_per_step", p->max_tokens_per_step);
     cli_json_real("mean_tokens_per_step", p->mean_tokens_per_step);
     cli_json_integer("weights_bytes", p->weights_bytes);
     cli_json_integer("activation_bytes", p->activation_bytes);
+    cli_json_integer("generation_bytes", p->generation_bytes);
     cli_json_integer("method_bytes", p->method_bytes);
     cli_json_integer("data_bytes", p->data_bytes);
     cli_json_integer("process_bytes", p->process_bytes);
@@ -106,6 +109,8 @@ static void print_saving(const struct um_plan *p, const struct um_saving *s, boo
     if (s->batch != p->batch)
         (void)snprintf(text, sizeof(text), "with --batch %lld --accumulate %lld",
                        (long long)s->batch, (long long)s->accumulate);
+    else if (s->eval_batch != p->eval_batch)
+        (void)snprintf(text, sizeof(text), "with --eval-batch %lld", (long long)s->eval_batch);
     else if (s->max_length != p->max_length)
         (void)snprintf(text, sizeof(text), "with --max-length %lld", (long long)s->max_length);
     else
@@ -146,6 +151,8 @@ static void print_plan(const struct um_plan *p, const struct savings *savings)
     print_bytes("memory", p->peak_bytes, "at the peak:");
     print_bytes("", p->weights_bytes, "weights");
     print_bytes("", p->activation_bytes, "activations");
+    if (p->generation_bytes)
+        print_bytes("", p->generation_bytes, "answers being generated");
     print_bytes("", p->method_bytes, "masks, optimizer state, selection");
     print_bytes("", p->data_bytes, "data");
     print_bytes("", p->process_bytes, "program and libraries");

@@ -265,7 +265,8 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
         tensor = NULL; /* no head wanted, or another task's */
     struct um_param **place = &model->by_role[(layer < 0 ? model->dims.L : layer) *
                                                   model->arch->n_roles + weight->role];
-    if (param->n_elements == 0 || (!tensor && (weight->flags & UM_WEIGHT_OPTIONAL)))
+    if (param->n_elements == 0 || (!tensor && (weight->flags & UM_WEIGHT_OPTIONAL) &&
+                                   !(model->is_shape && um_model_plan_has(model, name))))
         return UM_OK;
     if ((weight->flags & UM_WEIGHT_VOCABULARY) && model->dims.is_tied) {
         *place = um_model_param(model, model->arch->words, -1);
@@ -278,7 +279,9 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
     if (tensor) {
         UM_RETURN_IF(bind(model, param, tensor, err));
     } else if (model->is_shape) {
-        UM_RETURN_IF(um_model_plan_param(model, param, full, is_head, err));
+        /* Heads of a task are fresh; what belongs to the base (poolers) is there. */
+        bool is_fresh = is_head && (weight->flags & UM_WEIGHT_TASK);
+        UM_RETURN_IF(um_model_plan_param(model, param, full, is_fresh, err));
     } else if (is_head) {
         UM_RETURN_IF(make_fresh(model, param, full, seed, err));
     } else {

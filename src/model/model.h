@@ -128,6 +128,8 @@ void um_model_close(struct um_model *model);
  * (once "torch_dtype"). UM_E_USAGE: an unknown name; UM_E_INPUT: the config does not say, or
  * something unknown. */
 enum um_status um_model_plan_dtype(struct um_model *model, const char *name, struct um_error *err);
+/* Whether such a model would have an optional weight. */
+bool um_model_plan_has(const struct um_model *model, const char *name);
 /* Makes `param`, whose shape is set, a parameter without values. */
 enum um_status um_model_plan_param(struct um_model *model, struct um_param *param,
                                    const char *name, bool is_added, struct um_error *err);

@@ -1,5 +1,4 @@
-/* Models known by their config.json alone: parameters without values, for plans. Weights that a
- * checkpoint may or may not have (biases of LLaMA) are taken to be missing. */
+/* Models known by their config.json alone: parameters without values, for plans. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -52,6 +51,19 @@ enum um_status um_model_plan_dtype(struct um_model *model, const char *name, str
                 where);
     um_error_hint(err, "--dtype bf16 and the like say it in its place");
     return is_given ? UM_E_USAGE : UM_E_INPUT;
+}
+
+/* Settings that say whether a layer's optional weights are there. */
+static const struct {
+    const char *part, *key;
+} optional_parts[] = {{"self_attn.", "attention_bias"}, {"mlp.", "mlp_bias"}};
+
+bool um_model_plan_has(const struct um_model *model, const char *name)
+{
+    for (size_t i = 0; i < UM_COUNT(optional_parts); i++)
+        if (strstr(name, optional_parts[i].part))
+            return json_is_true(json_object_get(model->folder.config, optional_parts[i].key));
+    return false;
 }
 
 enum um_status um_model_plan_param(struct um_model *model, struct um_param *param,

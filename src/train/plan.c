@@ -52,27 +52,16 @@ static void accept_nothing(void *user, struct um_param *param, const struct um_f
     (void)factor;
 }
 
-/* Walks the evaluation, if there is one. */
-static enum um_status measure_evaluation(struct um_run *run, struct um_error *err)
-{
-    double loss;
-    if (run->eval_tokens.n_rows == 0)
-        return UM_OK;
-    if (run->tm.engine.objective == UM_OBJECTIVE_TOKEN)
-        return um_task_model_loss(&loss, &run->tm, &run->eval_tokens, run->config->eval.batch, err);
-    return um_task_model_outputs(NULL, &run->tm, &run->eval_tokens, run->eval.rows,
-                                 run->config->eval.batch, err);
-}
-
-/* Peak bytes of activations, of training and of evaluation. */
-static enum um_status measure(size_t *bytes, struct um_run *run, const struct extreme *most,
-                              struct um_error *err)
+/* Peak bytes of activations, of training and of evaluation; and what evaluation holds beside. */
+static enum um_status measure(struct um_generate_need *need, struct um_run *run,
+                              const struct extreme *most, struct um_error *err)
 {
     struct um_engine dry, real = run->tm.engine;
     const struct um_sink sink = {.accept = accept_nothing};
     double loss = 0;
     int64_t n = run->config->train.batch;
     enum um_status status;
+    *need = (struct um_generate_need){0};
     UM_RETURN_IF(um_engine_open(&dry, &run->tm.model, (size_t)1 << 46, true, err));
     dry.objective = um_objective_of(run->task);
     dry.recompute = run->config->train.recompute;
@@ -85,8 +74,10 @@ static enum um_status measure(size_t *bytes, struct um_run *run, const struct ex
                                    um_run_row_truth(run, &run->train), rows, n, err));
     }
     UM_TRY(um_engine_train(&loss, &run->tm.engine, &run->tm.batch, n, 0, sink, err));
-    UM_TRY(measure_evaluation(run, err));
-    *bytes = run->tm.engine.pool.peak_bytes;
+    if (run->evaluator.data)
+        UM_TRY(um_evaluator_plan(need, &run->evaluator, err));
+    if (run->tm.engine.pool.peak_bytes > need->pool_bytes)
+        need->pool_bytes = run->tm.engine.pool.peak_bytes;
 out:
     um_engine_close(&run->tm.engine);
     run->tm.engine = real;
@@ -139,7 +130,7 @@ static int64_t method_bytes(const struct um_run *run, const struct extreme *most
 
 static int64_t data_bytes(const struct um_run *run)
 {
-    return um_encoded_bytes(&run->train_tokens) + um_encoded_bytes(&run->eval_tokens) +
+    return um_encoded_bytes(&run->train_tokens) + um_encoded_bytes(&run->evaluator.tokens) +
            (run->train.n_rows + run->eval.n_rows) * (int64_t)sizeof(struct um_row);
 }
 
@@ -167,7 +158,7 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
 {
     const struct um_tuning *t = &run->tuning;
     struct extreme most = {0};
-    size_t activations = 0;
+    struct um_generate_need need;
     *plan = (struct um_plan){
         .n_parameters = um_model_n_elements(&run->tm.model, true),
         .n_base_parameters = um_model_n_elements(&run->tm.model, false),
@@ -177,9 +168,10 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
         .n_steps = run->n_steps,
         .n_train_rows = run->train_tokens.n_rows,
         .n_eval_rows = run->eval.n_rows,
-        .n_truncated_rows = run->train_tokens.n_truncated + run->eval_tokens.n_truncated,
+        .n_truncated_rows = run->train_tokens.n_truncated + run->evaluator.tokens.n_truncated,
         .batch = run->config->train.batch,
         .accumulate = run->config->train.accumulate,
+        .eval_batch = run->config->eval.batch,
         .max_length = run->tm.max_length,
         .recompute = run->config->train.recompute,
         .is_without_data = run->is_plan,
@@ -188,43 +180,48 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
         survey_plan(&most, plan, run);
     else
         survey(&most, plan, run);
-    UM_RETURN_IF(measure(&activations, run, &most, err));
+    UM_RETURN_IF(measure(&need, run, &most, err));
     plan->weights_bytes = weights_bytes(&run->tm.model);
-    plan->activation_bytes = (int64_t)activations;
+    plan->activation_bytes = (int64_t)need.pool_bytes;
+    plan->generation_bytes = (int64_t)need.held_bytes;
     plan->method_bytes = method_bytes(run, &most, plan->max_tokens_per_step);
     plan->data_bytes = data_bytes(run);
     plan->process_bytes = process_bytes(run);
-    plan->peak_bytes = plan->weights_bytes + plan->activation_bytes + plan->method_bytes +
-                       plan->data_bytes + plan->process_bytes;
+    plan->peak_bytes = plan->weights_bytes + plan->activation_bytes + plan->generation_bytes +
+                       plan->method_bytes + plan->data_bytes + plan->process_bytes;
     plan->flop_per_step = flop_per_token(run) * plan->mean_tokens_per_step;
     return UM_OK;
 }
 
 /* ---- other settings */
 
-/* The peak if the recipe were `config`, which may differ in batch, accumulation, length and
+/* The peak if the recipe were `config`, which may differ in batches, accumulation, length and
  * recomputation. The run is as before afterwards. */
 static enum um_status plan_other(int64_t *peak_bytes, struct um_run *run,
                                  const struct um_config *config, struct um_error *err)
 {
     struct um_plan plan;
-    struct um_run other = *run;
+    const struct um_config *real = run->config;
+    struct um_batches batches = run->batches;
+    int64_t max_length = run->tm.max_length;
     enum um_status status = UM_OK;
-    other.config = config;
-    if (config->train.max_length < other.tm.max_length)
-        other.tm.max_length = config->train.max_length;
-    if (!run->is_plan) {
-        UM_RETURN_IF(um_batches_open(&other.batches, run->batches.order, run->batches.n_rows,
-                                     config->train.batch, run->batches.seed, run->batches.lengths,
-                                     err));
-        um_run_work_out_steps(&other);
-    }
-    UM_TRY(um_run_plan(&plan, &other, err));
+    if (!run->is_plan)
+        UM_RETURN_IF(um_batches_open(&run->batches, batches.order, batches.n_rows,
+                                     config->train.batch, batches.seed, batches.lengths, err));
+    run->config = run->evaluator.config = config;
+    run->tm.max_length = config->train.max_length;
+    if (!run->is_plan)
+        um_run_work_out_steps(run);
+    UM_TRY(um_run_plan(&plan, run, err));
     *peak_bytes = plan.peak_bytes;
 out:
-    if (!run->is_plan)
-        um_batches_close(&other.batches);
-    run->tm.batch = other.tm.batch; /* it may have grown */
+    run->config = run->evaluator.config = real;
+    run->tm.max_length = max_length;
+    if (!run->is_plan) {
+        um_batches_close(&run->batches);
+        run->batches = batches;
+        um_run_work_out_steps(run);
+    }
     return status;
 }
 
@@ -241,6 +238,12 @@ static struct um_config accumulating(struct um_config c)
     return c;
 }
 
+static struct um_config evaluating_fewer(struct um_config c)
+{
+    c.eval.batch = (c.eval.batch + 1) / 2;
+    return c;
+}
+
 static struct um_config shorter(struct um_config c)
 {
     c.train.max_length /= 2;
@@ -253,8 +256,11 @@ enum um_status um_run_plan_savings(struct um_saving savings[UM_SAVINGS_MAX], siz
 {
     struct um_config now = *run->config;
     now.train.max_length = run->tm.max_length;
-    const struct um_config others[] = {recomputing(now), accumulating(now), shorter(now)};
-    const bool is_other[] = {!now.train.recompute, now.train.batch > 1, now.train.max_length >= 32};
+    const struct um_config others[] = {recomputing(now), accumulating(now), evaluating_fewer(now),
+                                       shorter(now)};
+    const bool is_other[] = {!now.train.recompute, now.train.batch > 1,
+                             run->evaluator.data && now.eval.batch > 1,
+                             now.train.max_length >= 32};
     *n_savings = 0;
     for (size_t i = 0; i < UM_COUNT(others); i++) {
         const struct um_config *c = &others[i];
@@ -268,6 +274,7 @@ enum um_status um_run_plan_savings(struct um_saving savings[UM_SAVINGS_MAX], siz
         s->recompute = c->train.recompute;
         s->batch = c->train.batch;
         s->accumulate = c->train.accumulate;
+        s->eval_batch = c->eval.batch;
         s->max_length = c->train.max_length;
         (*n_savings)++;
     }
@@ -283,11 +290,13 @@ static void hint_savings(struct um_error *err, const struct um_plan *plan, struc
     if (um_run_plan_savings(savings, &n, plan, run, NULL) != UM_OK)
         return;
     for (size_t i = 0; i < n; i++)
-        um_str_addf(&text, "%sabout %s with train.batch %lld, accumulate %lld, max_length %lld, "
-                    "recompute %s", i ? "; " : "",
-                    um_format_bytes(bytes, (double)savings[i].peak_bytes),
+        um_str_addf(&text,
+                    "%sabout %s with train.batch %lld, accumulate %lld, max_length %lld, recompute "
+                    "%s, eval.batch %lld",
+                    i ? "; " : "", um_format_bytes(bytes, (double)savings[i].peak_bytes),
                     (long long)savings[i].batch, (long long)savings[i].accumulate,
-                    (long long)savings[i].max_length, savings[i].recompute ? "on" : "off");
+                    (long long)savings[i].max_length, savings[i].recompute ? "on" : "off",
+                    (long long)savings[i].eval_batch);
     if (n && !text.failed)
         um_error_hint(err, "%s", text.text);
     um_str_free(&text);
