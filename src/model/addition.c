@@ -167,13 +167,15 @@ static enum um_status add(struct um_param **out, struct um_model *model, const c
                                .is_added = true, .is_attached = true};
     param->n_elements = param->rows * param->cols;
     param->name = um_arena_strdup(&model->arena, name);
-    param->values = UM_ARENA_NEW(&model->arena, param->n_elements, float);
-    if (!param->name || !param->values)
+    param->is_planned_f32 = model->is_shape;
+    if (!model->is_shape)
+        param->values = UM_ARENA_NEW(&model->arena, param->n_elements, float);
+    if (!param->name || (!param->values && !model->is_shape))
         return um_fail_memory(err, name, (size_t)param->n_elements * sizeof(float));
     model->attached->origins[param->index - model->attached->first] = origin;
     model->n_params++;
     *out = param;
-    return um_model_first_values(param->values, model, param, err);
+    return model->is_shape ? UM_OK : um_model_first_values(param->values, model, param, err);
 }
 
 static enum um_status attach_pair(struct um_model *model, struct um_param *weight,
