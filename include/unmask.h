@@ -91,7 +91,7 @@ UM_API UM_CHECKED enum um_status um_recipe_save(const struct um_recipe *recipe, 
 UM_API const struct um_option_info *um_recipe_option(size_t index);
 
 /* The members of a family ("method", "task", "architecture", "schedule", "importance",
- * "lr_schedule", "optimizer", "metric"): name and one-line summary. */
+ * "lr_schedule", "optimizer", "metric", "template"): name and one-line summary. */
 struct um_member_info {
     const char *name, *summary;
 };
@@ -223,9 +223,10 @@ struct um_generate_options {
     const char *const *stops;  /* texts that end a text when they appear; left out of it */
     size_t n_stops;
     int64_t batch;             /* texts at a time; 0: 8 */
-    bool is_raw;               /* prompts as they are; else each is a message to the model's chat
-                                  template, if it has one */
-    const char *chat_template; /* one by name; NULL: the model's own */
+    bool is_raw;               /* prompts as they are; else each is a user message, by a chat template
+                                  if there is one */
+    const char *chat_template; /* one by name; NULL: as the delta's training data was written (Alpaca
+                                  for records), without a delta the model's own */
 };
 enum um_stop { UM_STOP_END, UM_STOP_TEXT, UM_STOP_LENGTH, UM_STOP_CALLER };
 struct um_generation {
