@@ -27,6 +27,7 @@ struct um_config {
         char *template;           /* of conversations; "" = as the task has it, model = the model's */
         char *loss;               /* completion, all: what of a text is learnt */
         bool pack;                /* short texts share a row */
+        double holdout;           /* share of the training rows that evaluation gets instead */
     } data;
     struct {
         char *name, *budget;

@@ -49,7 +49,9 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
     if (!run->task) /* choices are checked when they are set, so only "" comes here */
         return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
     UM_RETURN_IF(open_part(&run->train, run, true, err));
-    if (*c->data.eval || (run->task->eval && *c->data.path))
+    if (c->data.holdout > 0)
+        UM_RETURN_IF(um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, err));
+    else if (*c->data.eval || (run->task->eval && *c->data.path))
         UM_RETURN_IF(open_part(&run->eval, run, false, err));
     if (c->eval.rows && c->eval.rows < run->eval.n_rows)
         run->eval.n_rows = c->eval.rows;
