@@ -15,6 +15,7 @@ static const char *const examples[] = {
     "unmask inspect model-folder",
     "unmask inspect --plan recipe.yaml --batch 8",
     "unmask inspect --example 3 --model DIR --task chat --train-file chats.jsonl",
+    "unmask inspect --plan --model config.json --batch 1 --max-length 512",
     NULL,
 };
 
@@ -22,6 +23,7 @@ static const struct cli_option options[] = {
     {"--tensors", NULL, "list each tensor instead of groups of like ones", false},
     {"--plan", NULL, "print what training by a recipe needs: the same as train --dry-run", false},
     {"--example", NULL, "print row N (default 1) of the training data, token by token", false},
+    {"--dtype", "TYPE", "with --plan: plan without data, missing weights being of this type", false},
     {"--json", NULL, "print as JSON", false},
     {"--set", "KEY=VALUE", "with --plan or --example: set any recipe key", true},
 };
@@ -162,48 +164,63 @@ static void print_json(const struct um_model_info *m, const struct listing *list
     cli_json_close('}');
 }
 
-/* Opens the run of a recipe: positional number `at`, if there is one, and the flags. */
-static enum um_status open_run(struct um_run **run, const struct cli_args *args, int at,
-                               struct um_error *err)
+static bool is_given(const struct um_recipe *recipe, const char *key)
 {
-    struct um_callbacks callbacks = {0};
-    struct um_recipe *recipe;
+    return *um_recipe_get(recipe, key) != '\0';
+}
+
+/* A recipe that names no data can be planned all the same, and then a model by its config alone. */
+static enum um_status open_run(struct um_run **run, const struct um_recipe *recipe,
+                               const struct cli_args *args, struct um_error *err)
+{
+    const struct um_callbacks callbacks = {0};
+    bool has_data = is_given(recipe, "data.path") || is_given(recipe, "data.train");
+    return has_data && !cli_has(args, "--dtype")
+               ? um_run_open(run, recipe, &callbacks, err)
+               : um_run_open_plan(run, recipe, cli_value(args, "--dtype"), err);
+}
+
+/* The recipe of positional number `at`, if there is one, and the flags. */
+static enum um_status read_recipe(struct um_recipe **recipe, const struct cli_args *args, int at,
+                                  struct um_error *err)
+{
     const char *file = args->n_positionals > at ? args->positionals[at] : NULL;
     if (args->n_positionals > at + 1)
         return cli_fail(err, UM_E_USAGE, "'%s' is one argument too many",
                         args->positionals[at + 1]);
-    enum um_status status = cli_recipe(&recipe, args, file, err);
-    if (status != UM_OK)
-        return status;
-    status = um_run_open(run, recipe, &callbacks, err);
-    um_recipe_free(recipe);
-    return status;
+    return cli_recipe(recipe, args, file, err);
 }
 
 static enum um_status run_plan(const struct cli_args *args, struct um_error *err)
 {
+    struct um_recipe *recipe = NULL;
     struct um_run *run = NULL;
-    struct um_plan plan;
-    enum um_status status = open_run(&run, args, 0, err);
+    enum um_status status = read_recipe(&recipe, args, 0, err);
     if (status == UM_OK)
-        status = um_run_plan(&plan, run, err);
+        status = open_run(&run, recipe, args, err);
     if (status == UM_OK)
-        cli_print_plan(&plan, cli_has(args, "--json"));
+        status = cli_plan(run, cli_has(args, "--json"), err);
     um_run_free(run);
+    um_recipe_free(recipe);
     return status;
 }
 
 /* A first positional that is a number says which row. */
 static enum um_status run_example(const struct cli_args *args, struct um_error *err)
 {
+    struct um_callbacks callbacks = {0};
+    struct um_recipe *recipe = NULL;
     struct um_run *run = NULL;
     char *end = NULL;
     long long row = args->n_positionals > 0 ? strtoll(args->positionals[0], &end, 10) : 1;
     bool has_row = end && end != args->positionals[0] && !*end;
-    enum um_status status = open_run(&run, args, has_row, err);
+    enum um_status status = read_recipe(&recipe, args, has_row, err);
+    if (status == UM_OK)
+        status = um_run_open(&run, recipe, &callbacks, err);
     if (status == UM_OK)
         status = cli_print_example(run, has_row ? row - 1 : 0, cli_has(args, "--json"), err);
     um_run_free(run);
+    um_recipe_free(recipe);
     return status;
 }
 
@@ -239,7 +256,12 @@ const struct cli_command cli_inspect = {
     .usage = usage,
     .description = "Lists a model's parameters, tensors that differ only in the layer's number "
                    "together; the names are what the patterns of scope.include and its like "
-                   "match. With --plan: steps, budget and memory of a recipe, before any training.\n\n"
+                   "match.\n\nWith --plan: steps, budget and memory of a recipe, before any training, "
+                   "and the settings that would need less. Without data (no --data or --train-file), "
+                   "every step is taken to be full: train.batch texts of train.max_length tokens, "
+                   "all learnt, 1000 times unless --max-steps says how often. Then "
+                   "--model may also be a folder without weights, or the config.json alone: "
+                   "whether a model fits can be told before it is downloaded.\n\n"
                    "With --example: a row of the training data as the model will see it, token by "
                    "token, with '+' at those that are learnt and '|' where a packed text begins.",
     .examples = examples,

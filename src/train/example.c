@@ -58,6 +58,8 @@ out:
 enum um_status um_run_example(struct um_example *example, struct um_run *run, int64_t row,
                               um_example_fn *visit, void *user, struct um_error *err)
 {
+    if (!run->tm.tokenizer)
+        return um_fail(err, UM_E_USAGE, "a run that was opened without data has no rows to show");
     if (row < 0 || row >= run->train_tokens.n_rows)
         return um_fail(err, UM_E_USAGE, "row %lld: the training data has rows 1 to %lld",
                        (long long)row + 1, (long long)run->train_tokens.n_rows);
