@@ -3,40 +3,48 @@
 
 #include <string.h>
 
+#include "method/quota.h"
 #include "method/scope.h"
+
+/* Of the set's columns, those that the optimizer and the strategy need. */
+static void choose_columns(bool has_column[UM_N_COLUMNS], const struct um_tuning_options *o)
+{
+    for (int c = 0; c < UM_N_COLUMNS; c++)
+        has_column[c] = o->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD;
+    has_column[UM_COLUMN_START] = o->strategy->is_fresh && !o->keeps_dropped;
+}
+
+static enum um_dropped dropped(const struct um_tuning_options *o)
+{
+    if (!o->strategy->is_fresh)
+        return UM_DROPPED_NONE;
+    return o->keeps_dropped ? UM_DROPPED_KEPT : UM_DROPPED_RESTORED;
+}
 
 enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params, int64_t n_params,
                               const struct um_tuning_options *options, struct um_error *err)
 {
-    struct um_scope scope;
+    struct um_scope scope = {0};
     enum um_status status;
     bool has_column[UM_N_COLUMNS];
     *tuning = (struct um_tuning){.method = options->method, .options = *options};
-    UM_TRY(um_scope_work_out(&scope, params, n_params, options, err));
-    UM_TRY(um_budget_check(&tuning->budget, &scope, options, err));
-    for (int c = 0; c < UM_N_COLUMNS; c++)
-        has_column[c] = options->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD;
+    struct um_tuning_options *o = &tuning->options;
+    UM_TRY(um_tuning_options_resolve(o, err));
+    UM_TRY(um_scope_work_out(&scope, params, n_params, o, err));
+    UM_TRY(um_budget_check(&tuning->budget, &scope, o, err));
+    choose_columns(has_column, o);
     tuning->n_scope = scope.n_elements;
     tuning->n_base = scope.n_base;
+    tuning->n_params = n_params;
     UM_TRY(um_trainable_open(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
                              has_column, err));
-    if (options->method->strategy == UM_STRATEGY_INCREMENT)
-        UM_TRY(um_selector_new(&tuning->selector, &tuning->set, &options->select, err));
-    if (tuning->selector && options->n_micro > 1) {
-        tuning->accumulated = UM_NEW(n_params, float *);
-        for (size_t i = 0; i < scope.n; i++) {
-            const struct um_param *param = scope.params[i];
-            if (!tuning->accumulated || scope.is_whole[i] || param->is_head)
-                continue;
-            float **dense = &tuning->accumulated[param->index];
-            *dense = UM_ARENA_NEW(&tuning->set.arena, param->n_elements, float);
-            if (!*dense)
-                UM_TRY(um_fail_memory(err, "gradients over micro-batches",
-                                      (size_t)param->n_elements * sizeof(float)));
-        }
-        if (!tuning->accumulated)
-            UM_TRY(um_fail_memory(err, "gradients over micro-batches", 0));
-    }
+    tuning->set.dropped = dropped(o);
+    if (o->strategy->is_whole)
+        goto out;
+    UM_TRY(um_selector_new(&tuning->selector, &tuning->set, &o->select, err));
+    tuning->quotas = o->is_per_matrix ? UM_NEW(scope.n, int64_t) : NULL;
+    if (o->is_per_matrix && !tuning->quotas)
+        UM_TRY(um_fail_memory(err, "quotas", scope.n * sizeof(int64_t)));
 out:
     um_scope_free(&scope);
     if (status != UM_OK)
@@ -44,14 +52,64 @@ out:
     return status;
 }
 
+static void free_accumulated(struct um_tuning *tuning)
+{
+    for (int64_t p = 0; tuning->accumulated && p < tuning->n_params; p++)
+        um_free(tuning->accumulated[p]);
+    um_free(tuning->accumulated);
+    tuning->accumulated = NULL;
+}
+
 void um_tuning_close(struct um_tuning *tuning)
 {
     um_selector_free(tuning->selector);
     um_gradient_work_free(&tuning->work);
     um_held_free(&tuning->held);
-    um_free(tuning->accumulated);
+    um_free(tuning->quotas);
+    free_accumulated(tuning);
     um_trainable_close(&tuning->set);
     *tuning = (struct um_tuning){0};
+}
+
+bool um_tuning_is_calibrated(const struct um_tuning *tuning)
+{
+    const struct um_tuning_options *o = &tuning->options;
+    return tuning->selector && tuning->set.n == tuning->set.n_whole &&
+           tuning->budget > tuning->set.n_whole &&
+           (o->samples > 0 || o->select.importance->source == UM_SOURCE_MOVEMENT);
+}
+
+bool um_tuning_selects_by_steps(const struct um_tuning *tuning)
+{
+    const struct um_tuning_options *o = &tuning->options;
+    return tuning->selector && o->samples == 0 &&
+           o->select.importance->source == UM_SOURCE_GRADIENT;
+}
+
+/* Elements whose gradients are summed up dense over micro-batches, where a step selects by them. */
+static bool is_accumulated(const struct um_entry *entry)
+{
+    return !entry->is_whole && !entry->param->is_head;
+}
+
+/* What choosing takes beside the set: rankings and picks; a fresh choice holds both sets for a
+ * moment. */
+static int64_t selection_bytes(const struct um_tuning *tuning, int64_t n_sparse, int64_t n_columns)
+{
+    enum { PER_PICK = sizeof(struct um_pick) + 40 }; /* 40: of a ranking */
+    const struct um_tuning_options *o = &tuning->options;
+    int64_t bytes = 0;
+    if (!tuning->selector)
+        return 0;
+    if (o->strategy->chooses_once || o->strategy->is_fresh)
+        bytes += PER_PICK * n_sparse;
+    if (o->strategy->is_fresh)
+        bytes += (4 * n_columns + 2 * 8) * n_sparse;
+    bool is_dense = o->n_micro > 1 && um_tuning_selects_by_steps(tuning);
+    for (size_t e = 0; is_dense && e < tuning->set.n_entries; e++)
+        if (is_accumulated(&tuning->set.entries[e]))
+            bytes += 4 * tuning->set.entries[e].param->n_elements;
+    return bytes;
 }
 
 int64_t um_tuning_bytes(const struct um_tuning *tuning)
@@ -59,36 +117,103 @@ int64_t um_tuning_bytes(const struct um_tuning *tuning)
     int64_t n_columns = 0, n_whole = tuning->set.n_whole, n_sparse = tuning->budget - n_whole;
     for (int c = 0; c < UM_N_COLUMNS; c++)
         n_columns += tuning->set.has_column[c];
-    int64_t whole_columns = n_columns - 1 - tuning->set.has_column[UM_COLUMN_BORN];
+    int64_t whole_columns = n_columns - 1 - tuning->set.has_column[UM_COLUMN_BORN] -
+                            tuning->set.has_column[UM_COLUMN_START];
     int64_t bytes = 4 * (whole_columns * n_whole + n_columns * n_sparse) + 8 * n_sparse;
     bytes += (int64_t)(sizeof(struct um_pair) + sizeof(float)) * n_sparse / 8;
+    bytes += selection_bytes(tuning, n_sparse, n_columns);
     return bytes + (int64_t)tuning->set.arena.used_bytes;
+}
+
+static enum um_status open_accumulated(struct um_tuning *tuning, struct um_error *err)
+{
+    if (tuning->accumulated)
+        return UM_OK;
+    tuning->accumulated = UM_NEW(tuning->n_params, float *);
+    for (size_t e = 0; tuning->accumulated && e < tuning->set.n_entries; e++) {
+        const struct um_entry *entry = &tuning->set.entries[e];
+        if (!is_accumulated(entry))
+            continue;
+        float *dense = UM_NEW(entry->param->n_elements, float);
+        if (!dense)
+            return um_fail_memory(err, "gradients over micro-batches",
+                                  (size_t)entry->param->n_elements * sizeof(float));
+        tuning->accumulated[entry->param->index] = dense;
+    }
+    return tuning->accumulated ? UM_OK : um_fail_memory(err, "gradients over micro-batches", 0);
+}
+
+struct um_selection um_tuning_selection(struct um_tuning *tuning, int64_t step, int64_t n_steps)
+{
+    const struct um_tuning_options *o = &tuning->options;
+    bool is_fresh = o->strategy->is_fresh;
+    int64_t n_held = tuning->set.n - tuning->set.n_whole;
+    struct um_selection selection = {.is_fresh = is_fresh, .draw = is_fresh ? (uint64_t)step : 0};
+    if (!tuning->selector || (o->strategy->chooses_once ? step > 0 : step % o->every != 0))
+        return selection;
+    int64_t last = step + o->every < n_steps ? step + o->every - 1 : n_steps - 1;
+    int64_t total = um_schedule_total(o->schedule, tuning->budget - tuning->set.n_whole, last,
+                                      n_steps, o->until);
+    selection.n_wanted = is_fresh ? total : total - n_held;
+    if (selection.n_wanted <= 0)
+        selection.n_wanted = 0;
+    else if (tuning->quotas)
+        um_quotas(tuning->quotas, &tuning->set, total, is_fresh);
+    selection.quotas = tuning->quotas;
+    return selection;
+}
+
+enum um_status um_tuning_take(struct um_tuning *tuning, struct um_selector *selector,
+                              struct um_error *err)
+{
+    const struct um_pick *picks;
+    int64_t n_picks;
+    bool is_fresh = tuning->options.strategy->is_fresh;
+    UM_RETURN_IF(um_selector_finish(selector, &picks, &n_picks, &tuning->stats, err));
+    UM_RETURN_IF((is_fresh ? um_trainable_replace : um_trainable_insert)(
+        &tuning->set, picks, n_picks, tuning->step, err));
+    if (tuning->options.strategy->chooses_once) { /* its memory is of no more use */
+        um_selector_free(tuning->selector);
+        tuning->selector = NULL;
+    }
+    return UM_OK;
+}
+
+/* Begins the selection that is due at this step; one by values is done at once. */
+static enum um_status select(struct um_tuning *tuning, int64_t n_steps, struct um_error *err)
+{
+    const struct um_selection selection = um_tuning_selection(tuning, tuning->step, n_steps);
+    tuning->is_selecting = false;
+    if (selection.n_wanted == 0)
+        return UM_OK;
+    const struct um_importance *importance = tuning->options.select.importance;
+    if (importance->source == UM_SOURCE_MOVEMENT)
+        return um_fail(err, UM_E_RUNTIME, "importance '%s' was not calibrated", importance->name);
+    UM_RETURN_IF(um_selector_begin(tuning->selector, &selection, err));
+    if (importance->source == UM_SOURCE_VALUES) {
+        UM_RETURN_IF(um_selector_offer_values(tuning->selector, err));
+        return um_tuning_take(tuning, tuning->selector, err);
+    }
+    tuning->is_selecting = true;
+    return tuning->options.n_micro > 1 ? open_accumulated(tuning, err) : UM_OK;
 }
 
 enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n_steps,
                                struct um_error *err)
 {
-    int64_t every = tuning->options.every > 1 ? tuning->options.every : 1, n_wanted = 0;
     tuning->step = step;
     tuning->status = UM_OK;
     tuning->stats = (struct um_select_stats){0};
     um_held_begin(&tuning->held);
+    UM_RETURN_IF(select(tuning, n_steps, err));
+    if (!tuning->is_selecting)
+        free_accumulated(tuning);
     for (size_t e = 0; e < tuning->set.n_entries; e++) {
         struct um_entry *entry = &tuning->set.entries[e];
         if (entry->n)
             memset(entry->column[UM_COLUMN_GRAD], 0, (size_t)entry->n * sizeof(float));
     }
-    if (!tuning->selector)
-        return UM_OK;
-    if (step % every == 0) {
-        int64_t last = step + every < n_steps ? step + every - 1 : n_steps - 1;
-        int64_t total = um_schedule_total(tuning->options.schedule,
-                                          tuning->budget - tuning->set.n_whole, last, n_steps,
-                                          tuning->options.until);
-        n_wanted = total - (tuning->set.n - tuning->set.n_whole);
-    }
-    tuning->is_selecting = n_wanted > 0;
-    return um_selector_begin(tuning->selector, n_wanted > 0 ? n_wanted : 0, err);
+    return UM_OK;
 }
 
 void um_tuning_micro(struct um_tuning *tuning, int64_t micro, bool is_last)
@@ -150,11 +275,8 @@ enum um_status um_tuning_end(struct um_tuning *tuning, struct um_error *err)
         return tuning->status;
     }
     if (tuning->is_selecting) {
-        const struct um_pick *picks;
-        int64_t n_picks;
         UM_RETURN_IF(um_held_offer(&tuning->held, tuning->selector, err));
-        UM_RETURN_IF(um_selector_finish(tuning->selector, &picks, &n_picks, &tuning->stats, err));
-        UM_RETURN_IF(um_trainable_insert(&tuning->set, picks, n_picks, tuning->step, err));
+        UM_RETURN_IF(um_tuning_take(tuning, tuning->selector, err));
     }
     tuning->n_updates += tuning->set.n;
     return UM_OK;

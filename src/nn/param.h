@@ -21,6 +21,8 @@ struct um_param {
     float *values;        /* fp32, writable; NULL while they are stored otherwise */
     bool is_added;        /* freshly initialised, not in the base */
     bool is_head;         /* the vocabulary head: its gradient comes in parts (um_head_loss) */
+    bool is_task_head;    /* of the task's head, fresh or the checkpoint's own */
+    int layer;            /* the layer it is of, -1 = of none */
     bool wants_grad;      /* someone consumes its gradient */
 
     /* Changed values over a base that is not fp32: ascending flat positions (borrows). */
@@ -40,6 +42,8 @@ const float *um_param_read(const struct um_param *param, int64_t first, int64_t 
 /* One element by its flat position, as fp32 (a quantised one costs its block); the overlay is not
  * looked at (masked elements have none). */
 float um_param_stored(const struct um_param *param, int64_t index);
+/* The same with the overlay. */
+float um_param_value(const struct um_param *param, int64_t index);
 
 /* What the gradient of a parameter is made of, as the backward pass hands it over. */
 enum um_factor_kind {

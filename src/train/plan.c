@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/cpu.h"
+#include "method/calibration.h"
 #include "train/run.h"
 
 /* The batches that count: the one of most tokens, and the one of the longest row beside it. */
@@ -113,8 +114,28 @@ static double flop_per_token(const struct um_run *run)
 static int64_t held_bytes(const struct um_run *run, int64_t n_tokens)
 {
     const struct um_param *head = um_model_vocabulary(&run->tm.model);
-    bool is_held = head && run->tuning.selector && run->tuning.set.of_param[head->index];
+    bool is_held = head && um_tuning_selects_by_steps(&run->tuning) &&
+                   run->tuning.set.of_param[head->index];
     return is_held ? um_held_bytes(head, n_tokens) : 0;
+}
+
+/* What a trial of full fine-tuning holds beside the copy of what it moves (um_calibration_bytes): the
+ * gradient and the optimizer's state of everything in scope, and fp32 values of what is stored
+ * otherwise. */
+static int64_t trial_bytes(const struct um_tuning *t)
+{
+    const struct um_importance *importance = t->options.select.importance;
+    int64_t n_columns = 0, bytes = 0;
+    if (!um_tuning_is_calibrated(t) || importance->source != UM_SOURCE_MOVEMENT)
+        return 0;
+    for (int c = UM_COLUMN_GRAD; c <= UM_COLUMN_SECOND; c++)
+        n_columns += t->set.has_column[c];
+    for (size_t e = 0; e < t->set.n_entries; e++) {
+        const struct um_entry *entry = &t->set.entries[e];
+        bytes += 4 * (n_columns + !entry->param->values + entry->is_whole) *
+                 entry->param->n_elements;
+    }
+    return bytes;
 }
 
 enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_error *err)
@@ -143,7 +164,8 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
             opened_bytes += t->set.entries[e].column[c] ? 4 * t->set.entries[e].n : 0;
     plan->weights_bytes = weights_bytes(&run->tm.model);
     plan->activation_bytes = (int64_t)activations;
-    plan->method_bytes = um_tuning_bytes(t) + held_bytes(run, plan->max_tokens_per_step);
+    plan->method_bytes = um_tuning_bytes(t) + um_calibration_bytes(t) + trial_bytes(t) +
+                         held_bytes(run, plan->max_tokens_per_step);
     plan->process_bytes =
         run->resident_before - opened_bytes + um_threads() * GEMM_THREAD_BYTES + GEMM_BYTES;
     plan->peak_bytes = plan->weights_bytes + plan->activation_bytes + plan->method_bytes +
