@@ -2,10 +2,10 @@
  * Methods: which parameters train. Selective tuning is importance x strategy x schedule x region of
  * the model, four small families; a named method is a row of one table that names one of each.
  *
- * A tuning is a method at work on a model's parameters. Before the first step a static choice may be
- * calibrated (method/calibration.h). Per optimizer step: begin, a backward pass for each micro-batch
- * with the tuning's sink, end (which leaves the gradients of the trainable set in its gradient
- * column, newly unmasked elements included), then the optimizer's step.
+ * A tuning is a method at work on a model's parameters. Before the first step a static choice may
+ * be calibrated (method/calibration.h). Per optimizer step: begin, a backward pass for each
+ * micro-batch with the tuning's sink, end (which leaves the gradients of the trainable set in its
+ * gradient column, newly unmasked elements included), then the optimizer's step.
  *
  * What the budget B bounds: the elements that train at any one time, whole ones included; and for
  * every strategy but `repeat` with kept values also those that ever changed.
@@ -33,11 +33,11 @@ const struct um_importance *um_importance_find(const char *name);
 /* When a method chooses. */
 struct um_strategy {
     const char *name, *summary;
-    const char *schedule;  /* its default; NULL if it knows none */
-    int64_t every;         /* steps from one choice to the next, by default; 0: it knows none */
-    bool is_whole;         /* all in scope trains from the first step, nothing is chosen */
-    bool is_fresh;         /* each choice is of everything: members that lose leave the set */
-    bool chooses_once;     /* before or at the first step */
+    const char *schedule; /* its default; NULL if it knows none */
+    int64_t every;        /* steps from one choice to the next, by default; 0: it knows none */
+    bool is_whole;        /* all in scope trains from the first step, nothing is chosen */
+    bool is_fresh;        /* each choice is of everything: members that lose leave the set */
+    bool chooses_once;    /* before or at the first step */
 };
 extern const struct um_strategy *const um_strategies[];
 extern const size_t um_n_strategies;
@@ -45,7 +45,7 @@ const struct um_strategy *um_strategy_find(const char *name);
 
 /* What of the model a method is about; scope.include and scope.exclude narrow it further. */
 struct um_region_context {
-    int n_layers, n_top;      /* the model's layers; how many of the top ones */
+    int n_layers, n_top; /* the model's layers; how many of the top ones */
     bool has_task_head;
 };
 struct um_region {
@@ -61,7 +61,7 @@ struct um_method {
     const char *name, *summary;
     const char *strategy;
     const char *importance; /* NULL if the strategy chooses nothing */
-    const char *region;       /* NULL: all */
+    const char *region;     /* NULL: all */
     int64_t samples;        /* rows that a static choice is calibrated on; 0: the first step's */
 };
 extern const struct um_method *const um_methods[];
@@ -78,15 +78,15 @@ struct um_tuning_options {
     const struct um_strategy *strategy; /* NULL here and below: the method's own */
     const struct um_schedule *schedule;
     const struct um_region *region;
-    struct um_select_options select;    /* importance NULL: the method's own */
-    const char *budget;       /* as a recipe says it */
+    struct um_select_options select; /* importance NULL: the method's own */
+    const char *budget;              /* as a recipe says it */
     double until;
-    int64_t every;            /* steps from one selection to the next; below 1: the method's own */
-    int64_t samples;          /* rows of calibration; negative: the method's own */
-    int64_t n_top;            /* layers of region `top-layers`; 0: 1 */
-    bool is_per_matrix;       /* rankings of each tensor, its size its share of the budget */
-    bool keeps_dropped;       /* elements that leave the set keep their values */
-    int64_t n_micro;          /* micro-batches per step at most */
+    int64_t every;      /* steps from one selection to the next; below 1: the method's own */
+    int64_t samples;    /* rows of calibration; negative: the method's own */
+    int64_t n_top;      /* layers of region `top-layers`; 0: 1 */
+    bool is_per_matrix; /* rankings of each tensor, its size its share of the budget */
+    bool keeps_dropped; /* elements that leave the set keep their values */
+    int64_t n_micro;    /* micro-batches per step at most */
     struct um_patterns include, exclude, whole;
     bool has_column[UM_N_COLUMNS]; /* the optimizer's state */
 };
@@ -99,20 +99,20 @@ struct um_tuning {
     const struct um_method *method;
     struct um_tuning_options options; /* resolved */
     struct um_trainable set;
-    struct um_selector *selector;   /* NULL if the strategy selects nothing (any more) */
+    struct um_selector *selector; /* NULL if the strategy selects nothing (any more) */
     struct um_gradient_work work;
-    struct um_held held;            /* of the vocabulary head, in this step */
-    int64_t budget;                 /* all, whole ones included */
-    int64_t n_scope, n_base;        /* parameters in scope; of the base model */
-    int64_t *quotas;                /* per entry, of this selection; NULL: one ranking of all */
-    float **accumulated;            /* per parameter: gradient over micro-batches, while selecting */
+    struct um_held held;     /* of the vocabulary head, in this step */
+    int64_t budget;          /* all, whole ones included */
+    int64_t n_scope, n_base; /* parameters in scope; of the base model */
+    int64_t *quotas;         /* per entry, of this selection; NULL: one ranking of all */
+    float **accumulated;     /* per parameter: gradient over micro-batches, while selecting */
     int64_t n_params;
-    int64_t step, micro;            /* being worked on */
+    int64_t step, micro; /* being worked on */
     bool is_last_micro;
-    bool is_selecting;              /* by the gradients of this step */
-    struct um_select_stats stats;   /* of this step */
-    int64_t n_updates;              /* parameter updates so far */
-    enum um_status status;          /* of what the sink did; reported by end */
+    bool is_selecting;            /* by the gradients of this step */
+    struct um_select_stats stats; /* of this step */
+    int64_t n_updates;            /* parameter updates so far */
+    enum um_status status;        /* of what the sink did; reported by end */
     struct um_error fault;
 };
 
@@ -128,7 +128,8 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
                               const struct um_tuning_options *options, struct um_error *err);
 void um_tuning_close(struct um_tuning *tuning);
 
-/* Bytes of the run's state when the budget is used up, and of what selecting takes: for the plan. */
+/* Bytes of the run's state when the budget is used up, and of what selecting takes: for the plan.
+ */
 int64_t um_tuning_bytes(const struct um_tuning *tuning);
 
 /* Whether there is something to do before the first step: method/calibration.h. */

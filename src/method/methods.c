@@ -38,10 +38,7 @@ static const struct um_method methods[] = {
      .summary = "greatest gradient of the first step",
      .strategy = "static",
      .importance = "gradient"},
-    {.name = "random",
-     .summary = "by chance",
-     .strategy = "static",
-     .importance = "random"},
+    {.name = "random", .summary = "by chance", .strategy = "static", .importance = "random"},
     {.name = "lt-sft",
      .summary = "those that full fine-tuning moves most, from the start again (Ansell et al. 2022)",
      .strategy = "static",
@@ -58,18 +55,14 @@ static const struct um_method methods[] = {
      .summary = "the last scope.layers layers, and the head",
      .strategy = "whole",
      .region = "top-layers"},
-    {.name = "head",
-     .summary = "the head alone",
-     .strategy = "whole",
-     .region = "head"},
-    {.name = "full",
-     .summary = "full fine-tuning: every parameter in scope",
-     .strategy = "whole"},
+    {.name = "head", .summary = "the head alone", .strategy = "whole", .region = "head"},
+    {.name = "full", .summary = "full fine-tuning: every parameter in scope", .strategy = "whole"},
 };
 enum { N_METHODS = UM_COUNT(methods) };
 const struct um_method *const um_methods[N_METHODS] = {
-    &methods[0], &methods[1], &methods[2],  &methods[3],  &methods[4],  &methods[5],  &methods[6], &methods[7],
-    &methods[8], &methods[9], &methods[10], &methods[11], &methods[12], &methods[13], &methods[14]};
+    &methods[0],  &methods[1],  &methods[2],  &methods[3],  &methods[4],
+    &methods[5],  &methods[6],  &methods[7],  &methods[8],  &methods[9],
+    &methods[10], &methods[11], &methods[12], &methods[13], &methods[14]};
 const size_t um_n_methods = N_METHODS;
 
 const struct um_method *um_method_find(const char *name)

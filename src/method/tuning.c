@@ -170,8 +170,8 @@ enum um_status um_tuning_take(struct um_tuning *tuning, struct um_selector *sele
     int64_t n_picks;
     bool is_fresh = tuning->options.strategy->is_fresh;
     UM_RETURN_IF(um_selector_finish(selector, &picks, &n_picks, &tuning->stats, err));
-    UM_RETURN_IF((is_fresh ? um_trainable_replace : um_trainable_insert)(
-        &tuning->set, picks, n_picks, tuning->step, err));
+    UM_RETURN_IF((is_fresh ? um_trainable_replace
+                           : um_trainable_insert)(&tuning->set, picks, n_picks, tuning->step, err));
     if (tuning->options.strategy->chooses_once) { /* its memory is of no more use */
         um_selector_free(tuning->selector);
         tuning->selector = NULL;

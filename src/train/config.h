@@ -24,6 +24,7 @@ struct um_config {
         char *text, *pair, *label; /* columns by name or number; "" = the task's own */
         char *format;             /* "" = by the file's name; tsv, csv, jsonl */
         char *header;             /* yes, no; "" = the task's own */
+        char *template;           /* of conversations; "" = as the task has it, model = the model's */
         char *loss;               /* completion, all: what of a text is learnt */
         bool pack;                /* short texts share a row */
     } data;
@@ -67,6 +68,7 @@ struct um_config {
         int64_t patience;
         bool before; /* evaluate before the first step */
         int64_t rows; /* of the evaluation data, from its start; 0 = all */
+        int64_t max_new_tokens; /* of an answer */
     } eval;
     struct {
         int64_t every, keep;

@@ -12,8 +12,9 @@
 #include "delta/delta.h"
 #include "method/method.h"
 #include "optim/optimizer.h"
+#include "train/evaluator.h"
+#include "train/log.h"
 #include "train/recipe.h"
-#include "train/task_model.h"
 
 /* What a checkpoint holds beside the trainable set's columns: plain numbers. */
 struct um_run_state {
@@ -21,6 +22,7 @@ struct um_run_state {
     double seconds;             /* of training so far */
     double metric_before, metric_best, metric_last; /* NaN: not evaluated */
     int64_t best_step, n_stale; /* evaluations since the best */
+    int64_t evaluated_step;     /* of the last evaluation; -1: none yet */
     int64_t n_updates;
     bool is_stopped;            /* early */
 };
@@ -33,7 +35,8 @@ struct um_run {
     const struct um_metric *best;   /* metric that picks the best evaluation */
     struct um_task_model tm;
     struct um_dataset train, eval;
-    struct um_encoded train_tokens, eval_tokens;
+    struct um_encoded train_tokens;
+    struct um_evaluator evaluator;  /* of eval; not opened if it has no rows */
     struct um_batches batches;
     struct um_tuning tuning;
     const struct um_optimizer *optimizer;
@@ -42,7 +45,9 @@ struct um_run {
     int64_t steps_per_epoch, n_steps;
     int64_t resident_before;        /* bytes, before anything was computed */
     struct um_run_state state;
-    FILE *log, *lock;               /* metrics.jsonl; held while this process works on the run */
+    FILE *lock;                     /* held while this process works on the run */
+    struct um_log log, history;     /* metrics.jsonl; unmasked.jsonl */
+    int64_t *n_known;               /* values of each entry that the history has told of */
     double opened_at;               /* um_seconds() when training (re)started */
     struct um_profile *profile;     /* NULL = not measured (borrows) */
     bool is_in_memory;              /* writes nothing: for bench */
@@ -77,8 +82,6 @@ struct um_course {
 enum um_status um_run_course_step(struct um_progress *progress, struct um_run *run,
                                   const struct um_course *course, struct um_error *err);
 enum um_status um_run_step(struct um_progress *progress, struct um_run *run, struct um_error *err);
-enum um_status um_run_evaluate(struct um_evaluation *evaluation, struct um_run *run,
-                               struct um_error *err);
 
 /* Whether the run is to go on, by its callback. */
 bool um_run_report(const struct um_run *run, const struct um_progress *progress);
@@ -100,5 +103,10 @@ enum um_status um_record_evaluation(struct um_run *run, const struct um_evaluati
 enum um_status um_record_delta(struct um_run *run, struct um_error *err);
 enum um_status um_record_summary(struct um_summary *summary, struct um_run *run,
                                  struct um_error *err);
+
+/* history.c: unmasked.jsonl */
+enum um_status um_history_open(struct um_run *run, struct um_error *err);
+enum um_status um_history_put(struct um_run *run, struct um_error *err);
+void um_history_close(struct um_run *run);
 
 #endif

@@ -8,6 +8,7 @@ void um_task_model_close(struct um_task_model *tm)
 {
     um_engine_close(&tm->engine);
     um_batch_free(&tm->batch);
+    um_chat_free(tm->chat);
     um_tokenizer_free(tm->tokenizer);
     um_model_close(&tm->model);
     *tm = (struct um_task_model){0};
@@ -18,6 +19,30 @@ enum um_objective um_objective_of(const struct um_task *task)
     return task->style != UM_STYLE_PAIR ? UM_OBJECTIVE_TOKEN
            : task->is_regression        ? UM_OBJECTIVE_VALUE
                                         : UM_OBJECTIVE_CLASS;
+}
+
+struct um_prose_options um_prose_options_of(const struct um_task_model *tm,
+                                            const struct um_task *task, const struct um_config *c)
+{
+    const struct um_model *model = &tm->model;
+    return (struct um_prose_options){.style = task->style,
+                                     .chat = tm->chat,
+                                     .learns_all = strcmp(c->data.loss, "all") == 0,
+                                     .end_id = model->n_ends ? model->end_ids[0] : -1};
+}
+
+enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_task_model *tm,
+                                    const struct um_dataset *data, const struct um_config *c,
+                                    struct um_error *err)
+{
+    int64_t most = tm->model.dims.P;
+    const struct um_encode_options options = {
+        .tokenizer = tm->tokenizer,
+        .max_length = c->train.max_length < most ? c->train.max_length : most,
+        .n_vocabulary = tm->model.dims.V,
+        .prose = um_prose_options_of(tm, data->task, c),
+        .packs = c->data.pack && data->task->style != UM_STYLE_PAIR};
+    return um_encoded_open(encoded, data, &options, err);
 }
 
 /* The sequences of a row of marked tokens. */
@@ -141,12 +166,11 @@ static enum um_status compute_metrics(struct um_evaluation *e, const struct um_t
     return UM_OK;
 }
 
-enum um_status um_task_score_loss(struct um_evaluation *e, const struct um_task *task, double loss,
-                                  int64_t n_rows, struct um_error *err)
+enum um_status um_task_score_rows(struct um_evaluation *e, const struct um_task *task,
+                                  const struct um_scored_rows *rows, struct um_error *err)
 {
-    const struct um_scored_rows rows = {.loss = loss};
-    *e = (struct um_evaluation){.n_rows = n_rows, .loss = loss};
-    return compute_metrics(e, task, &rows, err);
+    *e = (struct um_evaluation){.n_rows = rows->n, .loss = rows->loss};
+    return compute_metrics(e, task, rows, err);
 }
 
 enum um_status um_task_score(struct um_evaluation *e, const struct um_dataset *data,
