@@ -199,16 +199,3 @@ out:
     um_selector_free(selector);
     return status;
 }
-
-int64_t um_calibration_bytes(const struct um_tuning *tuning)
-{
-    int64_t bytes = 0;
-    bool is_squared =
-        tuning->options.select.importance && tuning->options.select.importance->power == 2;
-    for (size_t e = 0; um_tuning_is_calibrated(tuning) && e < tuning->set.n_entries; e++) {
-        const struct um_entry *entry = &tuning->set.entries[e];
-        int64_t n_copies = 1 + (is_squared && entry->param->is_head);
-        bytes += entry->is_whole ? 0 : 4 * n_copies * entry->param->n_elements;
-    }
-    return bytes;
-}

@@ -42,7 +42,4 @@ enum um_status um_calibration_end(struct um_calibration *calibration, struct um_
 enum um_status um_calibration_choose(struct um_calibration *calibration, int64_t n_steps,
                                      struct um_error *err);
 
-/* Bytes that calibrating takes beside the run's state: for the plan. */
-int64_t um_calibration_bytes(const struct um_tuning *tuning);
-
 #endif

@@ -36,15 +36,22 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
     tuning->n_scope = scope.n_elements;
     tuning->n_base = scope.n_base;
     tuning->n_params = n_params;
-    UM_TRY(um_trainable_open(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
-                             has_column, err));
+    if (o->is_plan) {
+        UM_TRY(um_trainable_open_plan(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
+                                      err));
+        memcpy(tuning->set.has_column, has_column, sizeof(has_column));
+    } else {
+        UM_TRY(um_trainable_open(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
+                                 has_column, err));
+    }
     tuning->set.dropped = dropped(o);
     if (o->strategy->is_whole)
         goto out;
     UM_TRY(um_selector_new(&tuning->selector, &tuning->set, &o->select, err));
     tuning->quotas = o->is_per_matrix ? UM_NEW(scope.n, int64_t) : NULL;
-    if (o->is_per_matrix && !tuning->quotas)
-        UM_TRY(um_fail_memory(err, "quotas", scope.n * sizeof(int64_t)));
+    tuning->accumulated = UM_NEW(n_params, float *);
+    if ((o->is_per_matrix && !tuning->quotas) || !tuning->accumulated)
+        UM_TRY(um_fail_memory(err, "a selection", (size_t)n_params * sizeof(float *)));
 out:
     um_scope_free(&scope);
     if (status != UM_OK)
@@ -54,10 +61,10 @@ out:
 
 static void free_accumulated(struct um_tuning *tuning)
 {
-    for (int64_t p = 0; tuning->accumulated && p < tuning->n_params; p++)
+    for (int64_t p = 0; tuning->accumulated && p < tuning->n_params; p++) {
         um_free(tuning->accumulated[p]);
-    um_free(tuning->accumulated);
-    tuning->accumulated = NULL;
+        tuning->accumulated[p] = NULL;
+    }
 }
 
 void um_tuning_close(struct um_tuning *tuning)
@@ -67,6 +74,7 @@ void um_tuning_close(struct um_tuning *tuning)
     um_held_free(&tuning->held);
     um_free(tuning->quotas);
     free_accumulated(tuning);
+    um_free(tuning->accumulated);
     um_trainable_close(&tuning->set);
     *tuning = (struct um_tuning){0};
 }
@@ -86,61 +94,27 @@ bool um_tuning_selects_by_steps(const struct um_tuning *tuning)
            o->select.importance->source == UM_SOURCE_GRADIENT;
 }
 
-/* Elements whose gradients are summed up dense over micro-batches, where a step selects by them. */
-static bool is_accumulated(const struct um_entry *entry)
+/* Elements that are to be in the set, whole ones aside, once the selection of step `step` is done. */
+static int64_t total_after(const struct um_tuning *tuning, int64_t step, int64_t n_steps)
 {
-    return !entry->is_whole && !entry->param->is_head;
-}
-
-/* What choosing takes beside the set: rankings and picks; a fresh choice holds both sets for a
- * moment. */
-static int64_t selection_bytes(const struct um_tuning *tuning, int64_t n_sparse, int64_t n_columns)
-{
-    enum { PER_PICK = sizeof(struct um_pick) + 40 }; /* 40: of a ranking */
     const struct um_tuning_options *o = &tuning->options;
-    int64_t bytes = 0;
-    if (!tuning->selector)
-        return 0;
-    if (o->strategy->chooses_once || o->strategy->is_fresh)
-        bytes += PER_PICK * n_sparse;
-    if (o->strategy->is_fresh)
-        bytes += (4 * n_columns + 2 * 8) * n_sparse;
-    bool is_dense = o->n_micro > 1 && um_tuning_selects_by_steps(tuning);
-    for (size_t e = 0; is_dense && e < tuning->set.n_entries; e++)
-        if (is_accumulated(&tuning->set.entries[e]))
-            bytes += 4 * tuning->set.entries[e].param->n_elements;
-    return bytes;
+    int64_t last = step + o->every < n_steps ? step + o->every - 1 : n_steps - 1;
+    return um_schedule_total(o->schedule, tuning->budget - tuning->set.n_whole, last, n_steps,
+                             o->until);
 }
 
-int64_t um_tuning_bytes(const struct um_tuning *tuning)
+int64_t um_tuning_most_wanted(const struct um_tuning *tuning, int64_t n_steps)
 {
-    int64_t n_columns = 0, n_whole = tuning->set.n_whole, n_sparse = tuning->budget - n_whole;
-    for (int c = 0; c < UM_N_COLUMNS; c++)
-        n_columns += tuning->set.has_column[c];
-    int64_t whole_columns = n_columns - 1 - tuning->set.has_column[UM_COLUMN_BORN] -
-                            tuning->set.has_column[UM_COLUMN_START];
-    int64_t bytes = 4 * (whole_columns * n_whole + n_columns * n_sparse) + 8 * n_sparse;
-    bytes += (int64_t)(sizeof(struct um_pair) + sizeof(float)) * n_sparse / 8;
-    bytes += selection_bytes(tuning, n_sparse, n_columns);
-    return bytes + (int64_t)tuning->set.arena.used_bytes;
-}
-
-static enum um_status open_accumulated(struct um_tuning *tuning, struct um_error *err)
-{
-    if (tuning->accumulated)
-        return UM_OK;
-    tuning->accumulated = UM_NEW(tuning->n_params, float *);
-    for (size_t e = 0; tuning->accumulated && e < tuning->set.n_entries; e++) {
-        const struct um_entry *entry = &tuning->set.entries[e];
-        if (!is_accumulated(entry))
-            continue;
-        float *dense = UM_NEW(entry->param->n_elements, float);
-        if (!dense)
-            return um_fail_memory(err, "gradients over micro-batches",
-                                  (size_t)entry->param->n_elements * sizeof(float));
-        tuning->accumulated[entry->param->index] = dense;
+    const struct um_strategy *strategy = tuning->options.strategy;
+    int64_t most = 0, before = 0;
+    if (strategy->is_whole || strategy->chooses_once || strategy->is_fresh)
+        return strategy->is_whole ? 0 : tuning->budget - tuning->set.n_whole;
+    for (int64_t step = 0; step < n_steps; step += tuning->options.every) {
+        int64_t after = total_after(tuning, step, n_steps);
+        most = after - before > most ? after - before : most;
+        before = after;
     }
-    return tuning->accumulated ? UM_OK : um_fail_memory(err, "gradients over micro-batches", 0);
+    return most;
 }
 
 struct um_selection um_tuning_selection(struct um_tuning *tuning, int64_t step, int64_t n_steps)
@@ -151,9 +125,7 @@ struct um_selection um_tuning_selection(struct um_tuning *tuning, int64_t step, 
     struct um_selection selection = {.is_fresh = is_fresh, .draw = is_fresh ? (uint64_t)step : 0};
     if (!tuning->selector || (o->strategy->chooses_once ? step > 0 : step % o->every != 0))
         return selection;
-    int64_t last = step + o->every < n_steps ? step + o->every - 1 : n_steps - 1;
-    int64_t total = um_schedule_total(o->schedule, tuning->budget - tuning->set.n_whole, last,
-                                      n_steps, o->until);
+    int64_t total = total_after(tuning, step, n_steps);
     selection.n_wanted = is_fresh ? total : total - n_held;
     if (selection.n_wanted <= 0)
         selection.n_wanted = 0;
@@ -195,7 +167,7 @@ static enum um_status select(struct um_tuning *tuning, int64_t n_steps, struct u
         return um_tuning_take(tuning, tuning->selector, err);
     }
     tuning->is_selecting = true;
-    return tuning->options.n_micro > 1 ? open_accumulated(tuning, err) : UM_OK;
+    return UM_OK;
 }
 
 enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n_steps,
@@ -222,11 +194,23 @@ void um_tuning_micro(struct um_tuning *tuning, int64_t micro, bool is_last)
     tuning->is_last_micro = is_last;
 }
 
+/* Made when they are first used: a run that turns out too large should not have allocated them. */
+static float *sums_of(struct um_tuning *tuning, const struct um_param *param)
+{
+    float **sums = &tuning->accumulated[param->index];
+    if (!*sums)
+        *sums = UM_NEW(param->n_elements, float);
+    return *sums;
+}
+
 /* Over several micro-batches the gradient is summed up dense, and offered with the last one. */
 static enum um_status offer(struct um_tuning *tuning, struct um_gradient *g, struct um_error *err)
 {
     if (tuning->options.n_micro > 1) {
-        float *dense = tuning->accumulated[g->param->index];
+        float *dense = sums_of(tuning, g->param);
+        if (!dense)
+            return um_fail_memory(err, "gradients over micro-batches",
+                                  (size_t)g->param->n_elements * sizeof(float));
         um_gradient_dense(dense, g, tuning->micro > 0);
         if (!tuning->is_last_micro)
             return UM_OK;

@@ -22,6 +22,9 @@ enum um_column {
     UM_N_COLUMNS
 };
 
+/* Columns that whole entries have too; their values are the parameter's own, their age the run's. */
+extern const bool um_column_is_of_whole[UM_N_COLUMNS];
+
 /* What becomes of elements that leave the set. */
 enum um_dropped {
     UM_DROPPED_NONE,     /* none ever leaves */
@@ -62,6 +65,10 @@ enum um_status um_trainable_open(struct um_trainable *set, int64_t n_params,
                                  struct um_param *const *scope, const bool *is_whole,
                                  size_t n_scope, const bool has_column[UM_N_COLUMNS],
                                  struct um_error *err);
+/* The same set of entries without any state: for plans. */
+enum um_status um_trainable_open_plan(struct um_trainable *set, int64_t n_params,
+                                      struct um_param *const *scope, const bool *is_whole,
+                                      size_t n_scope, struct um_error *err);
 void um_trainable_close(struct um_trainable *set);
 
 /* One newly trainable element: its gradient of this step is known. */

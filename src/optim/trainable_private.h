@@ -4,10 +4,6 @@
 
 #include "optim/trainable.h"
 
-/* Columns that whole entries have too; their values are the parameter's own, their age the run's.
- */
-extern const bool um_column_is_of_whole[UM_N_COLUMNS];
-
 /* How many picks from the first on are of a parameter. */
 int64_t um_picks_of_param(const struct um_pick *picks, int64_t n_picks, int param);
 
