@@ -13,6 +13,7 @@
 #ifndef UM_METHOD_METHOD_H
 #define UM_METHOD_METHOD_H
 
+#include "method/adalora.h"
 #include "method/held.h"
 
 struct um_schedule {
@@ -63,6 +64,7 @@ struct um_method {
     const char *importance; /* NULL if the strategy chooses nothing */
     const char *region;     /* NULL: all */
     int64_t samples;        /* rows that a static choice is calibrated on; 0: the first step's */
+    const char *addition;   /* what it puts beside the model (model/addition.h); NULL = as asked */
 };
 extern const struct um_method *const um_methods[];
 extern const size_t um_n_methods;
@@ -88,6 +90,7 @@ struct um_tuning_options {
     bool keeps_dropped; /* elements that leave the set keep their values */
     int64_t n_micro;    /* micro-batches per step at most */
     struct um_patterns include, exclude, whole;
+    struct um_adalora_options adalora;
     bool has_column[UM_N_COLUMNS]; /* the optimizer's state */
     bool is_plan;             /* scope and budget only, no state: um_tuning_bytes is all it is for */
 };
@@ -108,6 +111,9 @@ struct um_tuning {
     int64_t *quotas;         /* per entry, of this selection; NULL: one ranking of all */
     float **accumulated;     /* per parameter: gradient over micro-batches, while selecting */
     int64_t n_params;
+    struct um_adalora adalora; /* no pairs: the model is not in its form */
+    double penalty;            /* of this step, to be added to its loss */
+    int64_t n_steps;
     int64_t step, micro; /* being worked on */
     bool is_last_micro;
     bool is_selecting;            /* by the gradients of this step */
@@ -157,6 +163,8 @@ enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n
 void um_tuning_micro(struct um_tuning *tuning, int64_t micro, bool is_last);
 struct um_sink um_tuning_sink(struct um_tuning *tuning);
 enum um_status um_tuning_end(struct um_tuning *tuning, struct um_error *err);
+/* After the optimizer's step, which multiplied gradients by g_scale. */
+void um_tuning_updated(struct um_tuning *tuning, double g_scale);
 
 /* The selection that is due at a step: how many, by which quotas (in tuning->quotas). */
 struct um_selection um_tuning_selection(struct um_tuning *tuning, int64_t step, int64_t n_steps);

@@ -57,13 +57,33 @@ static const struct um_method methods[] = {
      .region = "top-layers"},
     {.name = "head", .summary = "the head alone", .strategy = "whole", .region = "head"},
     {.name = "full", .summary = "full fine-tuning: every parameter in scope", .strategy = "whole"},
+    {.name = "lora",
+     .summary = "low-rank changes of maps, the model itself as it is (Hu et al. 2022)",
+     .strategy = "whole",
+     .addition = "lora"},
+    {.name = "dora",
+     .summary = "LoRA with the lengths of rows apart (Liu et al. 2024)",
+     .strategy = "whole",
+     .addition = "dora"},
+    {.name = "adalora",
+     .summary = "LoRA whose ranks are allotted by importance (Zhang et al. 2023)",
+     .strategy = "whole",
+     .addition = "adalora"},
+    {.name = "houlsby",
+     .summary = "bottleneck adapters behind attention and feed-forward layers (Houlsby et al. 2019)",
+     .strategy = "whole",
+     .addition = "houlsby"},
+    {.name = "pfeiffer",
+     .summary = "bottleneck adapters behind feed-forward layers (Pfeiffer et al. 2021)",
+     .strategy = "whole",
+     .addition = "pfeiffer"},
 };
-enum { N_METHODS = UM_COUNT(methods) };
-const struct um_method *const um_methods[N_METHODS] = {
-    &methods[0],  &methods[1],  &methods[2],  &methods[3],  &methods[4],
-    &methods[5],  &methods[6],  &methods[7],  &methods[8],  &methods[9],
-    &methods[10], &methods[11], &methods[12], &methods[13], &methods[14]};
-const size_t um_n_methods = N_METHODS;
+const struct um_method *const um_methods[] = {
+    &methods[0],  &methods[1],  &methods[2],  &methods[3],  &methods[4],  &methods[5],
+    &methods[6],  &methods[7],  &methods[8],  &methods[9],  &methods[10], &methods[11],
+    &methods[12], &methods[13], &methods[14], &methods[15], &methods[16], &methods[17],
+    &methods[18], &methods[19]};
+const size_t um_n_methods = UM_COUNT(um_methods);
 
 const struct um_method *um_method_find(const char *name)
 {

@@ -7,10 +7,12 @@
 #include "method/scope.h"
 
 /* Of the set's columns, those that the optimizer and the strategy need. */
-static void choose_columns(bool has_column[UM_N_COLUMNS], const struct um_tuning_options *o)
+static void choose_columns(bool has_column[UM_N_COLUMNS], const struct um_tuning_options *o,
+                           bool allots)
 {
     for (int c = 0; c < UM_N_COLUMNS; c++)
-        has_column[c] = o->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD;
+        has_column[c] = o->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD ||
+                        (allots && (c == UM_COLUMN_SENSITIVITY || c == UM_COLUMN_UNCERTAINTY));
     has_column[UM_COLUMN_START] = o->strategy->is_fresh && !o->keeps_dropped;
 }
 
@@ -26,13 +28,16 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
 {
     struct um_scope scope = {0};
     enum um_status status;
-    bool has_column[UM_N_COLUMNS];
+    bool has_column[UM_N_COLUMNS], is_adalora = um_adalora_is_there(params, n_params);
     *tuning = (struct um_tuning){.method = options->method, .options = *options};
     struct um_tuning_options *o = &tuning->options;
     UM_TRY(um_tuning_options_resolve(o, err));
+    bool allots = is_adalora && o->strategy->is_whole;
     UM_TRY(um_scope_work_out(&scope, params, n_params, o, err));
     UM_TRY(um_budget_check(&tuning->budget, &scope, o, err));
-    choose_columns(has_column, o);
+    choose_columns(has_column, o, allots);
+    if (is_adalora)
+        UM_TRY(um_adalora_open(&tuning->adalora, params, n_params, &o->adalora, allots, err));
     tuning->n_scope = scope.n_elements;
     tuning->n_base = scope.n_base;
     tuning->n_params = n_params;
@@ -43,6 +48,7 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
     } else {
         UM_TRY(um_trainable_open(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
                                  has_column, err));
+        UM_TRY(um_adalora_check(&tuning->adalora, &tuning->set, err));
     }
     tuning->set.dropped = dropped(o);
     if (o->strategy->is_whole)
@@ -74,6 +80,7 @@ void um_tuning_close(struct um_tuning *tuning)
     um_held_free(&tuning->held);
     um_free(tuning->quotas);
     free_accumulated(tuning);
+    um_adalora_close(&tuning->adalora);
     um_free(tuning->accumulated);
     um_trainable_close(&tuning->set);
     *tuning = (struct um_tuning){0};
@@ -174,6 +181,7 @@ enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n
                                struct um_error *err)
 {
     tuning->step = step;
+    tuning->n_steps = n_steps;
     tuning->status = UM_OK;
     tuning->stats = (struct um_select_stats){0};
     um_held_begin(&tuning->held);
@@ -262,6 +270,13 @@ enum um_status um_tuning_end(struct um_tuning *tuning, struct um_error *err)
         UM_RETURN_IF(um_held_offer(&tuning->held, tuning->selector, err));
         UM_RETURN_IF(um_tuning_take(tuning, tuning->selector, err));
     }
+    tuning->penalty = tuning->adalora.n ? um_adalora_penalty(&tuning->adalora, &tuning->set) : 0;
     tuning->n_updates += tuning->set.n;
     return UM_OK;
+}
+
+void um_tuning_updated(struct um_tuning *tuning, double g_scale)
+{
+    if (tuning->adalora.n)
+        um_adalora_allot(&tuning->adalora, &tuning->set, tuning->step, tuning->n_steps, g_scale);
 }

@@ -5,7 +5,11 @@
 #include <string.h>
 
 const bool um_column_is_of_whole[UM_N_COLUMNS] = {
-    [UM_COLUMN_GRAD] = true, [UM_COLUMN_FIRST] = true, [UM_COLUMN_SECOND] = true};
+    [UM_COLUMN_GRAD] = true,
+    [UM_COLUMN_FIRST] = true,
+    [UM_COLUMN_SECOND] = true,
+    [UM_COLUMN_SENSITIVITY] = true,
+    [UM_COLUMN_UNCERTAINTY] = true};
 
 static enum um_status open_whole(struct um_trainable *set, struct um_entry *entry,
                                  struct um_error *err)

@@ -66,13 +66,10 @@ static enum um_status gather(bool *goes_on, struct um_run *run, struct um_calibr
 static enum um_status gather_evenly(bool *goes_on, struct um_run *run, struct um_calibration *c,
                                     struct um_error *err)
 {
-    struct um_dims *dims = &run->tm.model.dims, with_dropout = *dims;
     int64_t n_rows = run->train_tokens.n_rows, n_samples = run->tuning.options.samples;
-    dims->dropout = dims->attention_dropout = dims->head_dropout = 0;
+    run->tm.engine.keeps_all = true;
     enum um_status status = gather(goes_on, run, c, n_samples < n_rows ? n_samples : n_rows, err);
-    dims->dropout = with_dropout.dropout;
-    dims->attention_dropout = with_dropout.attention_dropout;
-    dims->head_dropout = with_dropout.head_dropout;
+    run->tm.engine.keeps_all = false;
     return status;
 }
 

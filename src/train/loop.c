@@ -54,11 +54,12 @@ enum um_status um_run_course_step(struct um_progress *p, struct um_run *run,
     if (!isfinite(p->grad_norm))
         return fail_norm(&t->set, err);
     um_optimizer_step(run->optimizer, &t->set, &run->optimizer_options, p->grad_norm, p->lr, step);
+    um_tuning_updated(t, um_clip_scale(&run->optimizer_options, p->grad_norm));
     um_profile_enter(run->profile, UM_PART_OTHER);
     p->step = step + 1;
     p->n_steps = course->n_steps;
     p->epoch = (double)(step + 1) / (double)run->steps_per_epoch;
-    p->loss = loss;
+    p->loss = loss + t->penalty;
     p->n_unmasked = t->set.n;
     p->n_touched = um_trainable_touched(&t->set);
     p->n_updates = t->n_updates;
