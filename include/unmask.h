@@ -91,7 +91,7 @@ UM_API UM_CHECKED enum um_status um_recipe_save(const struct um_recipe *recipe, 
 UM_API const struct um_option_info *um_recipe_option(size_t index);
 
 /* The members of a family ("method", "task", "architecture", "schedule", "importance",
- * "lr_schedule", "optimizer", "metric"): name and one-line summary. */
+ * "lr_schedule", "optimizer", "metric", "template"): name and one-line summary. */
 struct um_member_info {
     const char *name, *summary;
 };
@@ -185,6 +185,12 @@ UM_API UM_CHECKED enum um_status um_run_train(struct um_summary *summary, struct
                                               struct um_error *err);
 UM_API void um_run_free(struct um_run *run);
 
+/* `n` values of a tensor were unmasked in the steps up to `step`, since the line before. */
+typedef void um_history_fn(int64_t step, const char *tensor, int64_t n, void *user);
+/* Reads where a run unmasked and when, from its folder (unmasked.jsonl), in order of steps. */
+UM_API UM_CHECKED enum um_status um_run_history(const char *folder, um_history_fn *visit,
+                                                void *user, struct um_error *err);
+
 /* ------------------------------------------------------------- predictors: a model put to use */
 
 /* A base model with an optional delta laid over it, ready for one task. Nothing is merged. */
@@ -217,9 +223,10 @@ struct um_generate_options {
     const char *const *stops;  /* texts that end a text when they appear; left out of it */
     size_t n_stops;
     int64_t batch;             /* texts at a time; 0: 8 */
-    bool is_raw;               /* prompts as they are; else each is a message to the model's chat
-                                  template, if it has one */
-    const char *chat_template; /* one by name; NULL: the model's own */
+    bool is_raw;               /* prompts as they are; else each is a user message, by a chat template
+                                  if there is one */
+    const char *chat_template; /* one by name; NULL: as the delta's training data was written (Alpaca
+                                  for records), without a delta the model's own */
 };
 enum um_stop { UM_STOP_END, UM_STOP_TEXT, UM_STOP_LENGTH, UM_STOP_CALLER };
 struct um_generation {
@@ -315,6 +322,36 @@ UM_API UM_CHECKED enum um_status um_delta_verify(const char *model, const char *
 UM_API UM_CHECKED enum um_status um_delta_diff(struct um_delta_info *info, const char *base,
                                                const char *tuned, const char *out,
                                                struct um_error *err);
+
+/* One delta of a combination: a delta file or a run folder, and how far its way is gone. */
+struct um_delta_term {
+    const char *delta;
+    double factor; /* 1: all the way, 0: not at all, -1: as far the other way */
+};
+/* What becomes of a position that several deltas touch. */
+enum um_conflict {
+    UM_CONFLICT_SUM,   /* the differences from the base add up */
+    UM_CONFLICT_MEAN,  /* their mean */
+    UM_CONFLICT_FIRST, /* the first delta's */
+    UM_CONFLICT_LAST,  /* the last one's */
+    UM_CONFLICT_ERROR, /* UM_E_INPUT, unless all come to the same value */
+};
+/* Writes base + the sum of factor * (delta - base) as a delta, for deltas that all fit the base at
+ * `model`. Parameters that the base does not have (task heads) are taken as they are; if several deltas
+ * have different ones, only `first` and `last` know which. */
+UM_API UM_CHECKED enum um_status um_delta_combine(struct um_delta_info *info, const char *model,
+                                                  const struct um_delta_term *terms,
+                                                  size_t n_terms, enum um_conflict on_conflict,
+                                                  const char *out, struct um_error *err);
+
+/* Values that two deltas hold, in how many positions both do, and there the same value. */
+struct um_delta_overlap {
+    int64_t n_first, n_second, n_both, n_same;
+};
+typedef void um_overlap_fn(const char *tensor, const struct um_delta_overlap *overlap, void *user);
+/* Compares positions tensor by tensor; `visit` may be NULL. The total is over all tensors. */
+UM_API void um_delta_compare(struct um_delta_overlap *total, const struct um_delta *first,
+                             const struct um_delta *second, um_overlap_fn *visit, void *user);
 
 /* --------------------------------------------------------------------------------- tokenizers */
 

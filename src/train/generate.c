@@ -267,6 +267,8 @@ static enum um_status pass(struct generator *g, int64_t n_rows, bool is_prompt,
         um_batch_add(&g->batch, w->ids + past, NULL, w->n_ids - past, 0, 0);
     }
     UM_RETURN_IF(um_engine_go_on(g->logits, g->job->engine, &g->batch, &g->cache, g->rows, err));
+    if (!um_kernels()->is_finite(g->logits, n_rows * V))
+        return um_fail(err, UM_E_INPUT, "the model's outputs are not finite: a weight is bad");
     for (int64_t r = 0; r < n_rows; r++)
         UM_RETURN_IF(take_token(g, &g->slots[g->rows[r]], g->logits + r * V, err));
     double seconds = um_seconds() - start;
@@ -341,13 +343,9 @@ out:
 /* Room for the largest pass in the engine's pool; blocks of another order may fit less well. */
 static enum um_status reserve(struct generator *g, struct um_error *err)
 {
-    struct um_pool *pool = &g->job->engine->pool;
     size_t bytes;
     UM_RETURN_IF(measure(&bytes, g, err));
-    if (pool->size_bytes >= 2 * bytes)
-        return UM_OK;
-    um_pool_close(pool);
-    return um_pool_open(pool, 2 * bytes + (1 << 20), false, err);
+    return um_engine_reserve(g->job->engine, 2 * bytes, err);
 }
 
 enum um_status um_generate_plan(struct um_generate_need *need, const struct um_generate_job *job,
