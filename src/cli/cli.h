@@ -37,7 +37,7 @@ struct cli_command {
     enum um_status (*run)(const struct cli_args *args, struct um_error *err);
 };
 
-extern const struct cli_command cli_bench, cli_delta_add, cli_delta_apply, cli_delta_compose,
+extern const struct cli_command cli_bench, cli_compare, cli_delta_add, cli_delta_apply, cli_delta_compose,
     cli_delta_diff, cli_delta_info, cli_delta_map, cli_delta_overlap, cli_delta_scale, cli_delta_subtract,
     cli_delta_verify, cli_eval, cli_generate, cli_help, cli_inspect, cli_merge, cli_predict,
     cli_tokenize, cli_train;
@@ -112,7 +112,8 @@ void cli_progress_end(void);
 
 /* ---------------------------------------------------------------------------------- report.c */
 
-void cli_print_plan(const struct um_plan *plan, bool is_json);
+/* Prints what a run will need, and what would need less. */
+enum um_status cli_plan(struct um_run *run, bool is_json, struct um_error *err);
 void cli_print_summary(const struct um_summary *summary, const char *out, bool is_json);
 void cli_print_delta(const struct um_delta_info *info);
 /* "22,713,216" into out; returns out. */
