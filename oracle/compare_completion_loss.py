@@ -4,8 +4,9 @@
 
 MODEL is a folder, ROWS a file for the task. transformers gets the text that its apply_chat_template
 makes (chat), or Alpaca's prompt with the end token (instruct), one row at a time without padding, in
-float64; what is learnt is found by the tokens' offsets. OPTIONs go to `unmask eval`. Needs: pip install
-torch transformers
+float64; what is learnt is found by the tokens' offsets. The logarithm of the softmax is taken here, in
+float64 too: transformers' own loss takes it in float32, whatever the model's type, which alone is off
+by 1e-5. OPTIONs go to `unmask eval`. Needs: pip install torch transformers
 """
 import json
 import subprocess
@@ -49,12 +50,12 @@ def main():
                        else record_spans(tokenizer, row))
         coded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids = torch.tensor([coded["input_ids"]])
-        labels = torch.tensor([[i if any(a < e and b > s for s, e in spans) else -100 for i, (a, b)
-                                in zip(coded["input_ids"], coded["offset_mapping"])]])
+        learnt = torch.tensor([any(a < e and b > s for s, e in spans)
+                               for a, b in coded["offset_mapping"]])[1:]
         with torch.no_grad():
-            loss = model(input_ids=ids, labels=labels).loss
-        n = int((labels[0, 1:] >= 0).sum())
-        total, n_learnt = total + float(loss) * n, n_learnt + n
+            shares = torch.log_softmax(model(input_ids=ids).logits[0, :-1][learnt], -1)
+        total -= float(shares.gather(1, ids[0, 1:][learnt][:, None]).sum())
+        n_learnt += int(learnt.sum())
     theirs = total / n_learnt
     out = subprocess.run([unmask, "eval", "--model", folder, "--task", task, "--eval-file", path,
                           "--max-length", "2048", "--json", *sys.argv[5:]],
