@@ -116,6 +116,12 @@ struct um_kernels {
 
     /* n stored elements (whole blocks, any alignment) as fp32; NULL for what is no weight type. */
     void (*expand[UM_N_DTYPES])(float *to, const void *from, int64_t n);
+
+    /* out[r] = the dot product of stored row r (n elements, whole blocks; rows end to end) with x,
+     * straight from what is stored. x_sums: the sum of each 32 numbers of x, n / 32 of them. NULL for
+     * a type whose rows are to be expanded first. */
+    void (*dot_rows[UM_N_DTYPES])(float *out, const void *rows, int64_t n_rows, const float *x,
+                                  const float *x_sums, int64_t n);
 };
 
 const struct um_kernels *um_kernels(void);
