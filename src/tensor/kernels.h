@@ -84,6 +84,8 @@ struct um_kernels {
     /* The same probabilities again, from lse. */
     void (*softmax_again)(float *s, int64_t lds, int64_t rows, int64_t n, float scale,
                           const int32_t *first, const int32_t *last, const float *lse);
+    /* x = e^(x - greatest x), n >= 1 numbers; returns their sum. */
+    float (*exp_row)(float *x, int64_t n);
     /* p = drop(p) for a block [rows, n]: its elements, row by row, are one stream. */
     void (*drop_block)(float *p, int64_t ld, int64_t rows, int64_t n, struct um_drop d);
     /* ds = p (drop(dp) - delta) scale over dp, and p = drop(p), with the mask of drop_block. */
