@@ -91,7 +91,7 @@ UM_API UM_CHECKED enum um_status um_recipe_save(const struct um_recipe *recipe, 
 UM_API const struct um_option_info *um_recipe_option(size_t index);
 
 /* The members of a family ("method", "task", "architecture", "schedule", "importance",
- * "lr_schedule", "optimizer", "metric"): name and one-line summary. */
+ * "lr_schedule", "optimizer", "metric", "template"): name and one-line summary. */
 struct um_member_info {
     const char *name, *summary;
 };
@@ -110,12 +110,26 @@ struct um_plan {
     int64_t n_whole;            /* of those, trained from the first step */
     int64_t budget;             /* parameters that may change in all, whole ones included */
     int64_t n_steps, n_train_rows, n_eval_rows, n_truncated_rows;
+    int64_t batch, accumulate, max_length; /* a step: so many texts, so many times, of so many tokens
+                                              at most */
+    int64_t eval_batch;
+    bool recompute;
     int64_t max_tokens_per_step;
     double mean_tokens_per_step;
     int64_t weights_bytes, activation_bytes, method_bytes, data_bytes, process_bytes;
     int64_t generation_bytes;   /* keys, values, logits, where answers are generated to evaluate */
     int64_t peak_bytes;         /* the sum: what the resident set is expected to reach */
     double flop_per_step;       /* of matrix products, on the mean step */
+    bool is_without_data;       /* see um_run_open_plan: steps are taken to be full, and 1000 */
+    bool is_without_weights;    /* by config.json alone */
+};
+
+/* Settings that would need less memory: those of the recipe but for one of them. */
+enum { UM_SAVINGS_MAX = 8 };
+struct um_saving {
+    bool recompute;
+    int64_t batch, accumulate, eval_batch, max_length;
+    int64_t peak_bytes; /* with them */
 };
 
 /* What a training step or an evaluation reports to the callback. */
@@ -178,12 +192,60 @@ UM_API UM_CHECKED enum um_status um_run_open(struct um_run **run, const struct u
 UM_API UM_CHECKED enum um_status um_run_resume(struct um_run **run, const char *folder,
                                                const struct um_callbacks *callbacks,
                                                struct um_error *err);
+/* Opens what it takes to plan a recipe, and no more: no data, no tokenizer, and of the model only
+ * config.json needs to be there. `model` may name a folder with it or the file itself, which then
+ * stands alone; weights that are there are looked at for their types only. `dtype` is the type of
+ * weights that are missing ("bf16", "Q4_K"); NULL: what config.json says. Each step is taken to be
+ * train.accumulate times train.batch texts of train.max_length tokens, all learnt; without
+ * train.max_steps there are 1000. Without a task, a decoder is to learn texts. Nothing of the model's
+ * size is allocated. Such a run can be planned; um_run_train refuses it (UM_E_USAGE). Owned (free with
+ * um_run_free). UM_E_INPUT: an unknown model_type, missing keys. */
+UM_API UM_CHECKED enum um_status um_run_open_plan(struct um_run **run,
+                                                  const struct um_recipe *recipe,
+                                                  const char *dtype, struct um_error *err);
+/* What the run will need, all worked out beforehand: the largest batch is walked through on memory
+ * that is not there. */
 UM_API UM_CHECKED enum um_status um_run_plan(struct um_plan *plan, struct um_run *run,
                                              struct um_error *err);
+/* What lowers the peak of that plan: recomputation, half the batch with twice the accumulation, half
+ * the batch of evaluation, half the length. Each is planned in full; only those that need less are told. */
+UM_API UM_CHECKED enum um_status um_run_plan_savings(struct um_saving savings[UM_SAVINGS_MAX],
+                                                     size_t *n_savings, const struct um_plan *plan,
+                                                     struct um_run *run, struct um_error *err);
 /* Trains to the end, writing the run folder. UM_E_INTERRUPTED when a callback stopped it. */
 UM_API UM_CHECKED enum um_status um_run_train(struct um_summary *summary, struct um_run *run,
                                               struct um_error *err);
 UM_API void um_run_free(struct um_run *run);
+
+/* `n` values of a tensor were unmasked in the steps up to `step`, since the line before. */
+typedef void um_history_fn(int64_t step, const char *tensor, int64_t n, void *user);
+/* Reads where a run unmasked and when, from its folder (unmasked.jsonl), in order of steps. */
+UM_API UM_CHECKED enum um_status um_run_history(const char *folder, um_history_fn *visit,
+                                                void *user, struct um_error *err);
+
+/* -------------------------------------------------------- comparisons: methods against each other */
+
+/* What is compared. Lists are borrowed; an empty one stands for what the recipe says. */
+struct um_compare_options {
+    const char *out;                /* folder of the runs and tables */
+    const char *const *variants;    /* "NAME" or "NAME:key=value:...": a method with settings of its own;
+                                       the others are compared with the first */
+    const char *const *budgets;     /* of the methods that have one */
+    const char *const *tasks;
+    const double *rates;            /* learning rates that each method tries on held-out rows */
+    size_t n_variants, n_budgets, n_tasks, n_rates;
+    int64_t n_seeds;                /* runs of each: seeds 1 to n_seeds */
+    double holdout;                 /* share of the training rows that trials are scored on */
+};
+
+/* Trains the whole grid, every run in a folder of its own under `out`, and writes table.md, table.csv
+ * and table.json there after each: mean, deviation, paired difference from the first variant with its p,
+ * parameters changed, updates, seconds, peak memory, bytes of delta. Runs that are done are not done
+ * again, those that were stopped go on. UM_E_INTERRUPTED when a callback stopped it. */
+UM_API UM_CHECKED enum um_status um_compare(const struct um_recipe *recipe,
+                                            const struct um_compare_options *options,
+                                            const struct um_callbacks *callbacks,
+                                            struct um_error *err);
 
 /* ------------------------------------------------------------- predictors: a model put to use */
 
@@ -217,9 +279,10 @@ struct um_generate_options {
     const char *const *stops;  /* texts that end a text when they appear; left out of it */
     size_t n_stops;
     int64_t batch;             /* texts at a time; 0: 8 */
-    bool is_raw;               /* prompts as they are; else each is a message to the model's chat
-                                  template, if it has one */
-    const char *chat_template; /* one by name; NULL: the model's own */
+    bool is_raw;               /* prompts as they are; else each is a user message, by a chat template
+                                  if there is one */
+    const char *chat_template; /* one by name; NULL: as the delta's training data was written (Alpaca
+                                  for records), without a delta the model's own */
 };
 enum um_stop { UM_STOP_END, UM_STOP_TEXT, UM_STOP_LENGTH, UM_STOP_CALLER };
 struct um_generation {
@@ -316,6 +379,36 @@ UM_API UM_CHECKED enum um_status um_delta_diff(struct um_delta_info *info, const
                                                const char *tuned, const char *out,
                                                struct um_error *err);
 
+/* One delta of a combination: a delta file or a run folder, and how far its way is gone. */
+struct um_delta_term {
+    const char *delta;
+    double factor; /* 1: all the way, 0: not at all, -1: as far the other way */
+};
+/* What becomes of a position that several deltas touch. */
+enum um_conflict {
+    UM_CONFLICT_SUM,   /* the differences from the base add up */
+    UM_CONFLICT_MEAN,  /* their mean */
+    UM_CONFLICT_FIRST, /* the first delta's */
+    UM_CONFLICT_LAST,  /* the last one's */
+    UM_CONFLICT_ERROR, /* UM_E_INPUT, unless all come to the same value */
+};
+/* Writes base + the sum of factor * (delta - base) as a delta, for deltas that all fit the base at
+ * `model`. Parameters that the base does not have (task heads) are taken as they are; if several deltas
+ * have different ones, only `first` and `last` know which. */
+UM_API UM_CHECKED enum um_status um_delta_combine(struct um_delta_info *info, const char *model,
+                                                  const struct um_delta_term *terms,
+                                                  size_t n_terms, enum um_conflict on_conflict,
+                                                  const char *out, struct um_error *err);
+
+/* Values that two deltas hold, in how many positions both do, and there the same value. */
+struct um_delta_overlap {
+    int64_t n_first, n_second, n_both, n_same;
+};
+typedef void um_overlap_fn(const char *tensor, const struct um_delta_overlap *overlap, void *user);
+/* Compares positions tensor by tensor; `visit` may be NULL. The total is over all tensors. */
+UM_API void um_delta_compare(struct um_delta_overlap *total, const struct um_delta *first,
+                             const struct um_delta *second, um_overlap_fn *visit, void *user);
+
 /* --------------------------------------------------------------------------------- tokenizers */
 
 struct um_tokenizer;
@@ -326,9 +419,10 @@ struct um_tokens {
     void *scratch;        /* working memory, reused from call to call; start with all zero */
 };
 
-/* From a model folder (tokenizer.json, else vocab.txt). Owned (free with um_tokenizer_free). */
+/* From a model folder (tokenizer.json, else vocab.txt) or a GGUF file (its metadata). Owned (free
+ * with um_tokenizer_free). */
 UM_API UM_CHECKED enum um_status um_tokenizer_open(struct um_tokenizer **tokenizer,
-                                                   const char *folder, struct um_error *err);
+                                                   const char *path, struct um_error *err);
 UM_API void um_tokenizer_free(struct um_tokenizer *tokenizer);
 /* Encodes text (n_text bytes of UTF-8) and optionally a pair, with the special tokens of the
  * tokenizer's template if `special`, cut to max_length tokens (0 = no limit; longest first).

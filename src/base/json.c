@@ -1,6 +1,7 @@
 /* JSON by jansson, with this project's errors. */
 #include "base/json.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/file.h"
@@ -19,6 +20,9 @@ enum um_status um_json_parse(json_t **json, const char *text, size_t n, const ch
 {
     json_error_t fault;
     *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &fault);
+    /* tokenizer_config.json has 1e30 written out for "no limit": then whole numbers become reals. */
+    if (!*json && json_error_code(&fault) == json_error_numeric_overflow)
+        *json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
     if (*json)
         return UM_OK;
     if (json_error_code(&fault) == json_error_out_of_memory)
@@ -57,10 +61,12 @@ enum um_status um_json_get_i64(int64_t *out, const json_t *object, const char *k
                                const char *where, struct um_error *err)
 {
     const json_t *value = member(object, key);
-    if (value && !json_is_integer(value))
+    double real = json_real_value(value); /* 0 for others */
+    bool is_whole = json_is_real(value) && fabs(real) < 9e15 && floor(real) == real;
+    if (value && !json_is_integer(value) && !is_whole)
         return fail_type(value, key, "an integer", where, err);
     if (value)
-        *out = json_integer_value(value);
+        *out = is_whole ? (int64_t)real : json_integer_value(value);
     return UM_OK;
 }
 

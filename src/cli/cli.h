@@ -37,9 +37,10 @@ struct cli_command {
     enum um_status (*run)(const struct cli_args *args, struct um_error *err);
 };
 
-extern const struct cli_command cli_bench, cli_delta_apply, cli_delta_diff, cli_delta_info,
-    cli_delta_verify, cli_eval, cli_generate, cli_help, cli_inspect, cli_merge, cli_predict, cli_tokenize,
-    cli_train;
+extern const struct cli_command cli_bench, cli_compare, cli_delta_add, cli_delta_apply, cli_delta_compose,
+    cli_delta_diff, cli_delta_info, cli_delta_map, cli_delta_overlap, cli_delta_scale, cli_delta_subtract,
+    cli_delta_verify, cli_eval, cli_generate, cli_help, cli_inspect, cli_merge, cli_predict,
+    cli_tokenize, cli_train;
 extern const struct cli_command *const cli_commands[];        /* NULL at the end */
 const struct cli_command *cli_command_find(const char *name); /* NULL if unknown */
 bool cli_is_group(const char *group); /* whether some command is called "group ..." */
@@ -111,8 +112,10 @@ void cli_progress_end(void);
 
 /* ---------------------------------------------------------------------------------- report.c */
 
-void cli_print_plan(const struct um_plan *plan, bool is_json);
+/* Prints what a run will need, and what would need less. */
+enum um_status cli_plan(struct um_run *run, bool is_json, struct um_error *err);
 void cli_print_summary(const struct um_summary *summary, const char *out, bool is_json);
+void cli_print_delta(const struct um_delta_info *info);
 /* "22,713,216" into out; returns out. */
 char *cli_format_count(char out[32], int64_t count);
 /* "2 h 05 min", "3 min 07 s" or "42 s" into out; returns out. */

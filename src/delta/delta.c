@@ -39,7 +39,7 @@ static enum um_status declare_metadata(struct um_safetensors_writer *w,
                  {"task", d->task},           {"labels", labels},
                  {"added", added_text},       {"base_architecture", d->architecture},
                  {"base_sha256", d->base_sha256}, {"prefix", d->prefix},
-                 {"task_class", d->task_class}};
+                 {"task_class", d->task_class}, {"attached", d->attached}};
     for (size_t i = 0; labels && added_text && i < UM_COUNT(items); i++)
         um_safetensors_declare_metadata(w, items[i].key, items[i].value ? items[i].value : "");
     bool is_done = labels && added_text;
@@ -270,6 +270,7 @@ static enum um_status read_delta(struct um_delta *d, const char *path, struct um
     d->base_sha256 = metadata(d, "base_sha256");
     d->prefix = metadata(d, "prefix");
     d->task_class = metadata(d, "task_class");
+    d->attached = metadata(d, "attached");
     if (!um_parse_i64(&d->budget, metadata(d, "budget")))
         return um_fail(err, UM_E_INPUT, "cannot load '%s': its budget is not a number", path);
     d->entries = UM_ARENA_NEW(&d->arena, d->file.n_tensors + 1, struct um_delta_entry);
@@ -338,6 +339,16 @@ void um_delta_get_info(struct um_delta_info *info, const struct um_delta *d)
     copy_text(info->base_sha256, sizeof(info->base_sha256), d->base_sha256);
     for (size_t i = 0; i < d->n_entries; i++)
         *(d->entries[i].is_whole ? &info->n_whole : &info->n_sparse) += d->entries[i].n;
+}
+
+enum um_status um_delta_read_info(struct um_delta_info *info, const char *path,
+                                  struct um_error *err)
+{
+    struct um_delta *delta;
+    UM_RETURN_IF(um_delta_open(&delta, path, err));
+    um_delta_get_info(info, delta);
+    um_delta_free(delta);
+    return UM_OK;
 }
 
 bool um_delta_get_tensor(struct um_delta_tensor *tensor, const struct um_delta *d, int64_t index)

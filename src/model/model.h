@@ -83,6 +83,7 @@ struct um_arch {
     int n_roles;
     bool is_decoder;                 /* has a vocabulary head, and roles for it and its words */
     int words, vocabulary;
+    const char *const *targets;      /* modules that low-rank changes go to by default, NULL at the end */
     /* Records hidden states [D, T], and from them the task head's outputs [O, B]. */
     struct um_value *(*hidden)(const struct um_model *model, struct um_tape *tape,
                                const struct um_input *input);
@@ -95,6 +96,9 @@ extern const size_t um_n_archs;
 
 enum { UM_ENDS_MAX = 16 };
 
+struct um_adapter;
+struct um_attached;
+
 struct um_model {
     const struct um_arch *arch;
     struct um_dims dims;
@@ -104,7 +108,11 @@ struct um_model {
     struct um_param **by_role; /* [L + 1][n_roles]: layer l at row l, others at row L */
     int32_t end_ids[UM_ENDS_MAX]; /* tokens that end a text: the config's, then generation's */
     int n_ends;
+    struct um_attached *attached;  /* what was added (addition.h); NULL = nothing */
+    struct um_adapter **adapters;  /* [L][UM_N_SITES], NULL where none stands; NULL = none at all */
     bool has_prefix;         /* the file's names carry the architecture's prefix */
+    bool is_shape;           /* known by its config alone: parameters have shapes and types, no values */
+    enum um_dtype planned_dtype; /* of its weights then */
     struct um_arena arena;
 };
 
@@ -112,6 +120,8 @@ struct um_model_options {
     int64_t n_outputs;    /* of the task head; 0: as the file has it, or none */
     uint64_t seed;        /* of fresh weights */
     double dropout;       /* negative: the config's own */
+    bool is_plan;         /* weights may be missing: then config.json says it all (um_model.is_shape) */
+    const char *dtype;    /* of missing weights; NULL or "": what config.json says */
 };
 
 /* Opens a folder as the architecture its config names. UM_E_INPUT: unknown model_type (lists the
@@ -119,6 +129,16 @@ struct um_model_options {
 enum um_status um_model_open(struct um_model *model, const char *path,
                              const struct um_model_options *options, struct um_error *err);
 void um_model_close(struct um_model *model);
+
+/* For a model without weights: the type that they would have, by name or by config.json's "dtype"
+ * (once "torch_dtype"). UM_E_USAGE: an unknown name; UM_E_INPUT: the config does not say, or
+ * something unknown. */
+enum um_status um_model_plan_dtype(struct um_model *model, const char *name, struct um_error *err);
+/* Whether such a model would have an optional weight. */
+bool um_model_plan_has(const struct um_model *model, const char *name);
+/* Makes `param`, whose shape is set, a parameter without values. */
+enum um_status um_model_plan_param(struct um_model *model, struct um_param *param,
+                                   const char *name, bool is_added, struct um_error *err);
 
 /* A parameter by role, of layer `layer` (-1: not of a layer); NULL if left out. */
 struct um_param *um_model_param(const struct um_model *model, int role, int64_t layer);

@@ -17,6 +17,8 @@ enum um_column {
     UM_COLUMN_GRAD,   /* of this step */
     UM_COLUMN_FIRST,  /* the optimizer's first moment, */
     UM_COLUMN_SECOND, /* and second */
+    UM_COLUMN_SENSITIVITY, /* AdaLoRA's smoothed importance; of a lambda, in the end, whether it stays */
+    UM_COLUMN_UNCERTAINTY, /* and how far importances are from it */
     UM_COLUMN_BORN,   /* number of the step that unmasked it (exact up to 2^24) */
     UM_N_COLUMNS
 };
@@ -45,6 +47,10 @@ enum um_status um_trainable_open(struct um_trainable *set, int64_t n_params,
                                  struct um_param *const *scope, const bool *is_whole,
                                  size_t n_scope, const bool has_column[UM_N_COLUMNS],
                                  struct um_error *err);
+/* The same set of entries without any state: for plans. */
+enum um_status um_trainable_open_plan(struct um_trainable *set, int64_t n_params,
+                                      struct um_param *const *scope, const bool *is_whole,
+                                      size_t n_scope, struct um_error *err);
 void um_trainable_close(struct um_trainable *set);
 
 /* One newly trainable element: its gradient of this step is known. */

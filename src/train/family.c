@@ -7,8 +7,9 @@
 #include "data/task.h"
 #include "method/method.h"
 #include "metric/metric.h"
-#include "model/model.h"
+#include "model/addition.h"
 #include "optim/optimizer.h"
+#include "text/chat.h"
 
 /* Member i of a family; false past its end. */
 typedef bool member_fn(struct um_member_info *member, size_t i);
@@ -28,9 +29,21 @@ DEFINE_GET(importance, um_importances, um_n_importances)
 DEFINE_GET(schedule, um_schedules, um_n_schedules)
 DEFINE_GET(optimizer, um_optimizers, um_n_optimizers)
 DEFINE_GET(lr_schedule, um_lr_schedules, um_n_lr_schedules)
+DEFINE_GET(addition, um_additions, um_n_additions)
 DEFINE_GET(architecture, um_archs, um_n_archs)
 DEFINE_GET(task, um_tasks, um_n_tasks)
 DEFINE_GET(metric, um_metrics, um_n_metrics)
+
+/* The model's own, then the table. */
+static bool get_template(struct um_member_info *member, size_t i)
+{
+    if (i > um_n_chat_templates)
+        return false;
+    *member = i == 0 ? (struct um_member_info){"model", "the model's own, read from its files"}
+                     : (struct um_member_info){um_chat_templates[i - 1]->name,
+                                               um_chat_templates[i - 1]->summary};
+    return true;
+}
 
 static const struct {
     const char *name;
@@ -41,9 +54,11 @@ static const struct {
     {"schedule", get_schedule},
     {"optimizer", get_optimizer},
     {"lr_schedule", get_lr_schedule},
+    {"addition", get_addition},
     {"architecture", get_architecture},
     {"task", get_task},
     {"metric", get_metric},
+    {"template", get_template},
 };
 
 size_t um_family_members(struct um_member_info *out, size_t capacity, const char *family)

@@ -53,13 +53,14 @@ enum um_status um_run_step(struct um_progress *p, struct um_run *run, struct um_
     if (!isfinite(p->grad_norm))
         return fail_norm(run, err);
     um_optimizer_step(run->optimizer, &t->set, &run->optimizer_options, p->grad_norm, p->lr, step);
+    um_tuning_updated(t, um_clip_scale(&run->optimizer_options, p->grad_norm));
     um_profile_enter(run->profile, UM_PART_OTHER);
     run->state.step = step + 1;
     run->state.n_updates = t->n_updates;
     p->step = step + 1;
     p->n_steps = run->n_steps;
     p->epoch = (double)(step + 1) / (double)run->steps_per_epoch;
-    p->loss = loss;
+    p->loss = loss + t->penalty;
     p->n_unmasked = t->set.n;
     p->n_scored = t->stats.n_scored;
     p->selection = um_bound_name(t->stats.bound);
@@ -167,8 +168,10 @@ static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, str
     int64_t step = run->state.step;
     bool is_last = step == run->n_steps;
     p.seconds_left = seconds_left(run, first);
-    if (is_due(c->train.log_every, step) || is_last)
+    if (is_due(c->train.log_every, step) || is_last) {
         UM_RETURN_IF(um_record_step(run, &p, err));
+        UM_RETURN_IF(um_history_put(run, err));
+    }
     *goes_on = report(run, &p);
     if (*goes_on && is_evaluation_due(run))
         UM_RETURN_IF(evaluate(goes_on, run, err));
@@ -212,8 +215,10 @@ enum um_status um_run_train(struct um_summary *summary, struct um_run *run, stru
 {
     bool goes_on = true;
     int64_t first = run->state.step;
+    if (run->is_plan)
+        return um_fail(err, UM_E_USAGE, "a run that was opened to be planned cannot train");
+    UM_RETURN_IF(um_run_open_memory(run, err)); /* before there is a run folder */
     UM_RETURN_IF(um_record_begin(run, err));
-    UM_RETURN_IF(um_run_open_memory(run, err));
     say_what_trains(run);
     run->opened_at = um_seconds();
     if (is_evaluation_due(run)) /* before the first step, or one that was interrupted */

@@ -11,26 +11,6 @@
 
 /* ---- metrics.jsonl */
 
-/* Lines of an earlier life of the run that the checkpoint does not know are dropped. */
-static enum um_status cut_log(const char *path, int64_t last_step, struct um_error *err)
-{
-    char *text;
-    size_t n, kept = 0;
-    if (!um_path_exists(path))
-        return UM_OK;
-    UM_RETURN_IF(um_file_read(&text, &n, path, err));
-    for (size_t start = 0; start < n;) {
-        const char *newline = memchr(text + start, '\n', n - start);
-        long long step;
-        if (!newline || sscanf(text + start, "{\"step\": %lld", &step) != 1 || step > last_step)
-            break;
-        start = kept = (size_t)(newline - text) + 1;
-    }
-    enum um_status status = um_file_write(path, text, kept, err);
-    um_free(text);
-    return status;
-}
-
 static enum um_status refuse_old_run(const struct um_run *run, struct um_error *err)
 {
     char *recipe = um_run_path(run, "recipe.yaml");
@@ -64,7 +44,7 @@ static enum um_status lock(struct um_run *run, struct um_error *err)
 
 enum um_status um_record_begin(struct um_run *run, struct um_error *err)
 {
-    char *recipe = NULL, *log = NULL;
+    char *recipe = NULL;
     enum um_status status;
     if (run->is_in_memory)
         return UM_OK;
@@ -75,28 +55,14 @@ enum um_status um_record_begin(struct um_run *run, struct um_error *err)
     UM_TRY(um_make_folder(run->config->out, err));
     UM_TRY(lock(run, err));
     recipe = um_run_path(run, "recipe.yaml");
-    log = um_run_path(run, "metrics.jsonl");
-    if (!recipe || !log)
+    if (!recipe)
         UM_TRY(um_fail_memory(err, run->config->out, 0));
     UM_TRY(um_recipe_save(run->recipe, recipe, err));
-    UM_TRY(cut_log(log, run->state.step, err));
-    run->log = fopen(log, "ae");
-    if (!run->log)
-        UM_TRY(um_fail(err, UM_E_RUNTIME, "cannot write '%s'", log));
+    UM_TRY(um_log_open(&run->log, run->config->out, "metrics.jsonl", run->state.step, err));
+    UM_TRY(um_history_open(run, err));
 out:
     um_free(recipe);
-    um_free(log);
     return status;
-}
-
-static enum um_status put_line(struct um_run *run, const struct um_str *line, struct um_error *err)
-{
-    if (line->failed)
-        return um_fail_memory(err, "a line of metrics", line->length);
-    if (run->log && (fputs(line->text, run->log) < 0 || fflush(run->log) != 0))
-        return um_fail(err, UM_E_RUNTIME, "cannot write '%s/metrics.jsonl': is the disk full?",
-                       run->config->out);
-    return UM_OK;
 }
 
 /* A number as JSON has it: null where it is none. */
@@ -124,7 +90,7 @@ enum um_status um_record_step(struct um_run *run, const struct um_progress *p,
     add_number(&line, "rss_mib", (double)p->rss_bytes / 1048576);
     add_number(&line, "seconds", p->seconds);
     um_str_add(&line, "}\n");
-    enum um_status status = put_line(run, &line, err);
+    enum um_status status = um_log_put(&run->log, &line, err);
     um_str_free(&line);
     return status;
 }
@@ -138,7 +104,7 @@ enum um_status um_record_evaluation(struct um_run *run, const struct um_evaluati
     for (size_t i = 0; i < e->n_metrics; i++)
         add_number(&line, e->metrics[i].name, e->metrics[i].value);
     um_str_add(&line, "}\n");
-    enum um_status status = put_line(run, &line, err);
+    enum um_status status = um_log_put(&run->log, &line, err);
     um_str_free(&line);
     return status;
 }
@@ -151,18 +117,32 @@ static int compare_names(const void *a, const void *b)
                   ((const struct um_delta_entry *)b)->name);
 }
 
-/* The trainable set as a delta's entries (borrowed), by name. */
+/* The trainable set as a delta's entries (borrowed), by name. What is attached to the base goes in as
+ * a whole, however little of it was to change: the base does not have it. */
 static enum um_status make_entries(struct um_delta *d, const struct um_run *run,
                                    struct um_error *err)
 {
     const struct um_trainable *set = &run->tuning.set;
-    d->entries = UM_ARENA_NEW(&d->arena, set->n_entries, struct um_delta_entry);
+    const struct um_model *model = &run->tm.model;
+    size_t n_most = set->n_entries + (size_t)model->n_params;
+    d->entries = UM_ARENA_NEW(&d->arena, n_most, struct um_delta_entry);
     if (!d->entries)
-        return um_fail_memory(err, "a delta", set->n_entries * sizeof(*d->entries));
+        return um_fail_memory(err, "a delta", n_most * sizeof(*d->entries));
+    for (int64_t i = 0; i < model->n_params; i++) {
+        const struct um_param *p = &model->params[i];
+        if (p->is_attached)
+            d->entries[d->n_entries++] = (struct um_delta_entry){.name = p->name,
+                                                                 .n_dims = p->n_dims,
+                                                                 .dims = {p->rows, p->cols},
+                                                                 .is_whole = true,
+                                                                 .is_added = true,
+                                                                 .n = p->n_elements,
+                                                                 .value = p->values};
+    }
     for (size_t e = 0; e < set->n_entries; e++) {
         const struct um_entry *entry = &set->entries[e];
         const struct um_param *p = entry->param;
-        if (entry->n == 0)
+        if (entry->n == 0 || p->is_attached)
             continue;
         d->entries[d->n_entries++] = (struct um_delta_entry){.name = p->name,
                                                              .n_dims = p->n_dims,
@@ -193,13 +173,13 @@ enum um_status um_record_delta(struct um_run *run, struct um_error *err)
         .labels = (const char **)run->train.labels,
         .n_labels = (size_t)run->train.n_labels};
     char *path = um_run_path(run, "delta.safetensors");
-    enum um_status status;
-    if (run->is_in_memory) {
-        um_free(path);
-        return UM_OK;
-    }
-    if (!path)
+    char *attached = um_model_attached_text(model);
+    enum um_status status = UM_OK;
+    if (run->is_in_memory)
+        goto out;
+    if (!path || !attached)
         UM_TRY(um_fail_memory(err, "a path", 0));
+    d.attached = attached;
     UM_TRY(make_entries(&d, run, err));
     UM_TRY(um_folder_open(&base, run->config->model, err)); /* as it is on disk, not as changed */
     UM_TRY(um_delta_hash(hash, &d, &base, err));
@@ -207,6 +187,7 @@ enum um_status um_record_delta(struct um_run *run, struct um_error *err)
 out:
     um_folder_close(&base);
     um_arena_free(&d.arena);
+    free(attached);
     um_free(path);
     return status;
 }
@@ -243,16 +224,28 @@ static void compare_overlay(int64_t *n_changed, const struct um_run *run,
     }
 }
 
+/* Both sides are let go of piece by piece: the check needs no memory that training did not. */
+static bool is_stored_alike(const struct um_param *param, const struct um_tensor_view *stored)
+{
+    enum { PIECE_BYTES = 4 << 20 };
+    bool is_same = true;
+    for (size_t at = 0; at < stored->n_bytes; at += PIECE_BYTES) {
+        size_t left = stored->n_bytes - at, n = left < PIECE_BYTES ? left : PIECE_BYTES;
+        is_same = is_same && memcmp(param->stored + at, stored->bytes + at, n) == 0;
+        um_map_forget(stored->bytes + at, n);
+        um_map_forget(param->stored + at, n); /* nobody writes to what is not fp32 */
+    }
+    return is_same;
+}
+
 static enum um_status compare_with_base(int64_t *n_changed, int64_t *n_broken,
                                         const struct um_run *run, const struct um_param *param,
                                         const struct um_tensor_view *stored, struct um_error *err)
 {
     enum { PIECE = 1 << 18 }; /* a whole number of blocks of any type */
     if (!param->values) {
-        bool is_same = memcmp(param->stored, stored->bytes, stored->n_bytes) == 0;
-        *n_broken += is_same ? 0 : param->n_elements;
+        *n_broken += is_stored_alike(param, stored) ? 0 : param->n_elements;
         compare_overlay(n_changed, run, param, stored);
-        um_map_forget(stored->bytes, stored->n_bytes);
         return UM_OK;
     }
     float *base = UM_NEW(PIECE, float);
@@ -269,6 +262,21 @@ static enum um_status compare_with_base(int64_t *n_changed, int64_t *n_broken,
     return UM_OK;
 }
 
+/* An attached parameter against the values that it started with. */
+static enum um_status compare_with_first(int64_t *n_changed, int64_t *n_broken,
+                                         const struct um_run *run, const struct um_param *param,
+                                         struct um_error *err)
+{
+    float *first = UM_NEW(param->n_elements, float);
+    if (!first)
+        return um_fail_memory(err, param->name, (size_t)param->n_elements * sizeof(float));
+    enum um_status status = um_model_first_values(first, &run->tm.model, param, err);
+    if (status == UM_OK)
+        compare_rows(n_changed, n_broken, run, param, first, 0, param->n_elements);
+    um_free(first);
+    return status;
+}
+
 static enum um_status verify(struct um_summary *s, const struct um_run *run, struct um_error *err)
 {
     struct um_folder base;
@@ -278,7 +286,9 @@ static enum um_status verify(struct um_summary *s, const struct um_run *run, str
     for (int64_t p = 0; p < run->tm.model.n_params; p++) {
         const struct um_param *param = &run->tm.model.params[p];
         const struct um_tensor_view *stored = um_folder_find(&base, param->name);
-        if (param->is_added)
+        if (param->is_attached)
+            UM_TRY(compare_with_first(&s->n_changed, &n_broken, run, param, err));
+        else if (param->is_added)
             s->n_changed += param->n_elements;
         else if (stored && stored->n_elements == param->n_elements)
             UM_TRY(compare_with_base(&s->n_changed, &n_broken, run, param, stored, err));

@@ -1,6 +1,6 @@
 /*
  * A run: everything a recipe names, opened; its progress; and the parts of its life, one file each:
- * run.c (opening, planning), loop.c (steps and evaluations), checkpoint.c (save, resume), record.c
+ * run.c (opening), plan.c (what it will need), forecast.c (without data), loop.c (steps and evaluations), checkpoint.c (save, resume), record.c
  * (the run folder: log, delta, verified summary).
  */
 #ifndef UM_TRAIN_RUN_H
@@ -10,8 +10,10 @@
 
 #include "delta/delta.h"
 #include "method/method.h"
+#include "model/addition.h"
 #include "optim/optimizer.h"
 #include "train/evaluator.h"
+#include "train/log.h"
 #include "train/recipe.h"
 
 /* What a checkpoint holds beside the trainable set's columns: plain numbers. */
@@ -43,11 +45,14 @@ struct um_run {
     int64_t steps_per_epoch, n_steps, n_warmup;
     int64_t resident_before;        /* bytes, before anything was computed */
     struct um_run_state state;
-    FILE *log, *lock;               /* metrics.jsonl; held while this process works on the run */
+    FILE *lock;                     /* held while this process works on the run */
+    struct um_log log, history;     /* metrics.jsonl; unmasked.jsonl */
+    int64_t *n_known;               /* values of each entry that the history has told of */
     double opened_at;               /* um_seconds() when training (re)started */
     struct um_profile *profile;     /* NULL = not measured (borrows) */
     bool is_in_memory;              /* writes nothing: for bench */
     bool is_resumed;                /* of a folder that holds a run */
+    bool is_plan;                   /* opened without data: a plan is all it is for */
 };
 
 /* One line through the message callback. */
@@ -55,8 +60,16 @@ void um_run_say(const struct um_run *run, const char *fmt, ...) UM_PRINTF(2, 3);
 /* RUN/NAME; NULL = no memory. Owned. */
 char *um_run_path(const struct um_run *run, const char *name);
 
-/* Makes the activations' memory; `is_dry` for planning. */
+/* run.c: the parts of opening that a run without data shares. */
+enum um_status um_run_check_task(const struct um_run *run, struct um_error *err);
+enum um_status um_run_attach(struct um_run *run, struct um_error *err); /* what the method adds */
+enum um_status um_run_open_method(struct um_run *run, struct um_error *err);
+void um_run_work_out_steps(struct um_run *run);
+
+/* plan.c: makes the activations' memory, if the machine has what the run needs. */
 enum um_status um_run_open_memory(struct um_run *run, struct um_error *err);
+/* forecast.c: for a run without data, a batch of its greatest size. */
+enum um_status um_run_plan_batch(struct um_run *run, struct um_error *err);
 
 /* The rows of micro-batch m of a step; and its number of micro-batches, with how many losses they
  * have in all (rows, or learnt tokens). */
@@ -81,5 +94,10 @@ enum um_status um_record_evaluation(struct um_run *run, const struct um_evaluati
 enum um_status um_record_delta(struct um_run *run, struct um_error *err);
 enum um_status um_record_summary(struct um_summary *summary, struct um_run *run,
                                  struct um_error *err);
+
+/* history.c: unmasked.jsonl */
+enum um_status um_history_open(struct um_run *run, struct um_error *err);
+enum um_status um_history_put(struct um_run *run, struct um_error *err);
+void um_history_close(struct um_run *run);
 
 #endif

@@ -8,6 +8,7 @@ void um_task_model_close(struct um_task_model *tm)
 {
     um_engine_close(&tm->engine);
     um_batch_free(&tm->batch);
+    um_chat_free(tm->chat);
     um_tokenizer_free(tm->tokenizer);
     um_model_close(&tm->model);
     *tm = (struct um_task_model){0};
@@ -20,10 +21,12 @@ enum um_objective um_objective_of(const struct um_task *task)
                                         : UM_OBJECTIVE_CLASS;
 }
 
-struct um_prose_options um_prose_options_of(const struct um_model *model,
+struct um_prose_options um_prose_options_of(const struct um_task_model *tm,
                                             const struct um_task *task, const struct um_config *c)
 {
+    const struct um_model *model = &tm->model;
     return (struct um_prose_options){.style = task->style,
+                                     .chat = tm->chat,
                                      .learns_all = strcmp(c->data.loss, "all") == 0,
                                      .end_id = model->n_ends ? model->end_ids[0] : -1};
 }
@@ -37,16 +40,22 @@ enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_
         .tokenizer = tm->tokenizer,
         .max_length = c->train.max_length < most ? c->train.max_length : most,
         .n_vocabulary = tm->model.dims.V,
-        .prose = um_prose_options_of(&tm->model, data->task, c),
+        .prose = um_prose_options_of(tm, data->task, c),
         .packs = c->data.pack && data->task->style != UM_STYLE_PAIR};
     return um_encoded_open(encoded, data, &options, err);
 }
 
-/* The sequences of a row of marked tokens. */
-static void add_marked(struct um_batch *batch, const struct um_encoded *encoded, int64_t row)
+int64_t um_task_model_length(const struct um_task_model *tm, const struct um_encoded *encoded,
+                             int64_t row)
 {
-    int64_t end = encoded->offsets[row + 1];
-    for (int64_t at = encoded->offsets[row], next; at < end; at = next) {
+    return encoded->lengths[row] < tm->max_length ? encoded->lengths[row] : tm->max_length;
+}
+
+/* The sequences of marked tokens. */
+static void add_marked(struct um_batch *batch, const struct um_encoded *encoded, int64_t at,
+                       int64_t end)
+{
+    for (int64_t next; at < end; at = next) {
         for (next = at + 1; next < end && encoded->types[next] != UM_MARK_START;)
             next++;
         um_batch_add_tokens(batch, encoded->ids + at, encoded->types + at, next - at);
@@ -67,7 +76,7 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
 {
     int64_t n_tokens = 0, n_rows = 0;
     for (int64_t i = 0; i < n; i++) {
-        n_tokens += encoded->lengths[which[i]];
+        n_tokens += um_task_model_length(tm, encoded, which[i]);
         n_rows += rows ? 1 : n_sequences(encoded, which[i]);
     }
     UM_RETURN_IF(um_batch_begin(&tm->batch, n_rows, n_tokens, err));
@@ -75,10 +84,11 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
         int64_t row = which[i], at = encoded->offsets[row];
         if (rows)
             um_batch_add(&tm->batch, encoded->ids + at,
-                         tm->model.dims.Y > 1 ? encoded->types + at : NULL, encoded->lengths[row],
-                         rows[row].label, rows[row].target);
+                         tm->model.dims.Y > 1 ? encoded->types + at : NULL,
+                         um_task_model_length(tm, encoded, row), rows[row].label,
+                         rows[row].target);
         else
-            add_marked(&tm->batch, encoded, row);
+            add_marked(&tm->batch, encoded, at, at + um_task_model_length(tm, encoded, row));
     }
     return UM_OK;
 }
