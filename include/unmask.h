@@ -395,9 +395,10 @@ struct um_tokens {
     void *scratch;        /* working memory, reused from call to call; start with all zero */
 };
 
-/* From a model folder (tokenizer.json, else vocab.txt). Owned (free with um_tokenizer_free). */
+/* From a model folder (tokenizer.json, else vocab.txt) or a GGUF file (its metadata). Owned (free
+ * with um_tokenizer_free). */
 UM_API UM_CHECKED enum um_status um_tokenizer_open(struct um_tokenizer **tokenizer,
-                                                   const char *folder, struct um_error *err);
+                                                   const char *path, struct um_error *err);
 UM_API void um_tokenizer_free(struct um_tokenizer *tokenizer);
 /* Encodes text (n_text bytes of UTF-8) and optionally a pair, with the special tokens of the
  * tokenizer's template if `special`, cut to max_length tokens (0 = no limit; longest first).
