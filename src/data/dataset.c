@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/philox.h"
 #include "data/task.h"
 
 /* DIR/FILE, or DIR/TASK/FILE with the task's folder as GLUE writes it or in lower case. */
@@ -286,20 +287,30 @@ static enum um_status read_rows(struct um_dataset *data, const struct um_data_op
                : UM_OK;
 }
 
+/* How a file of this name is read. */
+static enum um_status table_options(struct um_table_options *table, const struct um_task *task,
+                                    const struct um_data_options *o, const char *path,
+                                    struct um_error *err)
+{
+    *table = (struct um_table_options){
+        .has_header = *o->header ? strcmp(o->header, "yes") == 0 : task->has_header,
+        .keeps_json = task->style == UM_STYLE_CHAT,
+        .skips_short_rows = task->skips_short_rows};
+    UM_RETURN_IF(um_table_format_of(&table->format, o->format, path, err));
+    if (task->style == UM_STYLE_PLAIN && !*o->format && um_glob("*.txt", path))
+        table->format = UM_TABLE_WHOLE;
+    return UM_OK;
+}
+
 enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *task,
                                const struct um_data_options *o, struct um_error *err)
 {
     char *path = NULL;
-    bool has_header = *o->header ? strcmp(o->header, "yes") == 0 : task->has_header;
-    struct um_table_options table = {.has_header = has_header,
-                                     .keeps_json = task->style == UM_STYLE_CHAT,
-                                     .skips_short_rows = task->skips_short_rows};
+    struct um_table_options table;
     enum um_status status;
     *data = (struct um_dataset){.task = task};
     UM_TRY(work_out_path(&path, task, o, err));
-    UM_TRY(um_table_format_of(&table.format, o->format, path, err));
-    if (task->style == UM_STYLE_PLAIN && !*o->format && um_glob("*.txt", path))
-        table.format = UM_TABLE_WHOLE;
+    UM_TRY(table_options(&table, task, o, path, err));
     UM_TRY(um_table_open(&data->table, path, &table, err));
     UM_TRY(read_rows(data, o, err));
 out:
@@ -309,11 +320,52 @@ out:
     return status;
 }
 
+enum um_status um_dataset_parse(struct um_dataset *data, const struct um_task *task,
+                                const struct um_data_options *o, const char *text, size_t n,
+                                const char *path, struct um_error *err)
+{
+    struct um_table_options table;
+    enum um_status status;
+    *data = (struct um_dataset){.task = task};
+    UM_TRY(table_options(&table, task, o, path, err));
+    UM_TRY(um_table_parse(&data->table, text, n, path, &table, err));
+    UM_TRY(read_rows(data, o, err));
+out:
+    if (status != UM_OK)
+        um_dataset_close(data);
+    return status;
+}
+
+enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *data, double share,
+                                   struct um_error *err)
+{
+    struct um_random random = {.seed = 0x686f6c64};
+    int64_t n = data->n_rows, n_kept = 0;
+    *held = (struct um_dataset){.task = data->task, .is_labelled = data->is_labelled,
+                                .rows = UM_NEW(n, struct um_row), .is_borrowed = true,
+                                .labels = data->labels, .n_labels = data->n_labels};
+    held->table.path = um_strdup(data->table.path);
+    if (!held->rows || !held->table.path)
+        return um_fail_memory(err, "held-out rows", (size_t)n * sizeof(*held->rows));
+    for (int64_t i = 0; i < n; i++) {
+        if (um_random_unit(&random) < share)
+            held->rows[held->n_rows++] = data->rows[i];
+        else
+            data->rows[n_kept++] = data->rows[i];
+    }
+    data->n_rows = n_kept;
+    if (n_kept > 0 && held->n_rows > 0)
+        return UM_OK;
+    return um_fail(err, UM_E_USAGE, "data.holdout: %g of %lld rows leaves nothing on one side",
+                   share, (long long)n);
+}
+
 void um_dataset_close(struct um_dataset *data)
 {
-    for (int64_t k = 0; k < data->n_labels; k++)
+    for (int64_t k = 0; !data->is_borrowed && k < data->n_labels; k++)
         um_free(data->labels[k]);
-    um_free(data->labels);
+    if (!data->is_borrowed)
+        um_free(data->labels);
     um_free(data->rows);
     um_table_close(&data->table);
     *data = (struct um_dataset){0};

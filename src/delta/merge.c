@@ -2,9 +2,9 @@
  * Merging: base + delta as a model folder of its own, tensor by tensor, in the base's types and
  * shards; whole parameters that the base does not have go into the last shard. Written beside the
  * target as OUT.partial, read back and compared bit for bit, then renamed. A 16-bit base takes the
- * delta's values rounded to nearest even.
+ * delta's values rounded to nearest even. Low-rank changes are folded into the maps they are attached to.
  */
-#include "delta/delta.h"
+#include "delta/attached.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,6 +14,7 @@
 struct merge {
     struct um_delta *delta;
     struct um_folder base;
+    struct um_model attached;  /* what low-rank changes are folded from; nothing if there are none */
     char *partial;             /* OUT.partial */
     struct um_merge_report *report;
     unsigned char *bytes;      /* one merged tensor, as stored */
@@ -47,13 +48,31 @@ static char *merged_name(const struct um_delta *d, const char *name)
     return s.text;
 }
 
+/* A map with its low-rank change folded in, into m->bytes; *is_done false if it has none. */
+static enum um_status folded_bytes(bool *is_done, struct merge *m,
+                                   const struct um_tensor_view *view, struct um_error *err)
+{
+    float *values;
+    UM_RETURN_IF(um_delta_fold(&values, &m->attached, view->name, err));
+    *is_done = values != NULL;
+    bool has_room = !values || um_grow(&m->bytes, &m->bytes_capacity, view->n_bytes, 1);
+    if (values && has_room)
+        um_from_f32(m->bytes, values, view->dtype, view->n_elements);
+    um_free(values);
+    return has_room ? UM_OK : um_fail_memory(err, view->name, view->n_bytes);
+}
+
 /* The merged bytes of a base tensor: in the file's own map if nothing changes. */
 static enum um_status merged_bytes(const unsigned char **bytes, struct merge *m,
                                    const struct um_tensor_view *view, struct um_error *err)
 {
     const struct um_delta_entry *entry = find_entry(m->delta, view->name);
+    bool is_done;
     *bytes = view->bytes;
-    if (!entry)
+    UM_RETURN_IF(folded_bytes(&is_done, m, view, err));
+    if (is_done)
+        *bytes = m->bytes;
+    if (is_done || !entry)
         return UM_OK;
     if (!um_grow(&m->bytes, &m->bytes_capacity, view->n_bytes, 1))
         return um_fail_memory(err, view->name, view->n_bytes);
@@ -340,6 +359,7 @@ enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
     UM_TRY(um_delta_open_any(&m.delta, delta, err));
     UM_TRY(um_folder_open(&m.base, model, err));
     UM_TRY(um_delta_check(m.delta, &m.base, err));
+    UM_TRY(um_delta_open_folded(&m.attached, m.delta, model, err));
     UM_TRY(check_disk(&m, out, err));
     status = write_all(&m, err);
     if (status == UM_OK && rename(m.partial, out) != 0)
@@ -351,6 +371,7 @@ enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
     }
     UM_TRY(um_sync_parent(out, err));
 out:
+    um_model_close(&m.attached);
     um_folder_close(&m.base);
     um_delta_free(m.delta);
     um_free(m.bytes);
