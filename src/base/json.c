@@ -19,6 +19,9 @@ enum um_status um_json_parse(json_t **json, const char *text, size_t n, const ch
 {
     json_error_t fault;
     *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &fault);
+    /* tokenizer_config.json has 1e30 written out for "no limit": then whole numbers become reals. */
+    if (!*json && json_error_code(&fault) == json_error_numeric_overflow)
+        *json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
     if (*json)
         return UM_OK;
     if (json_error_code(&fault) == json_error_out_of_memory)
