@@ -113,6 +113,7 @@ struct um_plan {
     int64_t max_tokens_per_step;
     double mean_tokens_per_step;
     int64_t weights_bytes, activation_bytes, method_bytes, data_bytes, process_bytes;
+    int64_t generation_bytes;   /* keys, values, logits, where answers are generated to evaluate */
     int64_t peak_bytes;         /* the sum: what the resident set is expected to reach */
     double flop_per_step;       /* of matrix products, on the mean step */
 };
@@ -133,14 +134,26 @@ struct um_progress {
     bool is_best;          /* the best evaluation so far */
 };
 
+/* How far an evaluation is that generates answers. */
+struct um_answering {
+    int64_t n_done, n_rows, n_right; /* rows answered, of how many; answered right */
+    double tokens_per_second;        /* new ones, in the mean */
+    double seconds, seconds_left;
+};
+
 /* Returning false stops the run: a checkpoint is saved and um_run_train returns UM_E_INTERRUPTED. */
 typedef bool um_progress_fn(const struct um_progress *progress, void *user);
 /* A line of what the run says about itself (table of what trains, warnings). */
 typedef void um_message_fn(const char *line, void *user);
 
+/* Called for each answer. Returning false stops the evaluation with UM_E_INTERRUPTED; a run stops as
+ * by um_progress_fn, and evaluates when it goes on. */
+typedef bool um_answering_fn(const struct um_answering *answering, void *user);
+
 struct um_callbacks {
-    um_progress_fn *progress; /* may be NULL */
-    um_message_fn *message;   /* may be NULL */
+    um_progress_fn *progress;   /* may be NULL */
+    um_answering_fn *answering; /* may be NULL */
+    um_message_fn *message;     /* may be NULL */
     void *user;
 };
 
@@ -249,13 +262,18 @@ struct um_evaluation {
     size_t n_metrics;
     struct um_metric_value metrics[8]; /* the first is the main one */
 };
-/* Scores data as training does. `recipe` names task, data, columns and batch; `predictions` is a
- * TSV file to write (row, label, prediction, scores), or NULL. `data` may lack labels if only
- * predictions are asked for: then n_metrics is 0. */
+/* Scores data as training does. `recipe` names task, data, columns, batch, rows at most and new
+ * tokens at most. A task with an answer rule is scored by what the model writes; one that only goes
+ * on with texts by its loss, which is NaN where the data has no completions. `predictions` is a file
+ * to write, or NULL: TSV (row, label, prediction, scores), or of answers a JSON object a row (row,
+ * prompt, text, prediction, answer, correct, tokens). Data of a task with a head may lack labels if
+ * only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL; messages and
+ * answers go there. */
 UM_API UM_CHECKED enum um_status um_predictor_evaluate(struct um_evaluation *evaluation,
                                                        struct um_predictor *predictor,
                                                        const struct um_recipe *recipe,
                                                        const char *predictions,
+                                                       const struct um_callbacks *callbacks,
                                                        struct um_error *err);
 
 /* ------------------------------------------------------------------------------------- deltas */
@@ -313,6 +331,36 @@ UM_API UM_CHECKED enum um_status um_delta_verify(const char *model, const char *
 UM_API UM_CHECKED enum um_status um_delta_diff(struct um_delta_info *info, const char *base,
                                                const char *tuned, const char *out,
                                                struct um_error *err);
+
+/* One delta of a combination: a delta file or a run folder, and how far its way is gone. */
+struct um_delta_term {
+    const char *delta;
+    double factor; /* 1: all the way, 0: not at all, -1: as far the other way */
+};
+/* What becomes of a position that several deltas touch. */
+enum um_conflict {
+    UM_CONFLICT_SUM,   /* the differences from the base add up */
+    UM_CONFLICT_MEAN,  /* their mean */
+    UM_CONFLICT_FIRST, /* the first delta's */
+    UM_CONFLICT_LAST,  /* the last one's */
+    UM_CONFLICT_ERROR, /* UM_E_INPUT, unless all come to the same value */
+};
+/* Writes base + the sum of factor * (delta - base) as a delta, for deltas that all fit the base at
+ * `model`. Parameters that the base does not have (task heads) are taken as they are; if several deltas
+ * have different ones, only `first` and `last` know which. */
+UM_API UM_CHECKED enum um_status um_delta_combine(struct um_delta_info *info, const char *model,
+                                                  const struct um_delta_term *terms,
+                                                  size_t n_terms, enum um_conflict on_conflict,
+                                                  const char *out, struct um_error *err);
+
+/* Values that two deltas hold, in how many positions both do, and there the same value. */
+struct um_delta_overlap {
+    int64_t n_first, n_second, n_both, n_same;
+};
+typedef void um_overlap_fn(const char *tensor, const struct um_delta_overlap *overlap, void *user);
+/* Compares positions tensor by tensor; `visit` may be NULL. The total is over all tensors. */
+UM_API void um_delta_compare(struct um_delta_overlap *total, const struct um_delta *first,
+                             const struct um_delta *second, um_overlap_fn *visit, void *user);
 
 /* --------------------------------------------------------------------------------- tokenizers */
 

@@ -174,6 +174,19 @@ const char *cli_value(const struct cli_args *args, const char *flag)
     return setting ? setting->value : NULL;
 }
 
+bool cli_sets(const struct cli_args *args, const char *key)
+{
+    for (int i = 0; i < args->n_settings; i++) {
+        const struct cli_setting *s = &args->settings[i];
+        size_t n = strlen(key);
+        if (s->info ? strcmp(s->info->key, key) == 0
+                    : strcmp(s->flag, "--set") == 0 && strncmp(s->value, key, n) == 0 &&
+                          s->value[n] == '=')
+            return true;
+    }
+    return false;
+}
+
 enum um_status cli_number(int64_t *number, const struct cli_args *args, const char *flag,
                           int64_t least, struct um_error *err)
 {

@@ -37,9 +37,10 @@ struct cli_command {
     enum um_status (*run)(const struct cli_args *args, struct um_error *err);
 };
 
-extern const struct cli_command cli_bench, cli_delta_apply, cli_delta_diff, cli_delta_info,
-    cli_delta_verify, cli_eval, cli_generate, cli_help, cli_inspect, cli_merge, cli_predict, cli_tokenize,
-    cli_train;
+extern const struct cli_command cli_bench, cli_delta_add, cli_delta_apply, cli_delta_compose,
+    cli_delta_diff, cli_delta_info, cli_delta_overlap, cli_delta_scale, cli_delta_subtract,
+    cli_delta_verify, cli_eval, cli_generate, cli_help, cli_inspect, cli_merge, cli_predict,
+    cli_tokenize, cli_train;
 extern const struct cli_command *const cli_commands[];        /* NULL at the end */
 const struct cli_command *cli_command_find(const char *name); /* NULL if unknown */
 bool cli_is_group(const char *group); /* whether some command is called "group ..." */
@@ -68,6 +69,8 @@ void cli_args_free(struct cli_args *args);
 bool cli_has(const struct cli_args *args, const char *flag);
 /* The last value given to an option of the command or of the recipe; NULL if it was not given. */
 const char *cli_value(const struct cli_args *args, const char *flag);
+/* Whether the command line sets a recipe key, by its flag or by --set. */
+bool cli_sets(const struct cli_args *args, const char *key);
 /* A whole number >= least given to an option of the command; `*number` stays if it was not given.
  */
 enum um_status cli_number(int64_t *number, const struct cli_args *args, const char *flag,
@@ -111,6 +114,7 @@ void cli_progress_end(void);
 
 void cli_print_plan(const struct um_plan *plan, bool is_json);
 void cli_print_summary(const struct um_summary *summary, const char *out, bool is_json);
+void cli_print_delta(const struct um_delta_info *info);
 /* "22,713,216" into out; returns out. */
 char *cli_format_count(char out[32], int64_t count);
 /* "2 h 05 min", "3 min 07 s" or "42 s" into out; returns out. */

@@ -12,7 +12,7 @@ static const struct cli_option info_options[] = {
     {"--json", NULL, "print as JSON", false},
 };
 
-static void print_info(const struct um_delta_info *info)
+void cli_print_delta(const struct um_delta_info *info)
 {
     char text[32];
     printf("method       %s\n", info->method[0] ? info->method : "unknown");
@@ -82,7 +82,7 @@ static enum um_status run_info(const struct cli_args *args, struct um_error *err
     if (cli_has(args, "--json")) {
         print_info_json(&info, delta, with_tensors);
     } else {
-        print_info(&info);
+        cli_print_delta(&info);
         if (with_tensors)
             print_tensors(delta);
     }
@@ -157,7 +157,7 @@ static enum um_status run_diff(const struct cli_args *args, struct um_error *err
     enum um_status status =
         um_delta_diff(&info, args->positionals[0], args->positionals[1], out, err);
     if (status == UM_OK)
-        print_info(&info);
+        cli_print_delta(&info);
     return status;
 }
 

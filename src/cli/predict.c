@@ -185,13 +185,13 @@ static enum um_status predict_data(const struct cli_target *target, struct um_pr
     struct um_evaluation evaluation;
     char temporary[] = "/tmp/unmask-predict-XXXXXX";
     if (out)
-        return um_predictor_evaluate(&evaluation, predictor, target->recipe, out, err);
+        return um_predictor_evaluate(&evaluation, predictor, target->recipe, out, NULL, err);
     int descriptor = mkstemp(temporary);
     if (descriptor < 0)
         return cli_fail(err, UM_E_RUNTIME, "cannot make a temporary file in /tmp");
     (void)close(descriptor);
     enum um_status status =
-        um_predictor_evaluate(&evaluation, predictor, target->recipe, temporary, err);
+        um_predictor_evaluate(&evaluation, predictor, target->recipe, temporary, NULL, err);
     if (status == UM_OK)
         status = copy_to_stdout(temporary, err);
     (void)unlink(temporary);

@@ -52,6 +52,26 @@ static void print_step(const struct um_progress *p)
     (void)fflush(stderr);
 }
 
+static bool on_answering(const struct um_answering *a, void *user)
+{
+    static double printed_seconds;
+    char left[32];
+    (void)user;
+    if (a->n_done <= 1 || a->seconds < printed_seconds)
+        printed_seconds = 0; /* another evaluation */
+    if (a->n_done == a->n_rows ||
+        a->seconds - printed_seconds >= (state.is_terminal ? 0.1 : PLAIN_SECONDS)) {
+        (void)fprintf(stderr, "%s%lld/%lld rows answered  %lld right  %.0f tokens/s  %s left%s",
+                      state.is_terminal ? "\r\033[K" : "", (long long)a->n_done,
+                      (long long)a->n_rows, (long long)a->n_right, a->tokens_per_second,
+                      cli_format_seconds(left, a->seconds_left), state.is_terminal ? "" : "\n");
+        state.is_line_open = state.is_terminal;
+        printed_seconds = a->seconds;
+        (void)fflush(stderr);
+    }
+    return !is_interrupted;
+}
+
 static bool on_progress(const struct um_progress *p, void *user)
 {
     (void)user;
@@ -81,5 +101,6 @@ struct um_callbacks cli_progress_start(void)
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
     state.is_terminal = isatty(STDERR_FILENO) == 1;
-    return (struct um_callbacks){.progress = on_progress, .message = print_message};
+    return (struct um_callbacks){
+        .progress = on_progress, .answering = on_answering, .message = print_message};
 }

@@ -62,6 +62,7 @@ static void print_plan_json(const struct um_plan *p)
     cli_json_real("mean_tokens_per_step", p->mean_tokens_per_step);
     cli_json_integer("weights_bytes", p->weights_bytes);
     cli_json_integer("activation_bytes", p->activation_bytes);
+    cli_json_integer("generation_bytes", p->generation_bytes);
     cli_json_integer("method_bytes", p->method_bytes);
     cli_json_integer("data_bytes", p->data_bytes);
     cli_json_integer("process_bytes", p->process_bytes);
@@ -94,6 +95,8 @@ void cli_print_plan(const struct um_plan *p, bool is_json)
     print_bytes("memory", p->peak_bytes, "at the peak:");
     print_bytes("", p->weights_bytes, "weights");
     print_bytes("", p->activation_bytes, "activations (--recompute on, a smaller --batch: less)");
+    if (p->generation_bytes)
+        print_bytes("", p->generation_bytes, "answers being generated (a smaller --eval-batch: less)");
     print_bytes("", p->method_bytes, "masks, optimizer state");
     print_bytes("", p->data_bytes, "data");
     print_bytes("", p->process_bytes, "program and libraries");

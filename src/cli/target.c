@@ -46,6 +46,9 @@ static enum um_status open_run(struct cli_target *target, const struct cli_args 
     enum um_status status = cli_recipe(&target->recipe, args, recipe, err);
     free(recipe);
     target->n_used = 1;
+    /* Rows were limited to save time while training; that is over. */
+    if (status == UM_OK && !cli_sets(args, "eval.rows"))
+        status = um_recipe_set(target->recipe, "eval.rows", "0", err);
     return status;
 }
 

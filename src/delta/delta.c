@@ -340,6 +340,16 @@ void um_delta_get_info(struct um_delta_info *info, const struct um_delta *d)
         *(d->entries[i].is_whole ? &info->n_whole : &info->n_sparse) += d->entries[i].n;
 }
 
+enum um_status um_delta_read_info(struct um_delta_info *info, const char *path,
+                                  struct um_error *err)
+{
+    struct um_delta *delta;
+    UM_RETURN_IF(um_delta_open(&delta, path, err));
+    um_delta_get_info(info, delta);
+    um_delta_free(delta);
+    return UM_OK;
+}
+
 bool um_delta_get_tensor(struct um_delta_tensor *tensor, const struct um_delta *d, int64_t index)
 {
     if (index < 0 || (size_t)index >= d->n_entries)

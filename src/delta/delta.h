@@ -58,6 +58,10 @@ enum um_status um_delta_check(const struct um_delta *delta, const struct um_fold
 /* Lays an entry over the tensor's n fp32 values (checked before). */
 void um_delta_apply(float *values, const struct um_delta_entry *entry);
 
+/* What stands in a delta file now. */
+enum um_status um_delta_read_info(struct um_delta_info *info, const char *path,
+                                  struct um_error *err);
+
 /* Opens `path`, or path/delta.safetensors if it is a run folder. */
 enum um_status um_delta_open_any(struct um_delta **delta, const char *path, struct um_error *err);
 

@@ -172,16 +172,6 @@ static enum um_status read_labels(struct um_delta *d, const json_t *config, stru
     return UM_OK;
 }
 
-/* What stands in the file now. */
-static enum um_status report(struct um_delta_info *info, const char *path, struct um_error *err)
-{
-    struct um_delta *delta;
-    UM_RETURN_IF(um_delta_open(&delta, path, err));
-    um_delta_get_info(info, delta);
-    um_delta_free(delta);
-    return UM_OK;
-}
-
 enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const char *tuned,
                              const char *out, struct um_error *err)
 {
@@ -208,7 +198,7 @@ enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const
     for (size_t e = 0; e < d.delta.n_entries; e++)
         d.delta.budget += d.delta.entries[e].n;
     UM_TRY(um_delta_save(&d.delta, out, err));
-    UM_TRY(report(info, out, err));
+    UM_TRY(um_delta_read_info(info, out, err));
 out:
     um_folder_close(&d.base);
     um_folder_close(&d.tuned);

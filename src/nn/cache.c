@@ -1,21 +1,27 @@
 /* The memory of a key-value cache. */
 #include "nn/cache.h"
 
+size_t um_cache_bytes(const struct um_cache *c)
+{
+    return (size_t)(2 * c->n_layers * c->n_slots * c->rows * c->capacity) * sizeof(*c->data);
+}
+
 enum um_status um_cache_open(struct um_cache *cache, int64_t n_layers, int64_t n_slots,
-                             int64_t rows, int64_t capacity, struct um_error *err)
+                             int64_t rows, int64_t capacity, bool is_dry, struct um_error *err)
 {
     capacity = (capacity + 15) / 16 * 16;
     if (capacity % 1024 == 0) /* or all rows would fall into one set of the cache */
         capacity += 16;
-    size_t n = (size_t)(2 * n_layers * n_slots * rows * capacity);
     *cache = (struct um_cache){.n_layers = n_layers, .n_slots = n_slots, .rows = rows,
                                .capacity = capacity,
-                               .lengths = UM_NEW(n_slots, int64_t),
-                               .data = um_alloc(n * sizeof(float))};
-    if (cache->lengths && cache->data)
+                               .lengths = UM_NEW(n_slots, int64_t)};
+    size_t n_bytes = um_cache_bytes(cache);
+    if (!is_dry)
+        cache->data = um_alloc(n_bytes);
+    if (cache->lengths && (cache->data || is_dry))
         return UM_OK;
     um_cache_close(cache);
-    um_fail_memory(err, "keys and values", n * sizeof(float));
+    um_fail_memory(err, "keys and values", n_bytes);
     um_error_hint(err, "fewer texts at a time (--batch) or fewer new tokens need less");
     return UM_E_RUNTIME;
 }

@@ -57,6 +57,7 @@ static const struct um_op op_activate = {.name = "activate",
                                          .part = UM_PART_ELEMENTWISE,
                                          .keeps_inputs = 1,
                                          .passes_grad = true,
+                                         .is_cheap = true,
                                          .forward = activate_forward,
                                          .backward = activate_backward};
 
@@ -169,6 +170,7 @@ static const struct um_op op_gate = {.name = "gate",
                                      .part = UM_PART_ELEMENTWISE,
                                      .keeps_inputs = 3,
                                      .passes_grad = true,
+                                     .is_cheap = true,
                                      .forward = gate_forward,
                                      .backward = gate_backward};
 

@@ -104,6 +104,7 @@ static const struct um_op op_norm = {.name = "norm",
                                      .part = UM_PART_NORM,
                                      .keeps_inputs = 1,
                                      .passes_grad = true,
+                                     .is_cheap = true,
                                      .forward = forward,
                                      .backward = backward};
 

@@ -130,6 +130,19 @@ static void work_out_lives(struct um_tape *tape)
     }
 }
 
+/* Kept values that are made again instead: what they are made from must be there all the while. */
+static void find_remade(struct um_tape *tape)
+{
+    for (size_t i = 0; i < tape->n_nodes; i++) {
+        const struct um_node *node = tape->nodes[i];
+        bool is_remade = node->op->is_cheap && node->out->is_kept && !node->op->keeps_output &&
+                         (!tape->recompute || node->out->is_internal);
+        for (int k = 0; k < node->n_in; k++)
+            is_remade = is_remade && node->in[k]->is_kept && !node->in[k]->is_remade;
+        node->out->is_remade = is_remade;
+    }
+}
+
 static enum um_status take(struct um_tape *tape, float **memory, int64_t n, struct um_error *err)
 {
     if (*memory || n == 0)
@@ -153,7 +166,7 @@ static bool stays(const struct um_tape *tape, const struct um_value *value, bool
 {
     if (value->is_output)
         return true;
-    if (!tape->is_training)
+    if (!tape->is_training || value->is_remade)
         return false;
     if (!tape->recompute)
         return value->is_kept;
@@ -161,9 +174,7 @@ static bool stays(const struct um_tape *tape, const struct um_value *value, bool
     return value->is_internal ? is_again && value->is_kept : true;
 }
 
-/* Computes one node. `is_again`: in the backward pass, for the memory that backward reads. */
-static enum um_status node_forward(struct um_tape *tape, struct um_node *node, bool is_again,
-                                   struct um_error *err)
+static enum um_status run_forward(struct um_tape *tape, struct um_node *node, struct um_error *err)
 {
     UM_RETURN_IF(take(tape, &node->out->data, node->out->rows * node->out->ld, err));
     UM_RETURN_IF(take(tape, &node->saved, node->n_saved, err));
@@ -174,6 +185,14 @@ static enum um_status node_forward(struct um_tape *tape, struct um_node *node, b
         um_profile_enter(tape->profile, was);
     }
     give(tape, &node->scratch);
+    return UM_OK;
+}
+
+/* Computes one node. `is_again`: in the backward pass, for the memory that backward reads. */
+static enum um_status node_forward(struct um_tape *tape, struct um_node *node, bool is_again,
+                                   struct um_error *err)
+{
+    UM_RETURN_IF(run_forward(tape, node, err));
     bool is_later = tape->recompute && node->block && !is_again;
     if (!tape->is_training || !node->wants_grad || is_later)
         give(tape, &node->saved);
@@ -190,6 +209,7 @@ enum um_status um_tape_forward(struct um_tape *tape, struct um_error *err)
     if (tape->is_failed)
         return um_fail(err, UM_E_RUNTIME, "cannot record the forward pass: %s", tape->fault);
     work_out_lives(tape);
+    find_remade(tape);
     for (size_t i = 0; i < tape->n_nodes; i++)
         UM_RETURN_IF(node_forward(tape, tape->nodes[i], false, err));
     return UM_OK;
@@ -212,6 +232,8 @@ static enum um_status node_backward(struct um_tape *tape, struct um_node *node,
     struct um_value *out = node->out;
     for (int k = 0; k < node->n_in; k++) {
         struct um_value *in = node->in[k];
+        if (in->is_remade && !in->data && (node->keeps_inputs >> k & 1))
+            UM_RETURN_IF(run_forward(tape, tape->nodes[in->first_node], err));
         if (!in->wants_grad)
             continue;
         node->adds[k] = in->grad != NULL;

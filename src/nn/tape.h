@@ -3,9 +3,9 @@
  *
  * A model's forward function calls ops (ops.h); each checks its shapes and appends a node. Nothing
  * is computed yet. Running the tape computes the nodes in order, with memory known in advance:
- * a value's memory is given back after its last use, unless the backward pass needs it; backward
- * walks the nodes in reverse, allocates gradients when they are first written and gives back what
- * each node held. On a dry pool the same walk touches nothing and yields the peak.
+ * a value's memory is given back after its last use, unless the backward pass needs it (and it is not
+ * cheap to make again: norms, activations); backward walks the nodes in reverse, allocates gradients
+ * when they are first written and gives back what each node held. On a dry pool the same walk touches nothing and yields the peak.
  *
  * Values are feature-major: [rows = features, cols = tokens], rows `ld` floats apart. Gradients of
  * parameters are not values: an op hands their factors to the tape's sink.
@@ -35,6 +35,7 @@ struct um_value {
     int first_node, last_node; /* node that makes it, last node that reads it */
     bool is_kept;              /* a backward function reads it */
     bool is_internal;          /* made and read within one block */
+    bool is_remade;            /* kept, but cheap: made again when a backward function reads it */
 };
 
 enum { UM_NODE_INPUTS = 4 };
@@ -49,6 +50,8 @@ struct um_op {
     bool keeps_output;     /* backward reads the output */
     bool passes_grad;      /* input 0's gradient may take over the output's memory in place */
     bool is_loss;          /* backward starts here: the output has no gradient */
+    bool is_cheap;         /* beside products forward costs nothing: it is run again rather than its
+                              output kept, if its inputs are kept anyway */
     void (*forward)(struct um_tape *tape, struct um_node *node);
     /* Adds to (node->adds[i]) or writes in[i]->grad for the inputs that want it, and hands factors
      * of the node's parameters to the sink. */

@@ -38,11 +38,11 @@ static json_t *number_or_null(double value)
 static char *state_text(const struct um_run_state *s)
 {
     json_t *json = json_pack(
-        "{s:I, s:f, s:o, s:o, s:o, s:I, s:I, s:I, s:b}", "step", (json_int_t)s->step, "seconds",
+        "{s:I, s:f, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "step", (json_int_t)s->step, "seconds",
         s->seconds, "metric_before", number_or_null(s->metric_before), "metric_best",
         number_or_null(s->metric_best), "metric_last", number_or_null(s->metric_last), "best_step",
-        (json_int_t)s->best_step, "n_stale", (json_int_t)s->n_stale, "n_updates",
-        (json_int_t)s->n_updates, "is_stopped", s->is_stopped ? 1 : 0);
+        (json_int_t)s->best_step, "n_stale", (json_int_t)s->n_stale, "evaluated_step",
+        (json_int_t)s->evaluated_step, "n_updates", (json_int_t)s->n_updates, "is_stopped", s->is_stopped ? 1 : 0);
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(json);
     return text;
@@ -63,6 +63,7 @@ static enum um_status read_state(struct um_run_state *s, const char *text, const
     UM_TRY(um_json_get_f64(&s->metric_last, json, "metric_last", path, err));
     UM_TRY(um_json_get_i64(&s->best_step, json, "best_step", path, err));
     UM_TRY(um_json_get_i64(&s->n_stale, json, "n_stale", path, err));
+    UM_TRY(um_json_get_i64(&s->evaluated_step, json, "evaluated_step", path, err));
     UM_TRY(um_json_get_i64(&s->n_updates, json, "n_updates", path, err));
     UM_TRY(um_json_get_bool(&s->is_stopped, json, "is_stopped", path, err));
 out:

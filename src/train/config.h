@@ -62,6 +62,7 @@ struct um_config {
         int64_t patience;
         bool before; /* evaluate before the first step */
         int64_t rows; /* of the evaluation data, from its start; 0 = all */
+        int64_t max_new_tokens; /* of an answer */
     } eval;
     struct {
         int64_t every, keep;

@@ -79,6 +79,14 @@ void um_engine_close(struct um_engine *engine)
     *engine = (struct um_engine){0};
 }
 
+enum um_status um_engine_reserve(struct um_engine *engine, size_t pool_bytes, struct um_error *err)
+{
+    if (engine->pool.size_bytes >= pool_bytes)
+        return UM_OK;
+    um_pool_close(&engine->pool);
+    return um_pool_open(&engine->pool, pool_bytes, false, err);
+}
+
 static void open_tape(struct um_tape *tape, struct um_engine *engine,
                       const struct um_batch *batch, bool is_training)
 {

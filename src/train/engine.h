@@ -55,6 +55,8 @@ struct um_engine {
 enum um_status um_engine_open(struct um_engine *engine, struct um_model *model,
                               size_t pool_bytes, bool is_dry, struct um_error *err);
 void um_engine_close(struct um_engine *engine);
+/* Makes room for at least so much, where there is less; the engine's settings stay. */
+enum um_status um_engine_reserve(struct um_engine *engine, size_t pool_bytes, struct um_error *err);
 
 /* Outputs [n_rows, O] row-major, without dropout. */
 enum um_status um_engine_predict(float *outputs, struct um_engine *engine,

@@ -71,7 +71,8 @@ static enum um_status check_prompts(int64_t *capacity, const struct generator *g
     return UM_OK;
 }
 
-static enum um_status open_generator(struct generator *g, struct um_error *err)
+/* `is_dry`: only what a plan is made of, without the memory to generate. */
+static enum um_status open_generator(struct generator *g, bool is_dry, struct um_error *err)
 {
     const struct um_dims *dims = &g->job->engine->model->dims;
     int64_t capacity, batch = g->options->batch > 0 ? g->options->batch : 8;
@@ -81,12 +82,17 @@ static enum um_status open_generator(struct generator *g, struct um_error *err)
         g->longest_stop = n > g->longest_stop ? n : g->longest_stop;
     }
     UM_RETURN_IF(check_prompts(&capacity, g, err));
-    UM_RETURN_IF(um_sampler_open(&g->sampler, dims->V, g->options, err));
-    UM_RETURN_IF(um_cache_open(&g->cache, dims->L, g->n_slots, dims->K * dims->E, capacity, err));
-    g->slots = UM_NEW(g->n_slots, struct writing);
+    UM_RETURN_IF(um_cache_open(&g->cache, dims->L, g->n_slots, dims->K * dims->E, capacity, is_dry,
+                               err));
     g->rows = UM_NEW(g->n_slots, int32_t);
+    if (!g->rows)
+        return um_fail_memory(err, "generation", (size_t)g->n_slots * sizeof(*g->rows));
+    if (is_dry)
+        return UM_OK;
+    UM_RETURN_IF(um_sampler_open(&g->sampler, dims->V, g->options, err));
+    g->slots = UM_NEW(g->n_slots, struct writing);
     g->logits = UM_NEW(g->n_slots * dims->V, float);
-    if (!g->slots || !g->rows || !g->logits)
+    if (!g->slots || !g->logits)
         return um_fail_memory(err, "generation", (size_t)(g->n_slots * dims->V) * sizeof(float));
     for (int64_t s = 0; s < g->n_slots; s++)
         g->slots[s].index = -1;
@@ -240,9 +246,10 @@ static enum um_status end_text(struct generator *g, struct writing *w, struct um
     if (!out->text || !out->ids)
         return um_fail_memory(err, "a text", w->text.length);
     memcpy(out->ids, w->ids + w->n_prompt, (size_t)out->n_ids * sizeof(*out->ids));
+    bool goes_on = !g->job->finished || g->job->finished(w->index, out, g->job->user);
     w->index = -1;
     g->n_active--;
-    return UM_OK;
+    return goes_on ? UM_OK : um_fail(err, UM_E_INTERRUPTED, "stopped by the caller");
 }
 
 /* One pass: the slots in g->rows, each with the tokens that the cache does not have yet. */
@@ -260,6 +267,8 @@ static enum um_status pass(struct generator *g, int64_t n_rows, bool is_prompt,
         um_batch_add(&g->batch, w->ids + past, NULL, w->n_ids - past, 0, 0);
     }
     UM_RETURN_IF(um_engine_go_on(g->logits, g->job->engine, &g->batch, &g->cache, g->rows, err));
+    if (!um_kernels()->is_finite(g->logits, n_rows * V))
+        return um_fail(err, UM_E_INPUT, "the model's outputs are not finite: a weight is bad");
     for (int64_t r = 0; r < n_rows; r++)
         UM_RETURN_IF(take_token(g, &g->slots[g->rows[r]], g->logits + r * V, err));
     double seconds = um_seconds() - start;
@@ -304,16 +313,16 @@ static enum um_status run(struct generator *g, struct um_error *err)
     return UM_OK;
 }
 
-/* Memory for the largest pass, by walking one through on a dry pool. */
-static enum um_status reserve(struct generator *g, struct um_error *err)
+/* Activations of the largest pass, by walking one through on a dry pool. */
+static enum um_status measure(size_t *bytes, struct generator *g, struct um_error *err)
 {
-    struct um_engine dry, *engine = g->job->engine;
+    struct um_engine dry;
     int64_t longest = 0, n_tokens = 0;
     int32_t *zeros = NULL;
     enum um_status status;
     for (int64_t i = 0; i < g->job->n; i++)
         longest = g->job->prompts[i].n > longest ? g->job->prompts[i].n : longest;
-    UM_RETURN_IF(um_engine_open(&dry, engine->model, (size_t)1 << 46, true, err));
+    UM_RETURN_IF(um_engine_open(&dry, g->job->engine->model, (size_t)1 << 46, true, err));
     n_tokens = longest + (g->n_slots > 1 ? PASS_TOKENS : 0);
     zeros = UM_NEW(longest, int32_t);
     if (!zeros)
@@ -324,14 +333,33 @@ static enum um_status reserve(struct generator *g, struct um_error *err)
     for (int64_t r = 0; r < g->n_slots && g->batch.n_tokens < n_tokens; r++)
         um_batch_add(&g->batch, zeros, NULL, longest, 0, 0);
     UM_TRY(um_engine_go_on(NULL, &dry, &g->batch, &g->cache, g->rows, err));
-    if (engine->pool.size_bytes < 2 * dry.pool.peak_bytes) {
-        struct um_model *model = engine->model;
-        um_engine_close(engine);
-        UM_TRY(um_engine_open(engine, model, 2 * dry.pool.peak_bytes + (1 << 20), false, err));
-    }
+    *bytes = dry.pool.peak_bytes;
 out:
     um_free(zeros);
     um_engine_close(&dry);
+    return status;
+}
+
+/* Room for the largest pass in the engine's pool; blocks of another order may fit less well. */
+static enum um_status reserve(struct generator *g, struct um_error *err)
+{
+    size_t bytes;
+    UM_RETURN_IF(measure(&bytes, g, err));
+    return um_engine_reserve(g->job->engine, 2 * bytes, err);
+}
+
+enum um_status um_generate_plan(struct um_generate_need *need, const struct um_generate_job *job,
+                                struct um_error *err)
+{
+    struct generator g = {.job = job, .options = job->options};
+    enum um_status status;
+    *need = (struct um_generate_need){0};
+    UM_TRY(open_generator(&g, true, err));
+    UM_TRY(measure(&need->pool_bytes, &g, err));
+    need->held_bytes = um_cache_bytes(&g.cache) +
+                       (size_t)(g.n_slots * job->engine->model->dims.V) * sizeof(*g.logits);
+out:
+    close_generator(&g);
     return status;
 }
 
@@ -342,7 +370,7 @@ enum um_status um_generate(struct um_generation *out, const struct um_generate_j
     enum um_status status;
     for (int64_t i = 0; i < job->n; i++)
         out[i] = (struct um_generation){0};
-    UM_TRY(open_generator(&g, err));
+    UM_TRY(open_generator(&g, false, err));
     UM_TRY(reserve(&g, err));
     UM_TRY(run(&g, err));
 out:

@@ -69,28 +69,6 @@ enum um_status um_run_step(struct um_progress *p, struct um_run *run, struct um_
     return UM_OK;
 }
 
-enum um_status um_run_evaluate(struct um_evaluation *evaluation, struct um_run *run,
-                               struct um_error *err)
-{
-    int64_t n_outputs = run->tm.model.dims.O;
-    if (um_objective_of(run->task) == UM_OBJECTIVE_TOKEN) {
-        double loss;
-        UM_RETURN_IF(um_task_model_loss(&loss, &run->tm, &run->eval_tokens,
-                                        run->config->eval.batch, err));
-        return um_task_score_loss(evaluation, run->task, loss, run->eval_tokens.n_rows, err);
-    }
-    float *outputs = UM_NEW(run->eval.n_rows * n_outputs, float);
-    enum um_status status;
-    if (!outputs)
-        return um_fail_memory(err, "outputs", (size_t)run->eval.n_rows * sizeof(float));
-    UM_TRY(um_task_model_outputs(outputs, &run->tm, &run->eval_tokens, run->eval.rows,
-                                 run->config->eval.batch, err));
-    UM_TRY(um_task_score(evaluation, &run->eval, outputs, n_outputs, err));
-out:
-    um_free(outputs);
-    return status;
-}
-
 static double metric_value(const struct um_evaluation *e, const char *name)
 {
     for (size_t i = 0; i < e->n_metrics; i++)
@@ -112,19 +90,41 @@ static bool report(struct um_run *run, const struct um_progress *progress)
     return !run->callbacks.progress || run->callbacks.progress(progress, run->callbacks.user);
 }
 
-/* Evaluates, logs, keeps the best. *goes_on: false if the callback stopped the run. */
+static bool is_due(int64_t every, int64_t step)
+{
+    return every > 0 && step % every == 0;
+}
+
+/* Whether the weights as they are now are to be evaluated, and have not been. */
+static bool is_evaluation_due(const struct um_run *run)
+{
+    int64_t step = run->state.step;
+    if (!run->eval.n_rows || run->state.evaluated_step == step)
+        return false;
+    if (step == 0)
+        return run->config->eval.before;
+    return is_due(run->config->eval.every, step) || step == run->n_steps;
+}
+
+/* Evaluates, logs, keeps the best. *goes_on: false if a callback stopped the run; the evaluation is
+ * then still due if it was not finished. */
 static enum um_status evaluate(bool *goes_on, struct um_run *run, struct um_error *err)
 {
     struct um_evaluation e;
     struct um_run_state *s = &run->state;
     double start = um_seconds();
-    UM_RETURN_IF(um_run_evaluate(&e, run, err));
+    enum um_status status = um_evaluator_run(&e, &run->evaluator, &run->callbacks, err);
+    if (status == UM_E_INTERRUPTED)
+        *goes_on = false;
+    if (status != UM_OK)
+        return *goes_on ? status : UM_OK;
     double value = metric_value(&e, run->best->name);
     struct um_progress p = {.step = s->step, .n_steps = run->n_steps, .loss = e.loss,
                             .split = "dev", .metric = run->best->name, .metric_value = value,
                             .epoch = (double)s->step / (double)run->steps_per_epoch,
                             .seconds = um_seconds() - start, .selection = "none"};
     UM_RETURN_IF(um_record_evaluation(run, &e, err));
+    s->evaluated_step = s->step;
     if (s->step == 0) {
         s->metric_before = value;
     } else {
@@ -143,9 +143,10 @@ static enum um_status evaluate(bool *goes_on, struct um_run *run, struct um_erro
     return UM_OK;
 }
 
-static bool is_due(int64_t every, int64_t step)
+/* Whether steps or the last evaluation are still to come. */
+static bool is_unfinished(const struct um_run *run)
 {
-    return every > 0 && step % every == 0;
+    return run->state.step < run->n_steps || is_evaluation_due(run);
 }
 
 /* Seconds left, from the mean rate since this process began. */
@@ -169,13 +170,11 @@ static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, str
     if (is_due(c->train.log_every, step) || is_last)
         UM_RETURN_IF(um_record_step(run, &p, err));
     *goes_on = report(run, &p);
-    if (run->eval.n_rows && (is_due(c->eval.every, step) || is_last)) {
-        bool wants_more;
-        UM_RETURN_IF(evaluate(&wants_more, run, err));
-        *goes_on = *goes_on && wants_more;
-    }
+    if (*goes_on && is_evaluation_due(run))
+        UM_RETURN_IF(evaluate(goes_on, run, err));
     run->state.seconds += um_seconds() - start;
-    if (is_due(c->checkpoint.every, step) || (!*goes_on && !is_last) || run->state.is_stopped)
+    if (is_due(c->checkpoint.every, step) || (!*goes_on && is_unfinished(run)) ||
+        run->state.is_stopped)
         UM_RETURN_IF(um_checkpoint_save(run, err));
     return UM_OK;
 }
@@ -195,14 +194,18 @@ static void say_what_trains(struct um_run *run)
     int64_t n_skipped = run->train.table.n_skipped + run->eval.table.n_skipped;
     if (n_skipped)
         um_run_say(run, "%lld rows have too few fields and were left out", (long long)n_skipped);
-    int64_t n_cut = run->train_tokens.n_truncated + run->eval_tokens.n_truncated;
-    int64_t n_left_out = run->train_tokens.n_left_out + run->eval_tokens.n_left_out;
+    int64_t n_cut = run->train_tokens.n_truncated + run->evaluator.tokens.n_truncated;
+    int64_t n_left_out = run->train_tokens.n_left_out + run->evaluator.tokens.n_left_out;
     if (n_left_out)
         um_run_say(run, "%lld rows have nothing to learn within %lld tokens and were left out",
                    (long long)n_left_out, (long long)run->tm.max_length);
     if (n_cut)
         um_run_say(run, "%lld rows are longer than %lld tokens and were cut", (long long)n_cut,
                    (long long)run->tm.max_length);
+    if (run->evaluator.questions.n_too_long)
+        um_run_say(run, "%lld questions fill the model's context of %lld tokens and count as wrong",
+                   (long long)run->evaluator.questions.n_too_long,
+                   (long long)run->tm.model.dims.P);
 }
 
 enum um_status um_run_train(struct um_summary *summary, struct um_run *run, struct um_error *err)
@@ -213,12 +216,12 @@ enum um_status um_run_train(struct um_summary *summary, struct um_run *run, stru
     UM_RETURN_IF(um_run_open_memory(run, err));
     say_what_trains(run);
     run->opened_at = um_seconds();
-    if (first == 0 && run->eval.n_rows && run->config->eval.before)
+    if (is_evaluation_due(run)) /* before the first step, or one that was interrupted */
         UM_RETURN_IF(evaluate(&goes_on, run, err));
     run->opened_at = um_seconds();
     while (goes_on && run->state.step < run->n_steps && !run->state.is_stopped)
         UM_RETURN_IF(turn(&goes_on, run, first, err));
-    if (!goes_on && run->state.step < run->n_steps)
+    if (!goes_on && is_unfinished(run))
         return um_fail(err, UM_E_INTERRUPTED, "stopped at step %lld of %lld",
                        (long long)run->state.step, (long long)run->n_steps);
     if (isnan(run->state.metric_best)) /* no evaluation has kept a best one */

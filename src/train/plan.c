@@ -51,9 +51,9 @@ static void accept_nothing(void *user, struct um_param *param, const struct um_f
     (void)factor;
 }
 
-/* Peak bytes of activations, of training and of evaluation. */
-static enum um_status measure(size_t *bytes, struct um_run *run, const struct extreme *most,
-                              struct um_error *err)
+/* Peak bytes of activations, of training and of evaluation; and what evaluation holds beside. */
+static enum um_status measure(struct um_generate_need *need, struct um_run *run,
+                              const struct extreme *most, struct um_error *err)
 {
     struct um_engine dry, real = run->tm.engine;
     const struct um_sink sink = {.accept = accept_nothing};
@@ -61,6 +61,7 @@ static enum um_status measure(size_t *bytes, struct um_run *run, const struct ex
     int64_t n;
     enum um_status status;
     const int64_t *rows = um_run_rows(&n, run, most->step, most->micro);
+    *need = (struct um_generate_need){0};
     UM_RETURN_IF(um_engine_open(&dry, &run->tm.model, (size_t)1 << 46, true, err));
     dry.objective = um_objective_of(run->task);
     dry.recompute = run->config->train.recompute;
@@ -68,13 +69,10 @@ static enum um_status measure(size_t *bytes, struct um_run *run, const struct ex
     UM_TRY(um_task_model_batch(&run->tm, &run->train_tokens, um_run_row_truth(run, &run->train),
                                rows, n, err));
     UM_TRY(um_engine_train(&loss, &run->tm.engine, &run->tm.batch, n, 0, sink, err));
-    if (run->eval_tokens.n_rows && dry.objective == UM_OBJECTIVE_TOKEN)
-        UM_TRY(um_task_model_loss(&loss, &run->tm, &run->eval_tokens, run->config->eval.batch,
-                                  err));
-    else if (run->eval_tokens.n_rows)
-        UM_TRY(um_task_model_outputs(NULL, &run->tm, &run->eval_tokens, run->eval.rows,
-                                     run->config->eval.batch, err));
-    *bytes = run->tm.engine.pool.peak_bytes;
+    if (run->evaluator.data)
+        UM_TRY(um_evaluator_plan(need, &run->evaluator, err));
+    if (run->tm.engine.pool.peak_bytes > need->pool_bytes)
+        need->pool_bytes = run->tm.engine.pool.peak_bytes;
 out:
     um_engine_close(&run->tm.engine);
     run->tm.engine = real;
@@ -123,7 +121,7 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
     enum { GEMM_THREAD_BYTES = 12 << 20, GEMM_BYTES = 16 << 20 };
     const struct um_tuning *t = &run->tuning;
     struct extreme most;
-    size_t activations = 0;
+    struct um_generate_need need;
     *plan = (struct um_plan){
         .n_parameters = um_model_n_elements(&run->tm.model, true),
         .n_base_parameters = um_model_n_elements(&run->tm.model, false),
@@ -133,21 +131,22 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
         .n_steps = run->n_steps,
         .n_train_rows = run->train_tokens.n_rows,
         .n_eval_rows = run->eval.n_rows,
-        .n_truncated_rows = run->train_tokens.n_truncated + run->eval_tokens.n_truncated};
+        .n_truncated_rows = run->train_tokens.n_truncated + run->evaluator.tokens.n_truncated};
     survey(&most, plan, run);
-    UM_RETURN_IF(measure(&activations, run, &most, err));
+    UM_RETURN_IF(measure(&need, run, &most, err));
     /* Already resident: allocated when the run was opened. */
     int64_t opened_bytes = (int64_t)t->set.arena.used_bytes;
     for (size_t e = 0; e < t->set.n_entries; e++)
         for (int c = 0; t->set.entries[e].is_whole && c < UM_N_COLUMNS; c++)
             opened_bytes += t->set.entries[e].column[c] ? 4 * t->set.entries[e].n : 0;
     plan->weights_bytes = weights_bytes(&run->tm.model);
-    plan->activation_bytes = (int64_t)activations;
+    plan->activation_bytes = (int64_t)need.pool_bytes;
+    plan->generation_bytes = (int64_t)need.held_bytes;
     plan->method_bytes = um_tuning_bytes(t) + held_bytes(run, plan->max_tokens_per_step);
     plan->process_bytes =
         run->resident_before - opened_bytes + um_threads() * GEMM_THREAD_BYTES + GEMM_BYTES;
-    plan->peak_bytes = plan->weights_bytes + plan->activation_bytes + plan->method_bytes +
-                       plan->process_bytes;
+    plan->peak_bytes = plan->weights_bytes + plan->activation_bytes + plan->generation_bytes +
+                       plan->method_bytes + plan->process_bytes;
     plan->flop_per_step = flop_per_token(run) * plan->mean_tokens_per_step;
     return UM_OK;
 }
@@ -163,7 +162,8 @@ enum um_status um_run_open_memory(struct um_run *run, struct um_error *err)
                 um_format_bytes(need, (double)plan.peak_bytes),
                 um_format_bytes(have, (double)total));
         um_error_hint(err, "lower it with train.recompute on, a smaller train.batch with "
-                           "train.accumulate, or a smaller train.max_length");
+                           "train.accumulate, a smaller train.max_length%s",
+                      plan.generation_bytes ? ", or a smaller eval.batch" : "");
         return UM_E_RUNTIME;
     }
     /* Address space for more than the peak: blocks of another order may fit less well. */

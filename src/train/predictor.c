@@ -123,6 +123,14 @@ const char *um_predictor_label(const struct um_predictor *p, int64_t k)
     return k >= 0 && k < p->n_labels ? p->labels[k] : NULL;
 }
 
+enum um_status um_predictor_reserve(struct um_predictor *p, size_t bytes, struct um_error *err)
+{
+    if (p->tm.engine.pool.size_bytes >= bytes)
+        return UM_OK;
+    um_engine_close(&p->tm.engine);
+    return um_engine_open(&p->tm.engine, &p->tm.model, bytes + bytes / 4 + (1 << 20), false, err);
+}
+
 /* Makes memory for the largest batch of these rows, by a dry run, if there is not enough. */
 static enum um_status make_memory(struct um_predictor *p, const struct um_encoded *encoded,
                                   const struct um_row *rows, int64_t batch, struct um_error *err)
@@ -133,10 +141,7 @@ static enum um_status make_memory(struct um_predictor *p, const struct um_encode
     size_t need = p->tm.engine.pool.peak_bytes;
     um_engine_close(&p->tm.engine);
     p->tm.engine = real;
-    if (status != UM_OK || real.pool.size_bytes >= need)
-        return status;
-    um_engine_close(&p->tm.engine);
-    return um_engine_open(&p->tm.engine, &p->tm.model, need + need / 4 + (1 << 20), false, err);
+    return status == UM_OK ? um_predictor_reserve(p, need, err) : status;
 }
 
 static enum um_status run_rows(float *outputs, struct um_predictor *p, struct um_row *rows,
@@ -183,87 +188,5 @@ enum um_status um_predictor_run(float *logits, struct um_predictor *p, int64_t n
     enum um_status status =
         n ? run_rows(logits, p, rows, n, BATCH, p->tm.max_length, err) : UM_OK;
     um_free(rows);
-    return status;
-}
-
-/* RUN-wide settings of a recipe that evaluation needs. */
-static enum um_status open_data(struct um_dataset *data, const struct um_predictor *p,
-                                const struct um_config *c, struct um_error *err)
-{
-    const char *name = *c->task ? c->task : p->delta ? p->delta->task : "";
-    const struct um_task *task = um_task_find(name);
-    if (!task)
-        return um_fail(err, UM_E_USAGE, "task: not given; name one with --task");
-    if (task->is_regression != (p->tm.model.dims.O == 1))
-        return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model has %lld outputs",
-                       task->name, (long long)p->tm.model.dims.O);
-    const struct um_data_options options = {.folder = c->data.path,
-                                            .file = c->data.eval,
-                                            .text = c->data.text,
-                                            .pair = c->data.pair,
-                                            .label = c->data.label,
-                                            .format = c->data.format,
-                                            .header = c->data.header,
-                                            .labels = p->delta ? p->labels : NULL,
-                                            .n_labels = p->n_labels};
-    UM_RETURN_IF(um_dataset_open(data, task, &options, err));
-    if (!task->is_regression && data->n_labels && data->n_labels != p->tm.model.dims.O)
-        return um_fail(err, UM_E_INPUT, "'%s' has %lld labels, the model %lld outputs",
-                       data->table.path, (long long)data->n_labels,
-                       (long long)p->tm.model.dims.O);
-    return UM_OK;
-}
-
-/* row, label, prediction, scores: tab-separated, with a header. */
-static enum um_status write_predictions(const char *path, const struct um_predictor *p,
-                                        const struct um_dataset *data, const float *outputs,
-                                        struct um_error *err)
-{
-    int64_t n_outputs = p->tm.model.dims.O;
-    struct um_str text = {0};
-    um_str_add(&text, "row\tlabel\tprediction\tscores\n");
-    for (int64_t i = 0; i < data->n_rows; i++) {
-        const float *row = outputs + i * n_outputs;
-        um_str_addf(&text, "%lld\t", (long long)i + 1);
-        if (data->is_labelled && n_outputs == 1)
-            um_str_addf(&text, "%.9g", data->rows[i].target);
-        else if (data->is_labelled)
-            um_str_add(&text, p->labels[data->rows[i].label]);
-        if (n_outputs == 1)
-            um_str_addf(&text, "\t%.9g\t", (double)row[0]);
-        else
-            um_str_addf(&text, "\t%s\t", p->labels[um_greatest(row, n_outputs)]);
-        for (int64_t k = 0; k < n_outputs; k++)
-            um_str_addf(&text, "%s%.9g", k ? " " : "", (double)row[k]);
-        um_str_add(&text, "\n");
-    }
-    enum um_status status = text.failed ? um_fail_memory(err, path, text.length)
-                                        : um_file_write(path, text.text, text.length, err);
-    um_str_free(&text);
-    return status;
-}
-
-enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um_predictor *p,
-                                     const struct um_recipe *recipe, const char *predictions,
-                                     struct um_error *err)
-{
-    const struct um_config *c = um_recipe_config(recipe);
-    struct um_dataset data = {0};
-    float *outputs = NULL;
-    enum um_status status;
-    um_set_threads((int)c->threads);
-    int64_t max_length = c->train.max_length < p->tm.max_length ? c->train.max_length
-                                                                : p->tm.max_length;
-    UM_TRY(open_data(&data, p, c, err));
-    outputs = UM_NEW(data.n_rows * p->tm.model.dims.O, float);
-    if (!outputs)
-        UM_TRY(um_fail_memory(err, "outputs", (size_t)data.n_rows * sizeof(float)));
-    UM_TRY(run_rows(outputs, p, data.rows, data.n_rows, c->eval.batch, max_length, err));
-    UM_TRY(um_task_score(evaluation, &data, outputs, p->tm.model.dims.O, err));
-    if (predictions)
-        UM_TRY(write_predictions(predictions, p, &data, outputs, err));
-out:
-    um_free(outputs);
-    um_dataset_close(&data);
     return status;
 }

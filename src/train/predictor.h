@@ -11,4 +11,8 @@ struct um_predictor {
     int64_t n_labels;
 };
 
+/* Makes room for activations, if there is not enough. */
+enum um_status um_predictor_reserve(struct um_predictor *predictor, size_t bytes,
+                                    struct um_error *err);
+
 #endif

@@ -2,40 +2,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/generate.h"
 #include "train/predictor.h"
+#include "train/prompts.h"
 
-/* Prompts as tokens, end to end; starts[i] is where prompt i begins. */
-struct prompts {
-    int32_t *ids;
-    struct um_prompt *items;
-    int64_t *starts;
-    size_t n_ids, ids_capacity;
-};
-
-static enum um_status encode_prompts(struct prompts *out, const struct um_predictor *p, int64_t n,
-                                     const char *const *texts, struct um_error *err)
+static enum um_status encode_prompts(struct um_prompts *prompts, const struct um_predictor *p,
+                                     int64_t n, const char *const *texts, struct um_error *err)
 {
     struct um_tokens tokens = {0};
     enum um_status status = UM_OK;
-    out->items = UM_NEW(n, struct um_prompt);
-    out->starts = UM_NEW(n + 1, int64_t);
-    if (!out->items || !out->starts)
-        UM_TRY(um_fail_memory(err, "prompts", (size_t)n * sizeof(*out->items)));
     for (int64_t i = 0; i < n; i++) {
         UM_TRY(um_tokenizer_encode(&tokens, p->tm.tokenizer, texts[i], strlen(texts[i]), NULL, 0,
                                    true, 0, err));
-        if (!um_grow(&out->ids, &out->ids_capacity, out->n_ids + tokens.n, sizeof(*out->ids)))
-            UM_TRY(um_fail_memory(err, "prompts", out->n_ids * sizeof(*out->ids)));
-        if (tokens.n)
-            memcpy(out->ids + out->n_ids, tokens.ids, tokens.n * sizeof(*tokens.ids));
-        out->starts[i] = (int64_t)out->n_ids;
-        out->n_ids += tokens.n;
+        UM_TRY(um_prompts_add(prompts, tokens.ids, tokens.n, err));
     }
-    out->starts[n] = (int64_t)out->n_ids;
-    for (int64_t i = 0; i < n; i++)
-        out->items[i] = (struct um_prompt){out->ids + out->starts[i],
-                                           out->starts[i + 1] - out->starts[i]};
+    UM_TRY(um_prompts_end(prompts, err));
 out:
     um_tokens_free(&tokens);
     return status;
@@ -46,7 +26,7 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
                                      const struct um_generate_options *options, um_text_fn *visit,
                                      void *user, struct um_error *err)
 {
-    struct prompts prompts = {0};
+    struct um_prompts prompts = {0};
     enum um_status status;
     if (!p->tm.model.arch->is_decoder)
         return um_fail(err, UM_E_USAGE, "a %s model cannot go on with a text; it takes a decoder",
@@ -63,9 +43,7 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
     if (n)
         UM_TRY(um_generate(out, &job, err));
 out:
-    um_free(prompts.ids);
-    um_free(prompts.items);
-    um_free(prompts.starts);
+    um_prompts_free(&prompts);
     return status;
 }
 

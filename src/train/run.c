@@ -63,22 +63,6 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
     return UM_OK;
 }
 
-static enum um_status open_tokens(struct um_encoded *tokens, struct um_run *run,
-                                  const struct um_dataset *data, struct um_error *err)
-{
-    const struct um_config *c = run->config;
-    const struct um_model *model = &run->tm.model;
-    const struct um_encode_options options = {
-        .tokenizer = run->tm.tokenizer,
-        .max_length = run->tm.max_length,
-        .n_vocabulary = model->dims.V,
-        .prose = {.style = run->task->style,
-                  .learns_all = strcmp(c->data.loss, "all") == 0,
-                  .end_id = model->n_ends ? model->end_ids[0] : -1},
-        .packs = c->data.pack && run->task->style != UM_STYLE_PAIR};
-    return um_encoded_open(tokens, data, &options, err);
-}
-
 static enum um_status check_task(const struct um_run *run, struct um_error *err)
 {
     const struct um_arch *arch = run->tm.model.arch;
@@ -105,8 +89,8 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
     UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
     tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
                                                             : tm->model.dims.P;
-    UM_RETURN_IF(open_tokens(&run->train_tokens, run, &run->train, err));
-    return run->eval.n_rows ? open_tokens(&run->eval_tokens, run, &run->eval, err) : UM_OK;
+    UM_RETURN_IF(um_task_model_encode(&run->train_tokens, tm, &run->train, c, err));
+    return run->eval.n_rows ? um_evaluator_open(&run->evaluator, tm, &run->eval, c, err) : UM_OK;
 }
 
 static enum um_order order_of(const char *name)
@@ -193,7 +177,8 @@ static enum um_status open_run(struct um_run *run, struct um_error *err)
     run->resident_before = um_memory_rss();
     run->state = (struct um_run_state){.metric_before = (double)NAN,
                                        .metric_best = (double)NAN,
-                                       .metric_last = (double)NAN};
+                                       .metric_last = (double)NAN,
+                                       .evaluated_step = -1};
     return UM_OK;
 }
 
@@ -256,7 +241,7 @@ void um_run_free(struct um_run *run)
     um_tuning_close(&run->tuning);
     um_batches_close(&run->batches);
     um_encoded_close(&run->train_tokens);
-    um_encoded_close(&run->eval_tokens);
+    um_evaluator_close(&run->evaluator);
     um_dataset_close(&run->train);
     um_dataset_close(&run->eval);
     um_task_model_close(&run->tm);

@@ -11,8 +11,8 @@
 #include "delta/delta.h"
 #include "method/method.h"
 #include "optim/optimizer.h"
+#include "train/evaluator.h"
 #include "train/recipe.h"
-#include "train/task_model.h"
 
 /* What a checkpoint holds beside the trainable set's columns: plain numbers. */
 struct um_run_state {
@@ -20,6 +20,7 @@ struct um_run_state {
     double seconds;             /* of training so far */
     double metric_before, metric_best, metric_last; /* NaN: not evaluated */
     int64_t best_step, n_stale; /* evaluations since the best */
+    int64_t evaluated_step;     /* of the last evaluation; -1: none yet */
     int64_t n_updates;
     bool is_stopped;            /* early */
 };
@@ -32,7 +33,8 @@ struct um_run {
     const struct um_metric *best;   /* metric that picks the best evaluation */
     struct um_task_model tm;
     struct um_dataset train, eval;
-    struct um_encoded train_tokens, eval_tokens;
+    struct um_encoded train_tokens;
+    struct um_evaluator evaluator;  /* of eval; not opened if it has no rows */
     struct um_batches batches;
     struct um_tuning tuning;
     const struct um_optimizer *optimizer;
@@ -65,8 +67,6 @@ const struct um_row *um_run_row_truth(const struct um_run *run, const struct um_
 
 /* loop.c: one optimizer step. Fills loss, norm and lr of `progress`. */
 enum um_status um_run_step(struct um_progress *progress, struct um_run *run, struct um_error *err);
-enum um_status um_run_evaluate(struct um_evaluation *evaluation, struct um_run *run,
-                               struct um_error *err);
 
 /* checkpoint.c */
 enum um_status um_checkpoint_save(struct um_run *run, struct um_error *err);

@@ -5,20 +5,34 @@
 #include "base/philox.h"
 #include "unmask.h"
 
+/* A token that may come next: its share of the sum over all that may is its probability. */
+struct um_likely {
+    float weight; /* e^((logit - greatest logit) / temperature) */
+    int32_t id;
+};
+
 struct um_sampler {
     const struct um_generate_options *options; /* borrows */
     int64_t n_vocabulary;
-    struct um_likely *order; /* scratch: [V]; owned */
-    unsigned char *is_seen;  /* scratch: [V]; owned */
+    struct um_likely *tokens; /* scratch: [V]; owned */
+    unsigned char *is_seen;   /* scratch: [V]; owned */
+    /* What um_sampler_weigh left: n_choices of `tokens`. */
+    const struct um_likely *choices;
+    int64_t n_choices;
 };
 
 enum um_status um_sampler_open(struct um_sampler *sampler, int64_t n_vocabulary,
                                const struct um_generate_options *options, struct um_error *err);
 void um_sampler_close(struct um_sampler *sampler);
 
-/* The next token behind seen[0..n_seen): the repetition penalty (Keskar et al. 2019), then the
- * greatest (the first of equals), or by chance: temperature, top-k, top-p (Holtzman et al. 2020).
- * Writes over the logits. `random` is moved on by one number where there is a choice. */
+/* What may come behind seen[0..n_seen): the repetition penalty (Keskar et al. 2019), then the
+ * temperature, then the top_k likeliest, then the likeliest that reach top_p of what is left
+ * (Holtzman et al. 2020). At temperature 0 one token is left, the first of the likeliest. Changes
+ * the logits. */
+void um_sampler_weigh(struct um_sampler *sampler, float *logits, const int32_t *seen,
+                      int64_t n_seen);
+
+/* The next token: one of those, drawn by its weight. */
 int32_t um_sampler_next(struct um_sampler *sampler, float *logits, const int32_t *seen,
                         int64_t n_seen, struct um_random *random);
 

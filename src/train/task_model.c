@@ -20,6 +20,28 @@ enum um_objective um_objective_of(const struct um_task *task)
                                         : UM_OBJECTIVE_CLASS;
 }
 
+struct um_prose_options um_prose_options_of(const struct um_model *model,
+                                            const struct um_task *task, const struct um_config *c)
+{
+    return (struct um_prose_options){.style = task->style,
+                                     .learns_all = strcmp(c->data.loss, "all") == 0,
+                                     .end_id = model->n_ends ? model->end_ids[0] : -1};
+}
+
+enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_task_model *tm,
+                                    const struct um_dataset *data, const struct um_config *c,
+                                    struct um_error *err)
+{
+    int64_t most = tm->model.dims.P;
+    const struct um_encode_options options = {
+        .tokenizer = tm->tokenizer,
+        .max_length = c->train.max_length < most ? c->train.max_length : most,
+        .n_vocabulary = tm->model.dims.V,
+        .prose = um_prose_options_of(&tm->model, data->task, c),
+        .packs = c->data.pack && data->task->style != UM_STYLE_PAIR};
+    return um_encoded_open(encoded, data, &options, err);
+}
+
 /* The sequences of a row of marked tokens. */
 static void add_marked(struct um_batch *batch, const struct um_encoded *encoded, int64_t row)
 {
@@ -141,12 +163,11 @@ static enum um_status compute_metrics(struct um_evaluation *e, const struct um_t
     return UM_OK;
 }
 
-enum um_status um_task_score_loss(struct um_evaluation *e, const struct um_task *task, double loss,
-                                  int64_t n_rows, struct um_error *err)
+enum um_status um_task_score_rows(struct um_evaluation *e, const struct um_task *task,
+                                  const struct um_scored_rows *rows, struct um_error *err)
 {
-    const struct um_scored_rows rows = {.loss = loss};
-    *e = (struct um_evaluation){.n_rows = n_rows, .loss = loss};
-    return compute_metrics(e, task, &rows, err);
+    *e = (struct um_evaluation){.n_rows = rows->n, .loss = rows->loss};
+    return compute_metrics(e, task, rows, err);
 }
 
 enum um_status um_task_score(struct um_evaluation *e, const struct um_dataset *data,

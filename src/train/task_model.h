@@ -8,6 +8,7 @@
 #include "data/batches.h"
 #include "data/encoded.h"
 #include "metric/metric.h"
+#include "train/config.h"
 #include "train/engine.h"
 
 struct um_task_model {
@@ -22,6 +23,15 @@ struct um_task_model {
 enum um_objective um_objective_of(const struct um_task *task);
 
 void um_task_model_close(struct um_task_model *tm);
+
+/* How a recipe has a task's rows put together for a model. */
+struct um_prose_options um_prose_options_of(const struct um_model *model,
+                                            const struct um_task *task,
+                                            const struct um_config *config);
+/* A data set in tokens, as a recipe has it. */
+enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_task_model *tm,
+                                    const struct um_dataset *data, const struct um_config *config,
+                                    struct um_error *err);
 /* Lays rows of an encoded data set out as a batch; `rows` NULL: rows of marked tokens. */
 enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_encoded *encoded,
                                    const struct um_row *rows, const int64_t *which, int64_t n,
@@ -37,9 +47,9 @@ enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
                                   const struct um_encoded *encoded, int64_t batch,
                                   struct um_error *err);
 
-/* The metrics of a token task by its mean loss. */
-enum um_status um_task_score_loss(struct um_evaluation *evaluation, const struct um_task *task,
-                                  double loss, int64_t n_rows, struct um_error *err);
+/* The task's metrics of rows that were scored. */
+enum um_status um_task_score_rows(struct um_evaluation *evaluation, const struct um_task *task,
+                                  const struct um_scored_rows *rows, struct um_error *err);
 
 /* Loss and the task's metrics from outputs. */
 enum um_status um_task_score(struct um_evaluation *evaluation, const struct um_dataset *data,

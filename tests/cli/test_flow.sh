@@ -75,6 +75,29 @@ expect 0 delta diff "$model" tuned --out diff.safetensors
 expect 0 merge --model "$model" --delta diff.safetensors --out rebuilt
 cmp -s tuned/model.safetensors rebuilt/model.safetensors || fail "diff, applied, differs"
 
+# The way back is the difference the other way round: the base's own file.
+expect 0 delta diff tuned "$model" --out back.safetensors
+expect 0 merge --model tuned --delta back.safetensors --out reverted
+expect 0 delta diff "$model" reverted --out nothing.safetensors
+has out '^tensors +0 touched$'
+
+# Sums of deltas: half and half again is the whole; less itself it is nothing.
+d=diff.safetensors
+expect 0 delta scale "$d" --by 1 --model "$model" --out same.safetensors
+expect 0 merge --model "$model" --delta same.safetensors --out same
+cmp -s tuned/model.safetensors same/model.safetensors || fail "a delta scaled by 1 differs"
+expect 0 delta subtract "$d" "$d" --model "$model" --out none.safetensors
+has out '^sparse +0 values$'
+expect 0 delta add "$d" none.safetensors --model "$model" --out sum.safetensors
+expect 0 delta compose "$d" sum.safetensors --model "$model" --out all.safetensors \
+    --on-conflict error
+expect 0 delta overlap "$d" all.safetensors --tensors --json
+[ "$(number out jaccard | tail -n 1)" = 1 ] || fail "overlap: $(cat out)"
+expect_error 2 "--on-conflict: 'max' is not one of sum, mean, first, last, error" \
+    delta add "$d" "$d" --model "$model" --out bad.safetensors --on-conflict max
+expect_error 2 "'unmask delta scale' needs --by, a number; got 'x'" \
+    delta scale "$d" --by x --model "$model" --out bad.safetensors
+
 # Full fine-tuning, other schedules and settings by recipe.
 cat >other.yaml <<END
 model: '$base'

@@ -24,6 +24,7 @@ struct bench {
     struct um_gradient_work work;
     struct um_random random;
     size_t peak;
+    struct um_value *remade; /* set by the op: a value that forward does not keep */
 };
 
 static struct um_param *param(struct bench *b, int64_t rows, int64_t cols)
@@ -72,6 +73,8 @@ static float run(struct bench *b, bool backward, bool is_dry)
     struct um_value *loss = um_squared_error(&tape, out, targets, T);
     assert_ok(um_tape_forward(&tape, &err), err);
     float value = is_dry ? 0 : loss->data[0];
+    if (b->remade)
+        assert_true(b->remade->is_remade && !b->remade->data);
     for (int i = 0; backward && i < b->n_params; i++)
         memset(b->grads[i], 0, (size_t)b->params[i].n_elements * sizeof(float));
     if (backward)
@@ -337,6 +340,25 @@ static void test_rope_gate_and_cap(void **state)
     }
 }
 
+/* Of two norms in a row the first is made again, the second is kept: it could not be made from what is
+ * not there. */
+static struct um_value *op_norms(struct bench *b, struct um_tape *t, struct um_value *x)
+{
+    const struct um_norm_options options = {.eps = 1e-5F};
+    b->remade = um_norm(t, x, &b->params[3], NULL, options);
+    return um_activate(t, um_norm(t, b->remade, &b->params[4], NULL, options), UM_ACT_GELU);
+}
+
+static void test_cheap_values_are_made_again(void **state)
+{
+    (void)state;
+    struct bench b;
+    open_bench(&b, op_norms, D);
+    param(&b, D, 1);
+    param(&b, D, 1);
+    check(&b);
+}
+
 static struct um_value *op_columns(struct bench *b, struct um_tape *t, struct um_value *x)
 {
     (void)b;
@@ -529,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_packed_attention),
         cmocka_unit_test(test_rope_gate_and_cap),
         cmocka_unit_test(test_head),
+        cmocka_unit_test(test_cheap_values_are_made_again),
         cmocka_unit_test(test_columns),
         cmocka_unit_test(test_shapes_that_do_not_fit_fail_the_tape),
         cmocka_unit_test(test_cross_entropy),

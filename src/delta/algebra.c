@@ -1,0 +1,324 @@
+/*
+ * The algebra of deltas of one base: base + sum of factor * (delta - base), position by position, and
+ * what two deltas have in common. A delta holds new values, so the base is needed; where one delta
+ * alone touches a position with a factor of 1, its value is taken as it is, bit for bit. A parameter
+ * that the base does not have (a task head, a low-rank pair) is no difference: it is taken as it is.
+ */
+#include "delta/delta.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct combination {
+    struct um_folder base;
+    struct um_delta **deltas;       /* n; owned */
+    const struct um_delta_term *terms;
+    size_t n;
+    enum um_conflict on_conflict;
+    const struct um_delta_entry **parts; /* of the tensor at hand, by delta; NULL: not touched */
+    int64_t *cursors;               /* into the parts' positions */
+    double *values, *factors;       /* of those that touch the position at hand */
+    struct um_delta result;
+    size_t entries_capacity;
+};
+
+static const struct um_delta_entry *find_entry(const struct um_delta *d, const char *name)
+{
+    size_t low = 0, high = d->n_entries; /* entries of an opened delta are sorted by name */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(d->entries[middle].name, name);
+        if (order == 0)
+            return &d->entries[middle];
+        *(order < 0 ? &low : &high) = order < 0 ? middle + 1 : middle;
+    }
+    return NULL;
+}
+
+static enum um_status add_entry(struct combination *c, struct um_delta_entry entry,
+                                struct um_error *err)
+{
+    if (!um_grow(&c->result.entries, &c->entries_capacity, c->result.n_entries + 1, sizeof(entry)))
+        return um_fail_memory(err, entry.name, sizeof(entry));
+    c->result.entries[c->result.n_entries++] = entry;
+    return UM_OK;
+}
+
+static float moved(double base, double value, double factor)
+{
+    return (float)(factor == 1 ? value : base + factor * (value - base));
+}
+
+static enum um_status fail_conflict(const char *name, int64_t at, struct um_error *err)
+{
+    um_fail(err, UM_E_INPUT, "the deltas differ in what they make of '%s' at position %lld", name,
+            (long long)at);
+    um_error_hint(err, "--on-conflict first, last, mean or sum says what is to become of that");
+    return UM_E_INPUT;
+}
+
+/* The value at a position that n_at deltas touch (c->values, c->factors, in the order of terms). */
+static enum um_status resolve(float *out, const struct combination *c, double base, size_t n_at,
+                              const char *name, int64_t at, struct um_error *err)
+{
+    double sum = 0;
+    *out = moved(base, c->values[0], c->factors[0]);
+    switch (n_at > 1 ? c->on_conflict : UM_CONFLICT_FIRST) {
+    case UM_CONFLICT_FIRST:
+        return UM_OK;
+    case UM_CONFLICT_LAST:
+        *out = moved(base, c->values[n_at - 1], c->factors[n_at - 1]);
+        return UM_OK;
+    case UM_CONFLICT_ERROR:
+        for (size_t k = 1; k < n_at; k++)
+            if (moved(base, c->values[k], c->factors[k]) != *out)
+                return fail_conflict(name, at, err);
+        return UM_OK;
+    case UM_CONFLICT_SUM:
+    case UM_CONFLICT_MEAN:
+        break;
+    }
+    for (size_t k = 0; k < n_at; k++)
+        sum += c->factors[k] * (c->values[k] - base);
+    *out = (float)(base + sum / (c->on_conflict == UM_CONFLICT_MEAN ? (double)n_at : 1));
+    return UM_OK;
+}
+
+/* The first position from `from` on that a part touches; INT64_MAX if none does. */
+static int64_t next_position(struct combination *c, int64_t from)
+{
+    int64_t next = INT64_MAX;
+    for (size_t k = 0; k < c->n; k++) {
+        const struct um_delta_entry *e = c->parts[k];
+        int64_t at = INT64_MAX;
+        if (!e)
+            continue;
+        if (e->is_whole)
+            at = from < e->n ? from : INT64_MAX;
+        else if (c->cursors[k] < e->n)
+            at = e->index[c->cursors[k]];
+        next = at < next ? at : next;
+    }
+    return next;
+}
+
+/* Gathers what touches a position, and steps over it. Returns how many do. */
+static size_t gather(struct combination *c, int64_t at)
+{
+    size_t n_at = 0;
+    for (size_t k = 0; k < c->n; k++) {
+        const struct um_delta_entry *e = c->parts[k];
+        int64_t place = at;
+        if (!e)
+            continue;
+        if (!e->is_whole) {
+            if (c->cursors[k] == e->n || e->index[c->cursors[k]] != at)
+                continue;
+            place = c->cursors[k]++;
+        }
+        c->values[n_at] = (double)e->value[place];
+        c->factors[n_at++] = c->terms[k].factor;
+    }
+    return n_at;
+}
+
+/* One tensor of the base: whole if one of the parts is, else the positions whose bits change. */
+static enum um_status combine_tensor(struct combination *c, const struct um_tensor_view *view,
+                                     struct um_error *err)
+{
+    struct um_delta_entry entry = {.name = view->name};
+    int64_t most = 0;
+    for (size_t k = 0; k < c->n; k++) {
+        c->cursors[k] = 0;
+        most += c->parts[k] ? c->parts[k]->n : 0;
+        entry.is_whole = entry.is_whole || (c->parts[k] && c->parts[k]->is_whole);
+    }
+    if (entry.is_whole) {
+        most = view->n_elements;
+        entry.n_dims = view->n_dims;
+        memcpy(entry.dims, view->dims, sizeof(entry.dims));
+    }
+    float *value = UM_ARENA_NEW(&c->result.arena, most, float);
+    int64_t *index = entry.is_whole ? NULL : UM_ARENA_NEW(&c->result.arena, most, int64_t);
+    if (!value || (!entry.is_whole && !index))
+        return um_fail_memory(err, view->name, (size_t)most * 12);
+    for (int64_t at = next_position(c, 0); at < view->n_elements; at = next_position(c, at + 1)) {
+        float base = um_to_f32_at(view->bytes, view->dtype, at), now;
+        size_t n_at = gather(c, at);
+        UM_RETURN_IF(resolve(&now, c, (double)base, n_at, view->name, at, err));
+        if (index && memcmp(&now, &base, sizeof(now)) == 0)
+            continue;
+        if (index)
+            index[entry.n] = at;
+        value[entry.n++] = now;
+    }
+    entry.index = index;
+    entry.value = value;
+    return entry.n ? add_entry(c, entry, err) : UM_OK;
+}
+
+/* A parameter that the base lacks: that of the first or last delta that has it. Others must be the
+ * same; differences there are not added up. */
+static enum um_status combine_added(struct combination *c, const char *name, struct um_error *err)
+{
+    const struct um_delta_entry *chosen = NULL;
+    for (size_t k = 0; k < c->n; k++) {
+        const struct um_delta_entry *e = c->parts[k];
+        if (!e)
+            continue;
+        bool is_other = chosen && (e->n != chosen->n ||
+                                   memcmp(e->value, chosen->value, (size_t)e->n * sizeof(float)));
+        if (is_other && c->on_conflict != UM_CONFLICT_FIRST && c->on_conflict != UM_CONFLICT_LAST) {
+            um_fail(err, UM_E_INPUT,
+                    "two deltas have an added parameter '%s' of different values, which cannot be "
+                    "added up",
+                    name);
+            um_error_hint(err, "--on-conflict first or last says whose is taken");
+            return UM_E_INPUT;
+        }
+        if (!chosen || c->on_conflict == UM_CONFLICT_LAST)
+            chosen = e;
+    }
+    return add_entry(c, *chosen, err);
+}
+
+static enum um_status combine_name(struct combination *c, const char *name, struct um_error *err)
+{
+    bool is_added = false;
+    for (size_t k = 0; k < c->n; k++) {
+        c->parts[k] = find_entry(c->deltas[k], name);
+        is_added = is_added || (c->parts[k] && c->parts[k]->is_added);
+    }
+    return is_added ? combine_added(c, name, err)
+                    : combine_tensor(c, um_folder_find(&c->base, name), err);
+}
+
+/* All names that some delta has, each once, in order: the least one behind the last. */
+static const char *next_name(const struct combination *c, const char *last)
+{
+    const char *next = NULL;
+    for (size_t k = 0; k < c->n; k++) {
+        for (size_t e = 0; e < c->deltas[k]->n_entries; e++) {
+            const char *name = c->deltas[k]->entries[e].name;
+            if (last && strcmp(name, last) <= 0)
+                continue;
+            if (!next || strcmp(name, next) < 0)
+                next = name;
+            break;
+        }
+    }
+    return next;
+}
+
+static enum um_status open_all(struct combination *c, const char *model, struct um_error *err)
+{
+    c->deltas = UM_NEW(c->n, struct um_delta *);
+    c->parts = UM_NEW(c->n, const struct um_delta_entry *);
+    c->cursors = UM_NEW(c->n, int64_t);
+    c->values = UM_NEW(c->n, double);
+    c->factors = UM_NEW(c->n, double);
+    if (!c->deltas || !c->parts || !c->cursors || !c->values || !c->factors)
+        return um_fail_memory(err, "a list of deltas", c->n * sizeof(*c->deltas));
+    UM_RETURN_IF(um_folder_open(&c->base, model, err));
+    for (size_t k = 0; k < c->n; k++) {
+        UM_RETURN_IF(um_delta_open_any(&c->deltas[k], c->terms[k].delta, err));
+        if (um_delta_check(c->deltas[k], &c->base, err) != UM_OK)
+            return um_error_prefix(err, "'%s'", c->terms[k].delta);
+    }
+    return UM_OK;
+}
+
+static void close_all(struct combination *c)
+{
+    for (size_t k = 0; c->deltas && k < c->n; k++)
+        um_delta_free(c->deltas[k]);
+    um_free(c->deltas);
+    um_free(c->parts);
+    um_free(c->cursors);
+    um_free(c->values);
+    um_free(c->factors);
+    um_free(c->result.entries);
+    um_arena_free(&c->result.arena);
+    um_folder_close(&c->base);
+}
+
+/* Task, labels and names are those of the first delta that has a task. */
+static void take_metadata(struct combination *c)
+{
+    const struct um_delta *first = c->deltas[0];
+    for (size_t k = c->n; k-- > 0;)
+        if (*c->deltas[k]->task)
+            first = c->deltas[k];
+    c->result.method = "combined";
+    c->result.task = first->task;
+    c->result.architecture = first->architecture;
+    c->result.prefix = first->prefix;
+    c->result.task_class = first->task_class;
+    c->result.labels = first->labels;
+    c->result.n_labels = first->n_labels;
+    for (size_t e = 0; e < c->result.n_entries; e++)
+        c->result.budget += c->result.entries[e].n;
+}
+
+enum um_status um_delta_combine(struct um_delta_info *info, const char *model,
+                                const struct um_delta_term *terms, size_t n_terms,
+                                enum um_conflict on_conflict, const char *out,
+                                struct um_error *err)
+{
+    struct combination c = {.terms = terms, .n = n_terms, .on_conflict = on_conflict};
+    char hash[UM_SHA256_TEXT] = "";
+    enum um_status status;
+    if (n_terms == 0)
+        return um_fail(err, UM_E_USAGE, "no delta to combine");
+    UM_TRY(open_all(&c, model, err));
+    for (const char *name = NULL; (name = next_name(&c, name));)
+        UM_TRY(combine_name(&c, name, err));
+    take_metadata(&c);
+    c.result.base_sha256 = hash;
+    UM_TRY(um_delta_hash(hash, &c.result, &c.base, err));
+    UM_TRY(um_delta_save(&c.result, out, err));
+    UM_TRY(um_delta_read_info(info, out, err));
+out:
+    close_all(&c);
+    return status;
+}
+
+/* ---- what two deltas have in common */
+
+static struct um_delta_overlap overlap_of(const struct um_delta_entry *a,
+                                          const struct um_delta_entry *b)
+{
+    struct um_delta_overlap o = {.n_first = a ? a->n : 0, .n_second = b ? b->n : 0};
+    int64_t i = 0, k = 0;
+    while (a && b && i < a->n && k < b->n) {
+        int64_t at = a->is_whole ? i : a->index[i], other = b->is_whole ? k : b->index[k];
+        if (at == other) {
+            o.n_both++;
+            o.n_same += memcmp(&a->value[i], &b->value[k], sizeof(float)) == 0;
+        }
+        i += at <= other;
+        k += other <= at;
+    }
+    return o;
+}
+
+void um_delta_compare(struct um_delta_overlap *total, const struct um_delta *first,
+                                const struct um_delta *second, um_overlap_fn *visit, void *user)
+{
+    size_t i = 0, k = 0;
+    *total = (struct um_delta_overlap){0};
+    while (i < first->n_entries || k < second->n_entries) {
+        const struct um_delta_entry *a = i < first->n_entries ? &first->entries[i] : NULL;
+        const struct um_delta_entry *b = k < second->n_entries ? &second->entries[k] : NULL;
+        int order = !a ? 1 : !b ? -1 : strcmp(a->name, b->name);
+        struct um_delta_overlap o = overlap_of(order <= 0 ? a : NULL, order >= 0 ? b : NULL);
+        i += order <= 0;
+        k += order >= 0;
+        total->n_first += o.n_first;
+        total->n_second += o.n_second;
+        total->n_both += o.n_both;
+        total->n_same += o.n_same;
+        if (visit)
+            visit(order <= 0 ? a->name : b->name, &o, user);
+    }
+}

@@ -1,0 +1,176 @@
+/* The three ways of evaluation. */
+#include "train/evaluator.h"
+
+#include <math.h>
+
+static bool has_questions(const struct um_evaluator *e)
+{
+    return e->data->task->answer != UM_ANSWER_NONE;
+}
+
+/* Whether the rows have what a loss can be of, beside their answers. */
+static bool has_completions(const struct um_dataset *data)
+{
+    for (int64_t i = 0; i < data->n_rows; i++)
+        if (data->rows[i].n_completion == 0)
+            return false;
+    return true;
+}
+
+enum um_status um_evaluator_open(struct um_evaluator *e, struct um_task_model *tm,
+                                 const struct um_dataset *data, const struct um_config *config,
+                                 struct um_error *err)
+{
+    enum um_status status = UM_OK;
+    *e = (struct um_evaluator){.tm = tm, .data = data, .config = config};
+    if (has_questions(e)) {
+        const struct um_prose_options prose = um_prose_options_of(&tm->model, data->task, config);
+        UM_TRY(um_questions_open(&e->questions, tm, data, &prose, err));
+    }
+    if (!has_questions(e) || has_completions(data))
+        UM_TRY(um_task_model_encode(&e->tokens, tm, data, config, err));
+out:
+    if (status != UM_OK)
+        um_evaluator_close(e);
+    return status;
+}
+
+void um_evaluator_close(struct um_evaluator *e)
+{
+    um_questions_close(&e->questions);
+    um_encoded_close(&e->tokens);
+    um_free(e->outputs);
+    *e = (struct um_evaluator){0};
+}
+
+static struct um_ask_options ask_options(const struct um_evaluator *e,
+                                         const struct um_callbacks *callbacks)
+{
+    return (struct um_ask_options){.batch = e->config->eval.batch,
+                                   .max_new_tokens = e->config->eval.max_new_tokens,
+                                   .answering = callbacks ? callbacks->answering : NULL,
+                                   .user = callbacks ? callbacks->user : NULL};
+}
+
+/* The forward passes over all rows: of a loss, or of outputs. */
+static enum um_status forward(double *loss, float *outputs, struct um_evaluator *e,
+                              struct um_error *err)
+{
+    if (um_objective_of(e->data->task) == UM_OBJECTIVE_TOKEN)
+        return um_task_model_loss(loss, e->tm, &e->tokens, e->config->eval.batch, err);
+    return um_task_model_outputs(outputs, e->tm, &e->tokens, e->data->rows, e->config->eval.batch,
+                                 err);
+}
+
+enum um_status um_evaluator_plan(struct um_generate_need *need, struct um_evaluator *e,
+                                 struct um_error *err)
+{
+    struct um_engine *engine = &e->tm->engine, real = *engine;
+    const struct um_ask_options ask = ask_options(e, NULL);
+    double loss;
+    enum um_status status = UM_OK;
+    *need = (struct um_generate_need){0};
+    UM_RETURN_IF(um_engine_open(engine, &e->tm->model, (size_t)1 << 46, true, err));
+    engine->objective = um_objective_of(e->data->task);
+    engine->recompute = real.recompute;
+    if (has_questions(e))
+        UM_TRY(um_questions_plan(need, &e->questions, &ask, err));
+    if (e->tokens.n_rows)
+        UM_TRY(forward(&loss, NULL, e, err));
+    if (engine->pool.peak_bytes > need->pool_bytes)
+        need->pool_bytes = engine->pool.peak_bytes;
+out:
+    um_engine_close(engine);
+    *engine = real;
+    return status;
+}
+
+static enum um_status run_outputs(struct um_evaluation *evaluation, struct um_evaluator *e,
+                                  struct um_error *err)
+{
+    int64_t n_outputs = e->tm->model.dims.O;
+    if (!e->outputs)
+        e->outputs = UM_NEW(e->data->n_rows * n_outputs, float);
+    if (!e->outputs)
+        return um_fail_memory(err, "outputs", (size_t)e->data->n_rows * sizeof(float));
+    UM_RETURN_IF(forward(NULL, e->outputs, e, err));
+    return um_task_score(evaluation, e->data, e->outputs, n_outputs, err);
+}
+
+/* Right and wrong answers as classes 1 and 0, where all should be 1. */
+static enum um_status score_answers(struct um_evaluation *evaluation, const struct um_evaluator *e,
+                                    double loss, struct um_error *err)
+{
+    int64_t n = e->data->n_rows;
+    int64_t *classes = UM_NEW(2 * n, int64_t);
+    if (!classes)
+        return um_fail_memory(err, "scores", (size_t)(2 * n) * sizeof(*classes));
+    for (int64_t row = 0; row < n; row++) {
+        classes[row] = e->questions.replies[row].is_right;
+        classes[n + row] = 1;
+    }
+    const struct um_scored_rows rows = {
+        .n = n, .n_classes = 2, .predicted = classes, .label = classes + n, .loss = loss};
+    enum um_status status = um_task_score_rows(evaluation, e->data->task, &rows, err);
+    um_free(classes);
+    return status;
+}
+
+enum um_status um_evaluator_run(struct um_evaluation *evaluation, struct um_evaluator *e,
+                                const struct um_callbacks *callbacks, struct um_error *err)
+{
+    const struct um_task *task = e->data->task;
+    const struct um_ask_options ask = ask_options(e, callbacks);
+    double loss = (double)NAN;
+    if (um_objective_of(task) != UM_OBJECTIVE_TOKEN)
+        return run_outputs(evaluation, e, err);
+    if (e->tokens.n_rows)
+        UM_RETURN_IF(forward(&loss, NULL, e, err));
+    if (has_questions(e)) {
+        UM_RETURN_IF(um_questions_ask(&e->questions, &ask, err));
+        return score_answers(evaluation, e, loss, err);
+    }
+    const struct um_scored_rows rows = {.n = e->data->n_rows, .loss = loss};
+    return um_task_score_rows(evaluation, task, &rows, err);
+}
+
+/* row, label, prediction, scores: tab-separated, with a header. */
+static enum um_status save_outputs(const struct um_evaluator *e, char *const *labels,
+                                   const char *path, struct um_error *err)
+{
+    const struct um_dataset *data = e->data;
+    int64_t n_outputs = e->tm->model.dims.O;
+    struct um_str text = {0};
+    um_str_add(&text, "row\tlabel\tprediction\tscores\n");
+    for (int64_t i = 0; i < data->n_rows; i++) {
+        const float *row = e->outputs + i * n_outputs;
+        um_str_addf(&text, "%lld\t", (long long)i + 1);
+        if (data->is_labelled && n_outputs == 1)
+            um_str_addf(&text, "%.9g", data->rows[i].target);
+        else if (data->is_labelled)
+            um_str_add(&text, labels[data->rows[i].label]);
+        if (n_outputs == 1)
+            um_str_addf(&text, "\t%.9g\t", (double)row[0]);
+        else
+            um_str_addf(&text, "\t%s\t", labels[um_greatest(row, n_outputs)]);
+        for (int64_t k = 0; k < n_outputs; k++)
+            um_str_addf(&text, "%s%.9g", k ? " " : "", (double)row[k]);
+        um_str_add(&text, "\n");
+    }
+    enum um_status status = text.failed ? um_fail_memory(err, path, text.length)
+                                        : um_file_write(path, text.text, text.length, err);
+    um_str_free(&text);
+    return status;
+}
+
+enum um_status um_evaluator_save(const struct um_evaluator *e, char *const *labels,
+                                 const char *path, struct um_error *err)
+{
+    if (has_questions(e))
+        return um_questions_save(&e->questions, path, err);
+    if (um_objective_of(e->data->task) != UM_OBJECTIVE_TOKEN)
+        return save_outputs(e, labels, path, err);
+    return um_fail(err, UM_E_USAGE,
+                   "task '%s' has no predictions to write: it is scored by its loss",
+                   e->data->task->name);
+}

@@ -1,0 +1,104 @@
+/* A predictor's scores on a data set. */
+#include "base/cpu.h"
+#include "train/predictor.h"
+
+/* Whether the model can do the task: it has as many outputs, or it is a decoder. */
+static enum um_status check_task(const struct um_predictor *p, const struct um_task *task,
+                                 struct um_error *err)
+{
+    const struct um_model *model = &p->tm.model;
+    if (um_objective_of(task) == UM_OBJECTIVE_TOKEN)
+        return model->arch->is_decoder
+                   ? UM_OK
+                   : um_fail(err, UM_E_USAGE,
+                             "task '%s' is to go on with a text, which a %s model cannot",
+                             task->name, model->arch->name);
+    if (model->dims.O == 0)
+        return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model has no task head",
+                       task->name);
+    if (task->is_regression != (model->dims.O == 1))
+        return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model has %lld outputs",
+                       task->name, (long long)model->dims.O);
+    return UM_OK;
+}
+
+static enum um_status open_data(struct um_dataset *data, const struct um_predictor *p,
+                                const struct um_config *c, struct um_error *err)
+{
+    const char *name = *c->task ? c->task : p->delta ? p->delta->task : "";
+    const struct um_task *task = um_task_find(name);
+    if (!task)
+        return um_fail(err, UM_E_USAGE, "task: not given; name one with --task");
+    UM_RETURN_IF(check_task(p, task, err));
+    bool is_pair = task->style == UM_STYLE_PAIR;
+    const struct um_data_options options = {.folder = c->data.path,
+                                            .file = c->data.eval,
+                                            .text = c->data.text,
+                                            .pair = c->data.pair,
+                                            .label = c->data.label,
+                                            .format = c->data.format,
+                                            .header = c->data.header,
+                                            .needs_labels = !is_pair, /* a loss is all there is */
+                                            .labels = is_pair && p->delta ? p->labels : NULL,
+                                            .n_labels = p->n_labels};
+    UM_RETURN_IF(um_dataset_open(data, task, &options, err));
+    if (is_pair && !task->is_regression && data->n_labels && data->n_labels != p->tm.model.dims.O)
+        return um_fail(err, UM_E_INPUT, "'%s' has %lld labels, the model %lld outputs",
+                       data->table.path, (long long)data->n_labels, (long long)p->tm.model.dims.O);
+    if (c->eval.rows && c->eval.rows < data->n_rows)
+        data->n_rows = c->eval.rows;
+    return UM_OK;
+}
+
+/* Room for the evaluation; what generation holds beside must fit the machine. */
+static enum um_status open_memory(struct um_predictor *p, struct um_evaluator *evaluator,
+                                  struct um_error *err)
+{
+    struct um_generate_need need;
+    char need_text[24], have_text[24];
+    UM_RETURN_IF(um_evaluator_plan(&need, evaluator, err));
+    int64_t total = um_memory_total();
+    if ((int64_t)(need.pool_bytes + need.held_bytes) > total) {
+        um_fail(err, UM_E_RUNTIME, "this evaluation needs about %s of memory, the machine has %s",
+                um_format_bytes(need_text, (double)(need.pool_bytes + need.held_bytes)),
+                um_format_bytes(have_text, (double)total));
+        um_error_hint(err, "a smaller eval.batch or eval.max_new_tokens needs less");
+        return UM_E_RUNTIME;
+    }
+    UM_RETURN_IF(um_predictor_reserve(p, need.pool_bytes, err));
+    p->tm.engine.objective = um_objective_of(evaluator->data->task);
+    return UM_OK;
+}
+
+static void say_too_long(const struct um_evaluator *e, const struct um_callbacks *callbacks)
+{
+    char line[160];
+    if (!e->questions.n_too_long || !callbacks || !callbacks->message)
+        return;
+    (void)snprintf(line, sizeof(line),
+                   "%lld questions fill the model's context of %lld tokens and count as wrong",
+                   (long long)e->questions.n_too_long, (long long)e->tm->model.dims.P);
+    callbacks->message(line, callbacks->user);
+}
+
+enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um_predictor *p,
+                                     const struct um_recipe *recipe, const char *predictions,
+                                     const struct um_callbacks *callbacks, struct um_error *err)
+{
+    const struct um_config *c = um_recipe_config(recipe);
+    struct um_dataset data = {0};
+    struct um_evaluator evaluator = {0};
+    enum um_status status;
+    um_set_threads((int)c->threads);
+    UM_TRY(open_data(&data, p, c, err));
+    UM_TRY(um_evaluator_open(&evaluator, &p->tm, &data, c, err));
+    UM_TRY(open_memory(p, &evaluator, err));
+    say_too_long(&evaluator, callbacks);
+    UM_TRY(um_evaluator_run(evaluation, &evaluator, callbacks, err));
+    if (predictions)
+        UM_TRY(um_evaluator_save(&evaluator, p->labels, predictions, err));
+out:
+    um_evaluator_close(&evaluator);
+    um_dataset_close(&data);
+    return status;
+}
