@@ -12,6 +12,7 @@ struct reader {
     const struct um_gguf *gguf;
     const char *path;
     const struct um_gguf_pair *tokens, *types; /* types may be NULL: all normal */
+    const struct um_gguf_pair *scores, *merges, *template;
     bool is_pieces;
     const struct um_pre_tokenizer_name *pre; /* of merges of bytes */
     struct um_vocab vocab; /* the normal ones */
@@ -56,25 +57,47 @@ static json_t *token_text(const struct reader *r, int64_t id)
 
 /* ---- tokens */
 
+static enum um_status fail(const struct reader *r, const char *what, struct um_error *err)
+{
+    return um_fail(err, UM_E_INPUT, "cannot read the vocabulary of '%s': %s", r->path, what);
+}
+
+/* A list of texts, all of UTF-8 without zeros, and with a space in them if they are merges. */
+static bool is_list_of_texts(const struct um_gguf_pair *list, bool is_of_merges)
+{
+    bool is_sound = list && list->element == UM_GGUF_STRING && list->n < INT32_MAX;
+    for (size_t i = 0; is_sound && i < list->n; i++) {
+        const char *text = list->strings[i];
+        size_t n = list->lengths[i];
+        is_sound = um_utf8_valid(text, n) == n && !memchr(text, '\0', n) &&
+                   (!is_of_merges || memchr(text, ' ', n));
+    }
+    return is_sound;
+}
+
+static bool is_list_of_numbers(const struct um_gguf_pair *list, size_t n)
+{
+    return list && list->element != UM_GGUF_STRING && list->n == n;
+}
+
+/* All that is used further on: what fails then is memory. */
 static enum um_status check_pairs(struct reader *r, struct um_error *err)
 {
     r->tokens = find(r, "tokenizer.ggml.tokens", UM_GGUF_ARRAY);
     r->types = find(r, "tokenizer.ggml.token_type", UM_GGUF_ARRAY);
-    bool is_sound = r->tokens && r->tokens->element == UM_GGUF_STRING && r->tokens->n < INT32_MAX &&
-                    (!r->types || (r->types->n == r->tokens->n &&
-                                   r->types->element != UM_GGUF_STRING));
-    if (!is_sound)
-        return um_fail(err, UM_E_INPUT,
-                       "cannot read the vocabulary of '%s': tokenizer.ggml.tokens is no list of "
-                       "texts, or token_type not as long",
-                       r->path);
-    for (size_t i = 0; i < r->tokens->n; i++) {
-        const char *text = r->tokens->strings[i];
-        size_t n = r->tokens->lengths[i];
-        if (um_utf8_valid(text, n) != n || memchr(text, '\0', n))
-            return um_fail(err, UM_E_INPUT,
-                           "cannot read the vocabulary of '%s': token %zu is not UTF-8", r->path, i);
-    }
+    r->scores = find(r, "tokenizer.ggml.scores", UM_GGUF_ARRAY);
+    r->merges = find(r, "tokenizer.ggml.merges", UM_GGUF_ARRAY);
+    r->template = find(r, "tokenizer.chat_template", UM_GGUF_STRING);
+    if (!is_list_of_texts(r->tokens, false))
+        return fail(r, "tokenizer.ggml.tokens is no list of texts of UTF-8", err);
+    if (r->types && !is_list_of_numbers(r->types, r->tokens->n))
+        return fail(r, "tokenizer.ggml.token_type is not a number for each token", err);
+    if (r->is_pieces && !is_list_of_numbers(r->scores, r->tokens->n))
+        return fail(r, "tokenizer.ggml.scores is not a number for each token", err);
+    if (!r->is_pieces && !is_list_of_texts(r->merges, true))
+        return fail(r, "tokenizer.ggml.merges is no list of pairs of UTF-8", err);
+    if (r->template && um_utf8_valid(r->template->text, r->template->n) != r->template->n)
+        return fail(r, "tokenizer.chat_template is not UTF-8", err);
     return UM_OK;
 }
 
@@ -154,16 +177,15 @@ static bool add_merges(struct merge **merges, size_t *capacity, size_t *n, const
     return true;
 }
 
-/* SentencePiece's scores as a list of merges; NULL: no memory, or no scores. */
+/* SentencePiece's scores as a list of merges. */
 static json_t *merges_of_scores(struct reader *r)
 {
-    const struct um_gguf_pair *scores = find(r, "tokenizer.ggml.scores", UM_GGUF_ARRAY);
     struct merge *merges = NULL;
     size_t capacity = 0, n = 0;
-    json_t *list = scores && scores->n == r->tokens->n ? json_array() : NULL;
+    json_t *list = json_array();
     bool is_done = list != NULL;
     for (size_t i = 0; is_done && i < r->tokens->n; i++) {
-        double score = um_gguf_real_at(scores, i);
+        double score = um_gguf_real_at(r->scores, i);
         if (type_of(r, i) == UM_TOKEN_NORMAL && !isnan(score))
             is_done = add_merges(&merges, &capacity, &n, r, (int32_t)i, (float)score);
     }
@@ -183,14 +205,13 @@ static json_t *merges_of_scores(struct reader *r)
 /* "a b" as it stands in the file, as a pair. */
 static json_t *merges_of_texts(const struct reader *r)
 {
-    const struct um_gguf_pair *merges = find(r, "tokenizer.ggml.merges", UM_GGUF_ARRAY);
-    json_t *list = merges && merges->element == UM_GGUF_STRING ? json_array() : NULL;
-    for (size_t i = 0; list && i < merges->n; i++) {
-        const char *text = merges->strings[i], *space = memchr(text, ' ', merges->lengths[i]);
-        size_t n = space ? (size_t)(space - text) : 0;
-        json_t *pair = space ? json_pack("[o, o]", json_stringn(text, n),
-                                         json_stringn(space + 1, merges->lengths[i] - n - 1))
-                             : NULL;
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < r->merges->n; i++) {
+        const char *text = r->merges->strings[i];
+        const char *space = memchr(text, ' ', r->merges->lengths[i]);
+        size_t n = (size_t)(space - text);
+        json_t *pair = json_pack("[o, o]", json_stringn(text, n),
+                                 json_stringn(space + 1, r->merges->lengths[i] - n - 1));
         if (json_array_append_new(list, pair) != 0) {
             json_decref(list);
             list = NULL;
@@ -328,15 +349,14 @@ static json_t *make_config(const struct reader *r)
                                            {"eos_token", "tokenizer.ggml.eos_token_id"},
                                            {"unk_token", "tokenizer.ggml.unknown_token_id"},
                                            {"pad_token", "tokenizer.ggml.padding_token_id"}};
-    const struct um_gguf_pair *template = find(r, "tokenizer.chat_template", UM_GGUF_STRING);
     json_t *config = json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast",
                                "clean_up_tokenization_spaces", 0);
     int failed = config == NULL;
     for (size_t i = 0; !failed && i < UM_COUNT(kinds); i++)
         failed = json_object_set_new(config, kinds[i][0], token_text(r, special_id(r, kinds[i][1])));
-    if (!failed && template)
+    if (!failed && r->template)
         failed = json_object_set_new(config, "chat_template",
-                                     json_stringn(template->text, template->n));
+                                     json_stringn(r->template->text, r->template->n));
     if (failed) {
         json_decref(config);
         config = NULL;
@@ -379,10 +399,7 @@ enum um_status um_vocabulary_from_gguf(json_t **tokenizer, json_t **config, cons
         json_decref(*tokenizer);
         json_decref(*config);
         *tokenizer = *config = NULL;
-        status = um_fail(err, UM_E_INPUT,
-                         "cannot read the vocabulary of '%s': its merges or scores are missing or "
-                         "broken",
-                         path);
+        status = um_fail_memory(err, path, 0);
     }
 out:
     um_vocab_free(&r.vocab);
