@@ -91,7 +91,7 @@ UM_API UM_CHECKED enum um_status um_recipe_save(const struct um_recipe *recipe, 
 UM_API const struct um_option_info *um_recipe_option(size_t index);
 
 /* The members of a family ("method", "task", "architecture", "schedule", "importance",
- * "lr_schedule", "optimizer", "metric"): name and one-line summary. */
+ * "lr_schedule", "optimizer", "metric", "template"): name and one-line summary. */
 struct um_member_info {
     const char *name, *summary;
 };
@@ -185,6 +185,12 @@ UM_API UM_CHECKED enum um_status um_run_train(struct um_summary *summary, struct
                                               struct um_error *err);
 UM_API void um_run_free(struct um_run *run);
 
+/* `n` values of a tensor were unmasked in the steps up to `step`, since the line before. */
+typedef void um_history_fn(int64_t step, const char *tensor, int64_t n, void *user);
+/* Reads where a run unmasked and when, from its folder (unmasked.jsonl), in order of steps. */
+UM_API UM_CHECKED enum um_status um_run_history(const char *folder, um_history_fn *visit,
+                                                void *user, struct um_error *err);
+
 /* ------------------------------------------------------------- predictors: a model put to use */
 
 /* A base model with an optional delta laid over it, ready for one task. Nothing is merged. */
@@ -217,9 +223,10 @@ struct um_generate_options {
     const char *const *stops;  /* texts that end a text when they appear; left out of it */
     size_t n_stops;
     int64_t batch;             /* texts at a time; 0: 8 */
-    bool is_raw;               /* prompts as they are; else each is a message to the model's chat
-                                  template, if it has one */
-    const char *chat_template; /* one by name; NULL: the model's own */
+    bool is_raw;               /* prompts as they are; else each is a user message, by a chat template
+                                  if there is one */
+    const char *chat_template; /* one by name; NULL: as the delta's training data was written (Alpaca
+                                  for records), without a delta the model's own */
 };
 enum um_stop { UM_STOP_END, UM_STOP_TEXT, UM_STOP_LENGTH, UM_STOP_CALLER };
 struct um_generation {

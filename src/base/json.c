@@ -1,6 +1,7 @@
 /* JSON by jansson, with this project's errors. */
 #include "base/json.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/file.h"
@@ -60,10 +61,12 @@ enum um_status um_json_get_i64(int64_t *out, const json_t *object, const char *k
                                const char *where, struct um_error *err)
 {
     const json_t *value = member(object, key);
-    if (value && !json_is_integer(value))
+    double real = json_real_value(value); /* 0 for others */
+    bool is_whole = json_is_real(value) && fabs(real) < 9e15 && floor(real) == real;
+    if (value && !json_is_integer(value) && !is_whole)
         return fail_type(value, key, "an integer", where, err);
     if (value)
-        *out = json_integer_value(value);
+        *out = is_whole ? (int64_t)real : json_integer_value(value);
     return UM_OK;
 }
 

@@ -25,7 +25,6 @@ static const struct cli_option options[] = {
     {"--prompts", "FILE", "column 'prompt' of a JSONL, TSV or CSV file; needs --out", false},
     {"--out", "FILE", "with --prompts: a JSON object per prompt goes there", false},
     {"--raw", NULL, "go on with the prompt as it is, without a chat template", false},
-    {"--template", "NAME", "chat template, if not the model's own", false},
     {"--max-new-tokens", "N", "stop after so many tokens (default 256; 0: no limit)", false},
     {"--temperature", "X", "0 (default): the likeliest token; above: by chance", false},
     {"--top-k", "N", "choose among the N likeliest only", false},
@@ -36,7 +35,7 @@ static const struct cli_option options[] = {
     {"--batch", "N", "with --prompts: texts at a time (default 8)", false},
 };
 
-static const char *const keys[] = {"model", "threads", NULL};
+static const char *const keys[] = {"model", "data.template", "threads", NULL};
 
 enum { STOPS_MAX = 32 };
 
@@ -54,14 +53,15 @@ static enum um_status real(double *number, const struct cli_args *args, const ch
 }
 
 static enum um_status read_options(struct um_generate_options *o, const char **stops,
-                                   const struct cli_args *args, struct um_error *err)
+                                   const struct cli_args *args, const struct um_recipe *recipe,
+                                   struct um_error *err)
 {
     int64_t seed = 42;
     enum um_status status = UM_OK;
     *o = (struct um_generate_options){.max_new_tokens = 256,
                                       .stops = stops,
                                       .is_raw = cli_has(args, "--raw"),
-                                      .chat_template = cli_value(args, "--template")};
+                                      .chat_template = um_recipe_get(recipe, "data.template")};
     struct {
         const char *flag;
         int64_t *number, least;
@@ -131,21 +131,21 @@ static enum um_status generate_one(struct um_predictor *predictor, const char *p
 }
 
 static enum um_status generate(struct um_predictor *predictor, const struct cli_args *args,
-                               int n_used, struct um_error *err)
+                               const struct cli_target *target, struct um_error *err)
 {
     struct um_generate_options o;
     const char *stops[STOPS_MAX], *prompt = cli_value(args, "--prompt");
     const char *file = cli_value(args, "--prompts"), *out = cli_value(args, "--out");
     char *input = NULL;
-    enum um_status status = read_options(&o, stops, args, err);
+    enum um_status status = read_options(&o, stops, args, target->recipe, err);
     if (status != UM_OK)
         return status;
     if (!file != !out)
         return cli_fail(err, UM_E_USAGE, "--prompts and --out go together");
     if (file)
         return um_predictor_generate_file(predictor, file, out, &o, NULL, NULL, err);
-    if (!prompt && args->n_positionals > n_used)
-        prompt = args->positionals[n_used];
+    if (!prompt && args->n_positionals > target->n_used)
+        prompt = args->positionals[target->n_used];
     if (!prompt || strcmp(prompt, "-") == 0)
         prompt = input = read_input();
     status = prompt ? generate_one(predictor, prompt, &o, err)
@@ -164,7 +164,7 @@ static enum um_status run(const struct cli_args *args, struct um_error *err)
         status = um_predictor_open(&predictor, target.model, target.delta, err);
     }
     if (status == UM_OK)
-        status = generate(predictor, args, target.n_used, err);
+        status = generate(predictor, args, &target, err);
     um_predictor_free(predictor);
     cli_target_close(&target);
     return status;
@@ -177,8 +177,9 @@ const struct cli_command cli_generate = {
     .description =
         "Goes on with a prompt by a decoder model with a delta laid over it, token by token, and "
         "prints the text as it comes. Nothing is merged.\n\n"
-        "A model with a chat template (or one named by --template) gets the prompt as a message; "
-        "--raw goes on with the prompt as it is. Without options the likeliest token is taken "
+        "The prompt is a user message: written by the template that --template names, else as the "
+        "run's training data was, else by the model's own; --raw, or a model without a template, "
+        "goes on with the prompt as it is. Without options the likeliest token is taken "
         "each time; --temperature above 0 chooses by chance, the same for the same --seed.",
     .examples = examples,
     .options = options,

@@ -14,6 +14,7 @@ const struct cli_command *const cli_commands[] = {
     &cli_generate,
     &cli_merge,
     &cli_delta_info,
+    &cli_delta_map,
     &cli_delta_apply,
     &cli_delta_verify,
     &cli_delta_diff,

@@ -10,8 +10,14 @@ void um_prose_free(struct um_prose *prose)
     *prose = (struct um_prose){0};
 }
 
-/* Appends text; what is learnt of it becomes a span. */
-static void add(struct um_prose *p, const char *text, size_t n, bool is_learnt)
+void um_prose_clear(struct um_prose *prose)
+{
+    um_str_clear(&prose->text);
+    prose->n_learnt = 0;
+    prose->takes_special = prose->takes_end = false;
+}
+
+void um_prose_add(struct um_prose *p, const char *text, size_t n, bool is_learnt)
 {
     size_t start = p->text.length;
     um_str_add_n(&p->text, text, n);
@@ -30,7 +36,7 @@ static void add(struct um_prose *p, const char *text, size_t n, bool is_learnt)
 
 static void add_text(struct um_prose *p, const char *text, bool is_learnt)
 {
-    add(p, text, strlen(text), is_learnt);
+    um_prose_add(p, text, strlen(text), is_learnt);
 }
 
 /* The prompt of Stanford Alpaca (Taori et al. 2023), which LLM-Adapters takes over. */
@@ -41,35 +47,46 @@ static void render_record(struct um_prose *p, const struct um_row *row, bool lea
         add_text(p, ", paired with an input that provides further context", learns_all);
     add_text(p, ". Write a response that appropriately completes the request.", learns_all);
     add_text(p, "\n\n### Instruction:\n", learns_all);
-    add(p, row->text, row->n_text, learns_all);
+    um_prose_add(p, row->text, row->n_text, learns_all);
     if (row->pair) {
         add_text(p, "\n\n### Input:\n", learns_all);
-        add(p, row->pair, row->n_pair, learns_all);
+        um_prose_add(p, row->pair, row->n_pair, learns_all);
     }
     add_text(p, "\n\n### Response:\n", learns_all);
+}
+
+static enum um_status render_texts(struct um_prose *p, const struct um_row *row,
+                                   const struct um_prose_options *o, bool is_prompt,
+                                   struct um_error *err)
+{
+    p->takes_special = true;
+    p->takes_end = !is_prompt && o->end_id >= 0;
+    if (o->style == UM_STYLE_PLAIN)
+        um_prose_add(p, row->text, row->n_text, true);
+    else if (o->style == UM_STYLE_RECORD)
+        render_record(p, row, o->learns_all);
+    else
+        um_prose_add(p, row->text, row->n_text, o->learns_all);
+    if (is_prompt || o->style == UM_STYLE_PLAIN)
+        return UM_OK;
+    if (row->n_completion == 0)
+        return um_fail(err, UM_E_INPUT, "the completion is empty: nothing to learn");
+    um_prose_add(p, row->completion, row->n_completion, true);
+    return UM_OK;
 }
 
 enum um_status um_prose_render(struct um_prose *p, const struct um_row *row,
                                const struct um_prose_options *o, bool is_prompt, const char *path,
                                struct um_error *err)
 {
-    um_str_clear(&p->text);
-    p->n_learnt = 0;
-    p->takes_special = true;
-    p->takes_end = !is_prompt && o->end_id >= 0;
-    if (o->style == UM_STYLE_PLAIN)
-        add(p, row->text, row->n_text, true);
-    else if (o->style == UM_STYLE_RECORD)
-        render_record(p, row, o->learns_all);
-    else
-        add(p, row->text, row->n_text, o->learns_all);
-    if (!is_prompt && o->style != UM_STYLE_PLAIN) {
-        if (row->n_completion == 0)
-            return um_fail(err, UM_E_INPUT, "%s:%lld: the completion is empty: nothing to learn",
-                           path, (long long)row->line);
-        add(p, row->completion, row->n_completion, true);
-    }
-    return p->text.failed ? um_fail_memory(err, path, p->text.length) : UM_OK;
+    um_prose_clear(p);
+    enum um_status status =
+        (o->chat ? um_prose_render_chat : render_texts)(p, row, o, is_prompt, err);
+    if (status == UM_OK && p->text.failed)
+        status = um_fail_memory(err, "a row's text", p->text.length);
+    if (status != UM_OK)
+        um_error_prefix(err, "%s:%lld", path, (long long)row->line);
+    return status;
 }
 
 void um_marked_free(struct um_marked *m)

@@ -6,6 +6,7 @@
 #define UM_DATA_PROSE_H
 
 #include "data/task.h"
+#include "text/chat.h"
 #include "unmask.h"
 
 /* Bytes start..end-1 of a text. */
@@ -22,19 +23,34 @@ struct um_prose {
     bool takes_end;         /* the end token follows, and is learnt */
 };
 void um_prose_free(struct um_prose *prose);
+void um_prose_clear(struct um_prose *prose); /* keeps the memory */
+/* Appends n bytes of text. Out of memory shows as text.failed. */
+void um_prose_add(struct um_prose *prose, const char *text, size_t n, bool is_learnt);
 
 /* How rows become prose. */
 struct um_prose_options {
     enum um_style style;
+    const struct um_chat *chat; /* how conversations are written (borrows); NULL: records as Alpaca,
+                                   prompts as they are */
     bool learns_all;  /* prompts too */
     int32_t end_id;   /* ends a text; -1 = none */
 };
 
-/* Puts a row together. `is_prompt`: only up to where the model is to go on. UM_E_INPUT with the row's
- * line: an empty completion. `path` names the file in errors. */
+/* Puts a row together. `is_prompt`: only up to where the model is to go on; of a conversation, all
+ * but its last answer. UM_E_INPUT with the row's line: an empty completion, or messages that are none
+ * or out of order. `path` names the file in errors. */
 enum um_status um_prose_render(struct um_prose *prose, const struct um_row *row,
                                const struct um_prose_options *options, bool is_prompt,
                                const char *path, struct um_error *err);
+
+/* Puts a conversation together. UM_E_INPUT: its messages are out of order, or one is empty. */
+enum um_status um_prose_write_chat(struct um_prose *prose, const struct um_chat *chat,
+                                   const struct um_chat_message *messages, size_t n,
+                                   bool learns_all, bool is_prompt, struct um_error *err);
+/* A row by the options' chat template: its messages, or the two that its texts make. */
+enum um_status um_prose_render_chat(struct um_prose *prose, const struct um_row *row,
+                                    const struct um_prose_options *options, bool is_prompt,
+                                    struct um_error *err);
 
 /* Tokens, each learnt or not. Owned memory is reused (free with um_marked_free). */
 struct um_marked {

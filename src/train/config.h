@@ -24,6 +24,7 @@ struct um_config {
         char *text, *pair, *label; /* columns by name or number; "" = the task's own */
         char *format;             /* "" = by the file's name; tsv, csv, jsonl */
         char *header;             /* yes, no; "" = the task's own */
+        char *template;           /* of conversations; "" = as the task has it, model = the model's */
         char *loss;               /* completion, all: what of a text is learnt */
         bool pack;                /* short texts share a row */
     } data;

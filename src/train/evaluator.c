@@ -24,7 +24,7 @@ enum um_status um_evaluator_open(struct um_evaluator *e, struct um_task_model *t
     enum um_status status = UM_OK;
     *e = (struct um_evaluator){.tm = tm, .data = data, .config = config};
     if (has_questions(e)) {
-        const struct um_prose_options prose = um_prose_options_of(&tm->model, data->task, config);
+        const struct um_prose_options prose = um_prose_options_of(tm, data->task, config);
         UM_TRY(um_questions_open(&e->questions, tm, data, &prose, err));
     }
     if (!has_questions(e) || has_completions(data))

@@ -9,6 +9,7 @@
 #include "metric/metric.h"
 #include "model/model.h"
 #include "optim/optimizer.h"
+#include "text/chat.h"
 
 /* Member i of a family; false past its end. */
 typedef bool member_fn(struct um_member_info *member, size_t i);
@@ -32,6 +33,17 @@ DEFINE_GET(architecture, um_archs, um_n_archs)
 DEFINE_GET(task, um_tasks, um_n_tasks)
 DEFINE_GET(metric, um_metrics, um_n_metrics)
 
+/* The model's own, then the table. */
+static bool get_template(struct um_member_info *member, size_t i)
+{
+    if (i > um_n_chat_templates)
+        return false;
+    *member = i == 0 ? (struct um_member_info){"model", "the model's own, read from its files"}
+                     : (struct um_member_info){um_chat_templates[i - 1]->name,
+                                               um_chat_templates[i - 1]->summary};
+    return true;
+}
+
 static const struct {
     const char *name;
     member_fn *get;
@@ -44,6 +56,7 @@ static const struct {
     {"architecture", get_architecture},
     {"task", get_task},
     {"metric", get_metric},
+    {"template", get_template},
 };
 
 size_t um_family_members(struct um_member_info *out, size_t capacity, const char *family)

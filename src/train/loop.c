@@ -167,8 +167,10 @@ static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, str
     int64_t step = run->state.step;
     bool is_last = step == run->n_steps;
     p.seconds_left = seconds_left(run, first);
-    if (is_due(c->train.log_every, step) || is_last)
+    if (is_due(c->train.log_every, step) || is_last) {
         UM_RETURN_IF(um_record_step(run, &p, err));
+        UM_RETURN_IF(um_history_put(run, err));
+    }
     *goes_on = report(run, &p);
     if (*goes_on && is_evaluation_due(run))
         UM_RETURN_IF(evaluate(goes_on, run, err));

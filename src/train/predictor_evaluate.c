@@ -91,6 +91,7 @@ enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um
     enum um_status status;
     um_set_threads((int)c->threads);
     UM_TRY(open_data(&data, p, c, err));
+    UM_TRY(um_task_model_open_chat(&p->tm, data.task, c->data.template, err));
     UM_TRY(um_evaluator_open(&evaluator, &p->tm, &data, c, err));
     UM_TRY(open_memory(p, &evaluator, err));
     say_too_long(&evaluator, callbacks);

@@ -5,18 +5,58 @@
 #include "train/predictor.h"
 #include "train/prompts.h"
 
+/* The template that prompts are written by: the one named; else as the delta's training data was
+ * written; else the model's own. NULL: prompts as they are. */
+static enum um_status open_chat(struct um_chat **chat, const struct um_predictor *p,
+                                const struct um_generate_options *o, struct um_error *err)
+{
+    const struct um_task *task = p->delta ? um_task_find(p->delta->task) : NULL;
+    const char *name = o->chat_template && *o->chat_template ? o->chat_template : NULL;
+    *chat = NULL;
+    if (o->is_raw)
+        return UM_OK;
+    if (!name && task && (task->style == UM_STYLE_PROMPT || task->style == UM_STYLE_PLAIN))
+        return UM_OK;
+    if (!name)
+        name = task && task->style == UM_STYLE_RECORD ? "alpaca" : "model";
+    if (um_task_model_find_chat(chat, &p->tm, name, err) == UM_OK)
+        return UM_OK;
+    if (err && strcmp(name, "model") == 0)
+        um_error_hint(err, "name the one that it is like (--template), or go on with the prompt as "
+                           "it is (--raw)");
+    return err ? err->status : UM_E_RUNTIME;
+}
+
+/* A prompt as the model sees it. */
+static enum um_status render_prompt(struct um_prose *prose, const struct um_chat *chat,
+                                    const char *text, struct um_error *err)
+{
+    const struct um_chat_message message = {UM_CHAT_USER, text, strlen(text)};
+    um_prose_clear(prose);
+    prose->takes_special = true;
+    if (!chat)
+        um_prose_add(prose, text, strlen(text), false);
+    else if (um_prose_write_chat(prose, chat, &message, 1, false, true, err) != UM_OK)
+        return um_error_prefix(err, "the prompt");
+    return prose->text.failed ? um_fail_memory(err, "a prompt", strlen(text)) : UM_OK;
+}
+
 static enum um_status encode_prompts(struct um_prompts *prompts, const struct um_predictor *p,
-                                     int64_t n, const char *const *texts, struct um_error *err)
+                                     int64_t n, const char *const *texts,
+                                     const struct um_chat *chat, struct um_error *err)
 {
     struct um_tokens tokens = {0};
+    struct um_prose prose = {0};
     enum um_status status = UM_OK;
     for (int64_t i = 0; i < n; i++) {
-        UM_TRY(um_tokenizer_encode(&tokens, p->tm.tokenizer, texts[i], strlen(texts[i]), NULL, 0,
-                                   true, 0, err));
+        UM_TRY(render_prompt(&prose, chat, texts[i], err));
+        UM_TRY(um_tokenizer_encode(&tokens, p->tm.tokenizer, prose.text.text ? prose.text.text : "",
+                                   prose.text.length, NULL, 0, prose.takes_special, 0, err));
         UM_TRY(um_prompts_add(prompts, tokens.ids, tokens.n, err));
     }
     UM_TRY(um_prompts_end(prompts, err));
 out:
+    um_prose_free(&prose);
     um_tokens_free(&tokens);
     return status;
 }
@@ -27,11 +67,15 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
                                      void *user, struct um_error *err)
 {
     struct um_prompts prompts = {0};
+    struct um_chat *chat = NULL;
     enum um_status status;
     if (!p->tm.model.arch->is_decoder)
         return um_fail(err, UM_E_USAGE, "a %s model cannot go on with a text; it takes a decoder",
                        p->tm.model.arch->name);
-    UM_TRY(encode_prompts(&prompts, p, n, texts, err));
+    UM_TRY(open_chat(&chat, p, options, err));
+    if (chat)
+        um_task_model_add_end(&p->tm, chat);
+    UM_TRY(encode_prompts(&prompts, p, n, texts, chat, err));
     const struct um_generate_job job = {.engine = &p->tm.engine,
                                         .tokenizer = p->tm.tokenizer,
                                         .prompts = prompts.items,
@@ -43,6 +87,7 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
     if (n)
         UM_TRY(um_generate(out, &job, err));
 out:
+    um_chat_free(chat);
     um_prompts_free(&prompts);
     return status;
 }

@@ -11,26 +11,6 @@
 
 /* ---- metrics.jsonl */
 
-/* Lines of an earlier life of the run that the checkpoint does not know are dropped. */
-static enum um_status cut_log(const char *path, int64_t last_step, struct um_error *err)
-{
-    char *text;
-    size_t n, kept = 0;
-    if (!um_path_exists(path))
-        return UM_OK;
-    UM_RETURN_IF(um_file_read(&text, &n, path, err));
-    for (size_t start = 0; start < n;) {
-        const char *newline = memchr(text + start, '\n', n - start);
-        long long step;
-        if (!newline || sscanf(text + start, "{\"step\": %lld", &step) != 1 || step > last_step)
-            break;
-        start = kept = (size_t)(newline - text) + 1;
-    }
-    enum um_status status = um_file_write(path, text, kept, err);
-    um_free(text);
-    return status;
-}
-
 static enum um_status refuse_old_run(const struct um_run *run, struct um_error *err)
 {
     char *recipe = um_run_path(run, "recipe.yaml");
@@ -64,7 +44,7 @@ static enum um_status lock(struct um_run *run, struct um_error *err)
 
 enum um_status um_record_begin(struct um_run *run, struct um_error *err)
 {
-    char *recipe = NULL, *log = NULL;
+    char *recipe = NULL;
     enum um_status status;
     if (run->is_in_memory)
         return UM_OK;
@@ -75,28 +55,14 @@ enum um_status um_record_begin(struct um_run *run, struct um_error *err)
     UM_TRY(um_make_folder(run->config->out, err));
     UM_TRY(lock(run, err));
     recipe = um_run_path(run, "recipe.yaml");
-    log = um_run_path(run, "metrics.jsonl");
-    if (!recipe || !log)
+    if (!recipe)
         UM_TRY(um_fail_memory(err, run->config->out, 0));
     UM_TRY(um_recipe_save(run->recipe, recipe, err));
-    UM_TRY(cut_log(log, run->state.step, err));
-    run->log = fopen(log, "ae");
-    if (!run->log)
-        UM_TRY(um_fail(err, UM_E_RUNTIME, "cannot write '%s'", log));
+    UM_TRY(um_log_open(&run->log, run->config->out, "metrics.jsonl", run->state.step, err));
+    UM_TRY(um_history_open(run, err));
 out:
     um_free(recipe);
-    um_free(log);
     return status;
-}
-
-static enum um_status put_line(struct um_run *run, const struct um_str *line, struct um_error *err)
-{
-    if (line->failed)
-        return um_fail_memory(err, "a line of metrics", line->length);
-    if (run->log && (fputs(line->text, run->log) < 0 || fflush(run->log) != 0))
-        return um_fail(err, UM_E_RUNTIME, "cannot write '%s/metrics.jsonl': is the disk full?",
-                       run->config->out);
-    return UM_OK;
 }
 
 /* A number as JSON has it: null where it is none. */
@@ -124,7 +90,7 @@ enum um_status um_record_step(struct um_run *run, const struct um_progress *p,
     add_number(&line, "rss_mib", (double)p->rss_bytes / 1048576);
     add_number(&line, "seconds", p->seconds);
     um_str_add(&line, "}\n");
-    enum um_status status = put_line(run, &line, err);
+    enum um_status status = um_log_put(&run->log, &line, err);
     um_str_free(&line);
     return status;
 }
@@ -138,7 +104,7 @@ enum um_status um_record_evaluation(struct um_run *run, const struct um_evaluati
     for (size_t i = 0; i < e->n_metrics; i++)
         add_number(&line, e->metrics[i].name, e->metrics[i].value);
     um_str_add(&line, "}\n");
-    enum um_status status = put_line(run, &line, err);
+    enum um_status status = um_log_put(&run->log, &line, err);
     um_str_free(&line);
     return status;
 }

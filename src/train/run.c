@@ -87,6 +87,7 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
     UM_RETURN_IF(check_task(run, err));
     UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
+    UM_RETURN_IF(um_task_model_open_chat(tm, run->task, c->data.template, err));
     tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
                                                             : tm->model.dims.P;
     UM_RETURN_IF(um_task_model_encode(&run->train_tokens, tm, &run->train, c, err));
@@ -234,8 +235,8 @@ void um_run_free(struct um_run *run)
 {
     if (!run)
         return;
-    if (run->log)
-        (void)fclose(run->log);
+    um_log_close(&run->log);
+    um_history_close(run);
     if (run->lock)
         (void)fclose(run->lock);
     um_tuning_close(&run->tuning);

@@ -12,6 +12,7 @@
 #include "method/method.h"
 #include "optim/optimizer.h"
 #include "train/evaluator.h"
+#include "train/log.h"
 #include "train/recipe.h"
 
 /* What a checkpoint holds beside the trainable set's columns: plain numbers. */
@@ -43,7 +44,9 @@ struct um_run {
     int64_t steps_per_epoch, n_steps, n_warmup;
     int64_t resident_before;        /* bytes, before anything was computed */
     struct um_run_state state;
-    FILE *log, *lock;               /* metrics.jsonl; held while this process works on the run */
+    FILE *lock;                     /* held while this process works on the run */
+    struct um_log log, history;     /* metrics.jsonl; unmasked.jsonl */
+    int64_t *n_known;               /* values of each entry that the history has told of */
     double opened_at;               /* um_seconds() when training (re)started */
     struct um_profile *profile;     /* NULL = not measured (borrows) */
     bool is_in_memory;              /* writes nothing: for bench */
@@ -81,5 +84,10 @@ enum um_status um_record_evaluation(struct um_run *run, const struct um_evaluati
 enum um_status um_record_delta(struct um_run *run, struct um_error *err);
 enum um_status um_record_summary(struct um_summary *summary, struct um_run *run,
                                  struct um_error *err);
+
+/* history.c: unmasked.jsonl */
+enum um_status um_history_open(struct um_run *run, struct um_error *err);
+enum um_status um_history_put(struct um_run *run, struct um_error *err);
+void um_history_close(struct um_run *run);
 
 #endif

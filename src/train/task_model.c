@@ -8,6 +8,7 @@ void um_task_model_close(struct um_task_model *tm)
 {
     um_engine_close(&tm->engine);
     um_batch_free(&tm->batch);
+    um_chat_free(tm->chat);
     um_tokenizer_free(tm->tokenizer);
     um_model_close(&tm->model);
     *tm = (struct um_task_model){0};
@@ -20,10 +21,12 @@ enum um_objective um_objective_of(const struct um_task *task)
                                         : UM_OBJECTIVE_CLASS;
 }
 
-struct um_prose_options um_prose_options_of(const struct um_model *model,
+struct um_prose_options um_prose_options_of(const struct um_task_model *tm,
                                             const struct um_task *task, const struct um_config *c)
 {
+    const struct um_model *model = &tm->model;
     return (struct um_prose_options){.style = task->style,
+                                     .chat = tm->chat,
                                      .learns_all = strcmp(c->data.loss, "all") == 0,
                                      .end_id = model->n_ends ? model->end_ids[0] : -1};
 }
@@ -37,7 +40,7 @@ enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_
         .tokenizer = tm->tokenizer,
         .max_length = c->train.max_length < most ? c->train.max_length : most,
         .n_vocabulary = tm->model.dims.V,
-        .prose = um_prose_options_of(&tm->model, data->task, c),
+        .prose = um_prose_options_of(tm, data->task, c),
         .packs = c->data.pack && data->task->style != UM_STYLE_PAIR};
     return um_encoded_open(encoded, data, &options, err);
 }

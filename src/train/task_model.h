@@ -14,6 +14,7 @@
 struct um_task_model {
     struct um_model model;
     struct um_tokenizer *tokenizer;
+    struct um_chat *chat; /* how rows are written as conversations; NULL: they are not */
     struct um_engine engine;
     struct um_batch batch;
     int64_t max_length;   /* of rows in tokens: the recipe's, not over the model's */
@@ -23,9 +24,18 @@ struct um_task_model {
 enum um_objective um_objective_of(const struct um_task *task);
 
 void um_task_model_close(struct um_task_model *tm);
+/* Opens the chat template that a task's rows are written by, if they are: `name` is the recipe's
+ * data.template. UM_E_USAGE: the task takes none, or the model has none and none is named. */
+enum um_status um_task_model_open_chat(struct um_task_model *tm, const struct um_task *task,
+                                       const char *name, struct um_error *err);
+/* A template by name ("model": the model's own, NULL if it has none); owned (um_chat_free). */
+enum um_status um_task_model_find_chat(struct um_chat **chat, const struct um_task_model *tm,
+                                       const char *name, struct um_error *err);
+/* The end of the template's answers ends texts, also where the model's config does not say so. */
+void um_task_model_add_end(struct um_task_model *tm, const struct um_chat *chat);
 
-/* How a recipe has a task's rows put together for a model. */
-struct um_prose_options um_prose_options_of(const struct um_model *model,
+/* How a recipe has a task's rows put together for a model. Borrows its chat template. */
+struct um_prose_options um_prose_options_of(const struct um_task_model *tm,
                                             const struct um_task *task,
                                             const struct um_config *config);
 /* A data set in tokens, as a recipe has it. */

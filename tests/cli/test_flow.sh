@@ -59,6 +59,13 @@ has out '^method +id3$'
 has out '^sparse +[0-9]+ values$'
 has out ' \(whole\)$'
 expect 0 delta info run --json
+expect 0 delta map run --svg map.svg
+has out '^ +layer +1 '
+has out '^ +0 +[0-9.]+%'
+has map.svg '<title>1, attention.self.query: [0-9]+ of [0-9]+, [0-9.]+ %</title>'
+expect 0 delta map run --by step,module
+has out '^ +100 % +[0-9.]+%'
+expect_error 2 "--by: 'layer,head' is not two of layer, module, step" delta map run --by layer,head
 expect 0 delta verify run
 expect 0 delta verify --model "$base" --delta run/delta.safetensors
 expect 3 delta verify --model "$model" --delta run

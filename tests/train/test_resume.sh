@@ -60,6 +60,7 @@ done
 wait "$pid" || { cat killed.out; exit 1; }
 [ -e killed/summary.json ] || { echo "the killed run never ended"; exit 1; }
 cmp_delta killed
+cmp plain/unmasked.jsonl killed/unmasked.jsonl || { echo "another history"; exit 1; }
 
 # The steps in the log are those of one run.
 for run in plain killed; do
