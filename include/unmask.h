@@ -110,12 +110,26 @@ struct um_plan {
     int64_t n_whole;            /* of those, trained from the first step */
     int64_t budget;             /* parameters that may change in all, whole ones included */
     int64_t n_steps, n_train_rows, n_eval_rows, n_truncated_rows;
+    int64_t batch, accumulate, max_length; /* a step: so many texts, so many times, of so many tokens
+                                              at most */
+    int64_t eval_batch;
+    bool recompute;
     int64_t max_tokens_per_step;
     double mean_tokens_per_step;
     int64_t weights_bytes, activation_bytes, method_bytes, data_bytes, process_bytes;
     int64_t generation_bytes;   /* keys, values, logits, where answers are generated to evaluate */
     int64_t peak_bytes;         /* the sum: what the resident set is expected to reach */
     double flop_per_step;       /* of matrix products, on the mean step */
+    bool is_without_data;       /* see um_run_open_plan: steps are taken to be full, and 1000 */
+    bool is_without_weights;    /* by config.json alone */
+};
+
+/* Settings that would need less memory: those of the recipe but for one of them. */
+enum { UM_SAVINGS_MAX = 8 };
+struct um_saving {
+    bool recompute;
+    int64_t batch, accumulate, eval_batch, max_length;
+    int64_t peak_bytes; /* with them */
 };
 
 /* What a training step or an evaluation reports to the callback. */
@@ -178,8 +192,26 @@ UM_API UM_CHECKED enum um_status um_run_open(struct um_run **run, const struct u
 UM_API UM_CHECKED enum um_status um_run_resume(struct um_run **run, const char *folder,
                                                const struct um_callbacks *callbacks,
                                                struct um_error *err);
+/* Opens what it takes to plan a recipe, and no more: no data, no tokenizer, and of the model only
+ * config.json needs to be there. `model` may name a folder with it or the file itself, which then
+ * stands alone; weights that are there are looked at for their types only. `dtype` is the type of
+ * weights that are missing ("bf16", "Q4_K"); NULL: what config.json says. Each step is taken to be
+ * train.accumulate times train.batch texts of train.max_length tokens, all learnt; without
+ * train.max_steps there are 1000. Without a task, a decoder is to learn texts. Nothing of the model's
+ * size is allocated. Such a run can be planned; um_run_train refuses it (UM_E_USAGE). Owned (free with
+ * um_run_free). UM_E_INPUT: an unknown model_type, missing keys. */
+UM_API UM_CHECKED enum um_status um_run_open_plan(struct um_run **run,
+                                                  const struct um_recipe *recipe,
+                                                  const char *dtype, struct um_error *err);
+/* What the run will need, all worked out beforehand: the largest batch is walked through on memory
+ * that is not there. */
 UM_API UM_CHECKED enum um_status um_run_plan(struct um_plan *plan, struct um_run *run,
                                              struct um_error *err);
+/* What lowers the peak of that plan: recomputation, half the batch with twice the accumulation, half
+ * the batch of evaluation, half the length. Each is planned in full; only those that need less are told. */
+UM_API UM_CHECKED enum um_status um_run_plan_savings(struct um_saving savings[UM_SAVINGS_MAX],
+                                                     size_t *n_savings, const struct um_plan *plan,
+                                                     struct um_run *run, struct um_error *err);
 /* Trains to the end, writing the run folder. UM_E_INTERRUPTED when a callback stopped it. */
 UM_API UM_CHECKED enum um_status um_run_train(struct um_summary *summary, struct um_run *run,
                                               struct um_error *err);
@@ -379,9 +411,10 @@ struct um_tokens {
     void *scratch;        /* working memory, reused from call to call; start with all zero */
 };
 
-/* From a model folder (tokenizer.json, else vocab.txt). Owned (free with um_tokenizer_free). */
+/* From a model folder (tokenizer.json, else vocab.txt) or a GGUF file (its metadata). Owned (free
+ * with um_tokenizer_free). */
 UM_API UM_CHECKED enum um_status um_tokenizer_open(struct um_tokenizer **tokenizer,
-                                                   const char *folder, struct um_error *err);
+                                                   const char *path, struct um_error *err);
 UM_API void um_tokenizer_free(struct um_tokenizer *tokenizer);
 /* Encodes text (n_text bytes of UTF-8) and optionally a pair, with the special tokens of the
  * tokenizer's template if `special`, cut to max_length tokens (0 = no limit; longest first).

@@ -112,7 +112,8 @@ void cli_progress_end(void);
 
 /* ---------------------------------------------------------------------------------- report.c */
 
-void cli_print_plan(const struct um_plan *plan, bool is_json);
+/* Prints what a run will need, and what would need less. */
+enum um_status cli_plan(struct um_run *run, bool is_json, struct um_error *err);
 void cli_print_summary(const struct um_summary *summary, const char *out, bool is_json);
 void cli_print_delta(const struct um_delta_info *info);
 /* "22,713,216" into out; returns out. */

@@ -13,12 +13,14 @@ static const char *const usage[] = {
 static const char *const examples[] = {
     "unmask inspect model-folder",
     "unmask inspect --plan recipe.yaml --batch 8",
+    "unmask inspect --plan --model config.json --batch 1 --max-length 512",
     NULL,
 };
 
 static const struct cli_option options[] = {
     {"--tensors", NULL, "list each tensor instead of groups of like ones", false},
     {"--plan", NULL, "print what training by a recipe needs: the same as train --dry-run", false},
+    {"--dtype", "TYPE", "with --plan: plan without data, missing weights being of this type", false},
     {"--json", NULL, "print as JSON", false},
     {"--set", "KEY=VALUE", "with --plan: set any recipe key", true},
 };
@@ -159,20 +161,32 @@ static void print_json(const struct um_model_info *m, const struct listing *list
     cli_json_close('}');
 }
 
+static bool is_given(const struct um_recipe *recipe, const char *key)
+{
+    return *um_recipe_get(recipe, key) != '\0';
+}
+
+/* A recipe that names no data can be planned all the same, and then a model by its config alone. */
+static enum um_status open_run(struct um_run **run, const struct um_recipe *recipe,
+                               const struct cli_args *args, struct um_error *err)
+{
+    const struct um_callbacks callbacks = {0};
+    bool has_data = is_given(recipe, "data.path") || is_given(recipe, "data.train");
+    return has_data && !cli_has(args, "--dtype")
+               ? um_run_open(run, recipe, &callbacks, err)
+               : um_run_open_plan(run, recipe, cli_value(args, "--dtype"), err);
+}
+
 static enum um_status run_plan(const struct cli_args *args, struct um_error *err)
 {
-    struct um_callbacks callbacks = {0};
     struct um_recipe *recipe;
     struct um_run *run = NULL;
-    struct um_plan plan;
     enum um_status status =
         cli_recipe(&recipe, args, args->n_positionals > 0 ? args->positionals[0] : NULL, err);
     if (status == UM_OK)
-        status = um_run_open(&run, recipe, &callbacks, err);
+        status = open_run(&run, recipe, args, err);
     if (status == UM_OK)
-        status = um_run_plan(&plan, run, err);
-    if (status == UM_OK)
-        cli_print_plan(&plan, cli_has(args, "--json"));
+        status = cli_plan(run, cli_has(args, "--json"), err);
     um_run_free(run);
     um_recipe_free(recipe);
     return status;
@@ -206,7 +220,12 @@ const struct cli_command cli_inspect = {
     .usage = usage,
     .description = "Lists a model's parameters, tensors that differ only in the layer's number "
                    "together; the names are what the patterns of scope.include and its like "
-                   "match. With --plan: steps, budget and memory of a recipe, before any training.",
+                   "match.\n\nWith --plan: steps, budget and memory of a recipe, before any training, and "
+                   "the settings that would need less. Without data (no --data or --train-file), "
+                   "every step is taken to be full: train.batch texts of train.max_length tokens, "
+                   "all learnt, 1000 times unless --max-steps says how often. Then "
+                   "--model may also be a folder without weights, or the config.json alone: "
+                   "whether a model fits can be told before it is downloaded.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

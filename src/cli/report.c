@@ -46,7 +46,30 @@ static void print_bytes(const char *label, int64_t bytes, const char *note)
     printf("%-12s %15s  %s\n", label, um_format_bytes(text, (double)bytes), note);
 }
 
-static void print_plan_json(const struct um_plan *p)
+/* What would take less memory, as um_run_plan_savings tells it. */
+struct savings {
+    struct um_saving items[UM_SAVINGS_MAX];
+    size_t n;
+};
+
+static void print_savings_json(const struct savings *savings)
+{
+    cli_json_open("savings", '[');
+    for (size_t i = 0; i < savings->n; i++) {
+        const struct um_saving *s = &savings->items[i];
+        cli_json_open(NULL, '{');
+        cli_json_integer("peak_bytes", s->peak_bytes);
+        cli_json_bool("recompute", s->recompute);
+        cli_json_integer("batch", s->batch);
+        cli_json_integer("accumulate", s->accumulate);
+        cli_json_integer("eval_batch", s->eval_batch);
+        cli_json_integer("max_length", s->max_length);
+        cli_json_close('}');
+    }
+    cli_json_close(']');
+}
+
+static void print_plan_json(const struct um_plan *p, const struct savings *savings)
 {
     cli_json_open(NULL, '{');
     cli_json_integer("n_parameters", p->n_parameters);
@@ -58,6 +81,11 @@ static void print_plan_json(const struct um_plan *p)
     cli_json_integer("n_train_rows", p->n_train_rows);
     cli_json_integer("n_eval_rows", p->n_eval_rows);
     cli_json_integer("n_truncated_rows", p->n_truncated_rows);
+    cli_json_integer("batch", p->batch);
+    cli_json_integer("accumulate", p->accumulate);
+    cli_json_integer("eval_batch", p->eval_batch);
+    cli_json_integer("max_length", p->max_length);
+    cli_json_bool("recompute", p->recompute);
     cli_json_integer("max_tokens_per_step", p->max_tokens_per_step);
     cli_json_real("mean_tokens_per_step", p->mean_tokens_per_step);
     cli_json_integer("weights_bytes", p->weights_bytes);
@@ -68,23 +96,37 @@ static void print_plan_json(const struct um_plan *p)
     cli_json_integer("process_bytes", p->process_bytes);
     cli_json_integer("peak_bytes", p->peak_bytes);
     cli_json_real("flop_per_step", p->flop_per_step);
+    cli_json_bool("is_without_data", p->is_without_data);
+    cli_json_bool("is_without_weights", p->is_without_weights);
+    print_savings_json(savings);
     cli_json_close('}');
 }
 
-void cli_print_plan(const struct um_plan *p, bool is_json)
+/* "12.3 GiB  --batch 4 --accumulate 2": what differs from the plan, and what it comes to. */
+static void print_saving(const struct um_plan *p, const struct um_saving *s, bool is_first)
 {
-    enum { EXAMPLE_GFLOPS = 100 };
-    char note[128], seconds[32];
-    if (is_json) {
-        print_plan_json(p);
+    char text[64];
+    if (s->batch != p->batch)
+        (void)snprintf(text, sizeof(text), "with --batch %lld --accumulate %lld",
+                       (long long)s->batch, (long long)s->accumulate);
+    else if (s->eval_batch != p->eval_batch)
+        (void)snprintf(text, sizeof(text), "with --eval-batch %lld", (long long)s->eval_batch);
+    else if (s->max_length != p->max_length)
+        (void)snprintf(text, sizeof(text), "with --max-length %lld", (long long)s->max_length);
+    else
+        (void)snprintf(text, sizeof(text), "with --recompute %s", s->recompute ? "on" : "off");
+    print_bytes(is_first ? "or" : "", s->peak_bytes, text);
+}
+
+static void print_rows(const struct um_plan *p)
+{
+    char note[128];
+    if (p->is_without_data) {
+        (void)snprintf(note, sizeof(note), "each full: %lld x %lld of %lld tokens",
+                       (long long)p->accumulate, (long long)p->batch, (long long)p->max_length);
+        print_count("steps", p->n_steps, note);
         return;
     }
-    print_count("model", p->n_parameters, "parameters, task head included");
-    print_count("scope", p->n_scope, "of them may change");
-    (void)snprintf(note, sizeof(note), "of them at most will: %.3g %% of the base model",
-                   100.0 * (double)p->budget / (double)p->n_base_parameters);
-    print_count("budget", p->budget, note);
-    print_count("whole", p->n_whole, "of the budget train from the first step");
     (void)snprintf(note, sizeof(note), "for training, %lld cut to the length limit",
                    (long long)p->n_truncated_rows);
     print_count("rows", p->n_train_rows, note);
@@ -92,18 +134,48 @@ void cli_print_plan(const struct um_plan *p, bool is_json)
     (void)snprintf(note, sizeof(note), "of %.0f tokens in the mean, %lld at most",
                    p->mean_tokens_per_step, (long long)p->max_tokens_per_step);
     print_count("steps", p->n_steps, note);
+}
+
+static void print_plan(const struct um_plan *p, const struct savings *savings)
+{
+    enum { EXAMPLE_GFLOPS = 100 };
+    char note[128], seconds[32];
+    print_count("model", p->n_parameters, p->is_without_weights ? "parameters, by its config.json"
+                                                                : "parameters, task head included");
+    print_count("scope", p->n_scope, "of them may change");
+    (void)snprintf(note, sizeof(note), "of them at most will: %.3g %% of the base model",
+                   100.0 * (double)p->budget / (double)p->n_base_parameters);
+    print_count("budget", p->budget, note);
+    print_count("whole", p->n_whole, "of the budget train from the first step");
+    print_rows(p);
     print_bytes("memory", p->peak_bytes, "at the peak:");
     print_bytes("", p->weights_bytes, "weights");
-    print_bytes("", p->activation_bytes, "activations (--recompute on, a smaller --batch: less)");
+    print_bytes("", p->activation_bytes, "activations");
     if (p->generation_bytes)
-        print_bytes("", p->generation_bytes, "answers being generated (a smaller --eval-batch: less)");
-    print_bytes("", p->method_bytes, "masks, optimizer state");
+        print_bytes("", p->generation_bytes, "answers being generated");
+    print_bytes("", p->method_bytes, "masks, optimizer state, selection");
     print_bytes("", p->data_bytes, "data");
     print_bytes("", p->process_bytes, "program and libraries");
+    for (size_t i = 0; i < savings->n; i++)
+        print_saving(p, &savings->items[i], i == 0);
     double tflop = p->flop_per_step * (double)p->n_steps / 1e12;
     printf("%-12s %9.4g TFLOP  in all: %s at %d GFLOP/s ('unmask bench' tells this machine's)\n",
            "work", tflop, cli_format_seconds(seconds, tflop * 1e3 / EXAMPLE_GFLOPS),
            EXAMPLE_GFLOPS);
+}
+
+enum um_status cli_plan(struct um_run *run, bool is_json, struct um_error *err)
+{
+    struct um_plan plan;
+    struct savings savings;
+    enum um_status status = um_run_plan(&plan, run, err);
+    if (status == UM_OK)
+        status = um_run_plan_savings(savings.items, &savings.n, &plan, run, err);
+    if (status == UM_OK && is_json)
+        print_plan_json(&plan, &savings);
+    else if (status == UM_OK)
+        print_plan(&plan, &savings);
+    return status;
 }
 
 static void print_summary_json(const struct um_summary *s, const char *out)

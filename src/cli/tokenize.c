@@ -10,6 +10,7 @@ static const char *const usage[] = {"MODEL [TEXT...] [OPTION...]", NULL};
 static const char *const examples[] = {
     "unmask tokenize model-folder 'How is this cut up?' --tokens",
     "unmask tokenize model-folder < lines.txt",
+    "unmask tokenize model.gguf 'How is this cut up?'",
     NULL,
 };
 
@@ -67,7 +68,8 @@ static enum um_status run_tokenize(const struct cli_args *args, struct um_error 
                       .is_special = !cli_has(args, "--no-special"),
                       .as_tokens = cli_has(args, "--tokens")};
     if (args->n_positionals < 1)
-        return cli_fail(err, UM_E_USAGE, "'unmask tokenize' needs a model folder");
+        return cli_fail(err, UM_E_USAGE,
+                        "'unmask tokenize' needs a model: a folder or a GGUF file");
     enum um_status status = cli_number(&job.max_length, args, "--max-length", 1, err);
     if (status == UM_OK)
         status = um_tokenizer_open(&tokenizer, args->positionals[0], err);
@@ -88,7 +90,7 @@ const struct cli_command cli_tokenize = {
     .summary = "show how a model's tokenizer cuts up texts",
     .usage = usage,
     .description = "Prints the token ids of each text, or of each line of standard input if there "
-                   "are no texts.",
+                   "are no texts. MODEL is a Hugging Face folder or a GGUF file.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

@@ -70,14 +70,11 @@ static enum um_status run_train(const struct cli_args *args, struct um_error *er
     struct um_callbacks callbacks = cli_progress_start();
     struct um_recipe *recipe = NULL;
     struct um_run *run = NULL;
-    struct um_plan plan;
     bool is_json = cli_has(args, "--json");
     enum um_status status = open_run(&run, &recipe, args, &callbacks, err);
     const char *out = recipe ? um_recipe_get(recipe, "out") : cli_value(args, "--resume");
     if (status == UM_OK && cli_has(args, "--dry-run")) {
-        status = um_run_plan(&plan, run, err);
-        if (status == UM_OK)
-            cli_print_plan(&plan, is_json);
+        status = cli_plan(run, is_json, err);
     } else if (status == UM_OK) {
         status = train(run, out, is_json, err);
     }

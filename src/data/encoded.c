@@ -217,6 +217,14 @@ out:
     return status;
 }
 
+int64_t um_encoded_bytes(const struct um_encoded *encoded)
+{
+    int64_t n_rows = encoded->n_rows, n_tokens = n_rows ? encoded->offsets[n_rows] : 0;
+    return n_tokens * (int64_t)(sizeof(*encoded->ids) + sizeof(*encoded->types)) +
+           n_rows * (int64_t)(sizeof(*encoded->offsets) + sizeof(*encoded->lengths) +
+                              sizeof(*encoded->weights));
+}
+
 void um_encoded_close(struct um_encoded *encoded)
 {
     um_free(encoded->ids);

@@ -36,6 +36,7 @@ struct um_encode_options {
  */
 enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_dataset *data,
                                const struct um_encode_options *options, struct um_error *err);
+int64_t um_encoded_bytes(const struct um_encoded *encoded); /* of memory */
 void um_encoded_close(struct um_encoded *encoded);
 
 #endif

@@ -92,6 +92,7 @@ static enum um_status fail_no_weights(const struct um_folder *folder, struct um_
 {
     um_fail(err, UM_E_INPUT, "cannot open '%s': neither " SINGLE " nor " INDEX " is there",
             folder->path);
+    um_error_hint(err, "by its config.json alone it can be planned for: inspect --plan, without data");
     char *old = um_path_join(folder->path, "pytorch_model.bin");
     if (old && um_path_exists(old))
         um_error_hint(err, "pytorch_model.bin holds pickled code, which is not read; save the "
@@ -147,8 +148,9 @@ static enum um_status rename_tensors(struct um_folder *folder, struct um_error *
 static enum um_status open_gguf(struct um_folder *folder, const char *path, struct um_error *err)
 {
     enum um_status status;
-    *folder = (struct um_folder){.path = um_strdup(path), .gguf = UM_NEW(1, struct um_gguf)};
-    if (!folder->path || !folder->gguf)
+    *folder = (struct um_folder){.path = um_strdup(path), .config_path = um_strdup(path),
+                                 .gguf = UM_NEW(1, struct um_gguf)};
+    if (!folder->path || !folder->config_path || !folder->gguf)
         UM_TRY(um_fail_memory(err, path, strlen(path)));
     UM_TRY(um_gguf_open(folder->gguf, path, err));
     UM_TRY(um_gguf_config(&folder->config, &folder->family, folder->gguf, path, err));
@@ -159,30 +161,77 @@ out:
     return status;
 }
 
-enum um_status um_folder_open(struct um_folder *folder, const char *path, struct um_error *err)
+static enum um_status load_config(struct um_folder *folder, struct um_error *err)
 {
-    if (um_path_exists(path) && !um_path_is_folder(path))
-        return open_gguf(folder, path, err);
-    *folder = (struct um_folder){.path = um_strdup(path)};
-    char *config = um_path_join(path, "config.json");
+    UM_RETURN_IF(um_json_load(&folder->config, folder->config_path, err));
+    if (!json_is_object(folder->config))
+        return um_fail(err, UM_E_INPUT, "cannot read '%s': not an object", folder->config_path);
+    return UM_OK;
+}
+
+static bool has_weights(const struct um_folder *folder)
+{
+    char *single = um_path_join(folder->path, SINGLE), *index = um_path_join(folder->path, INDEX);
+    bool is_there = !single || !index || um_path_exists(single) || um_path_exists(index);
+    um_free(single);
+    um_free(index);
+    return is_there;
+}
+
+static enum um_status open_folder(struct um_folder *folder, const char *path, bool needs_weights,
+                                  struct um_error *err)
+{
+    *folder = (struct um_folder){.path = um_strdup(path),
+                                 .config_path = um_path_join(path, "config.json")};
     char *generation = um_path_join(path, "generation_config.json");
     enum um_status status = UM_OK;
-    if (!folder->path || !config || !generation)
+    if (!folder->path || !folder->config_path || !generation)
         UM_TRY(um_fail_memory(err, path, strlen(path)));
     if (!um_path_is_folder(path))
         UM_TRY(um_fail(err, UM_E_INPUT, "cannot open model '%s': no such folder or file", path));
-    UM_TRY(um_json_load(&folder->config, config, err));
-    if (!json_is_object(folder->config))
-        UM_TRY(um_fail(err, UM_E_INPUT, "cannot read '%s': not an object", config));
+    UM_TRY(load_config(folder, err));
     if (um_path_exists(generation))
         UM_TRY(um_json_load(&folder->generation, generation, err));
-    UM_TRY(open_weights(folder, err));
+    if (needs_weights || has_weights(folder))
+        UM_TRY(open_weights(folder, err));
 out:
-    um_free(config);
     um_free(generation);
     if (status != UM_OK)
         um_folder_close(folder);
     return status;
+}
+
+static bool is_file(const char *path)
+{
+    return um_path_exists(path) && !um_path_is_folder(path);
+}
+
+enum um_status um_folder_open(struct um_folder *folder, const char *path, struct um_error *err)
+{
+    return is_file(path) ? open_gguf(folder, path, err) : open_folder(folder, path, true, err);
+}
+
+static enum um_status open_config(struct um_folder *folder, const char *path, struct um_error *err)
+{
+    enum um_status status;
+    *folder = (struct um_folder){.path = um_strdup(path), .config_path = um_strdup(path)};
+    if (!folder->path || !folder->config_path)
+        UM_TRY(um_fail_memory(err, path, strlen(path)));
+    UM_TRY(load_config(folder, err));
+out:
+    if (status != UM_OK)
+        um_folder_close(folder);
+    return status;
+}
+
+enum um_status um_folder_open_config(struct um_folder *folder, const char *path,
+                                     struct um_error *err)
+{
+    size_t n = strlen(path);
+    if (!is_file(path))
+        return open_folder(folder, path, false, err);
+    return n > 5 && strcmp(path + n - 5, ".json") == 0 ? open_config(folder, path, err)
+                                                       : open_gguf(folder, path, err);
 }
 
 void um_folder_close(struct um_folder *folder)
@@ -198,6 +247,7 @@ void um_folder_close(struct um_folder *folder)
     um_free(folder->shards);
     um_free(folder->shard_names);
     um_free(folder->path);
+    um_free(folder->config_path);
     json_decref(folder->config);
     json_decref(folder->generation);
     *folder = (struct um_folder){0};

@@ -10,6 +10,7 @@
 
 struct um_folder {
     char *path;                    /* owned */
+    char *config_path;             /* what messages about settings name; owned */
     struct um_gguf *gguf;          /* owned; NULL if it is a folder */
     const struct um_gguf_family *family; /* of a GGUF file */
     struct um_tensor_view *tensors;      /* of a GGUF file, by their folder names; owned */
@@ -24,6 +25,10 @@ struct um_folder {
 /* Opens a GGUF file, or a folder, and checks everything: config.json, model.safetensors or all shards of
  * model.safetensors.index.json. UM_E_INPUT names what is missing or wrong. */
 enum um_status um_folder_open(struct um_folder *folder, const char *path, struct um_error *err);
+/* The same where settings may suffice: a folder whose weights are missing (n_shards 0), or the path of
+ * a config.json, which then stands alone. */
+enum um_status um_folder_open_config(struct um_folder *folder, const char *path,
+                                     struct um_error *err);
 void um_folder_close(struct um_folder *folder);
 /* NULL if no shard has it. Borrows. */
 const struct um_tensor_view *um_folder_find(const struct um_folder *folder, const char *name);

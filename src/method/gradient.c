@@ -147,6 +147,23 @@ static int64_t made_stride(const struct um_gradient *g)
     return (g->n_tokens + 15) / 16 * 16;
 }
 
+int64_t um_gradient_lookup_bytes(const struct um_param *table, int64_t n_tokens)
+{
+    return n_tokens * (table->cols * (int64_t)sizeof(float) + (int64_t)sizeof(int32_t)) +
+           table->rows * (int64_t)sizeof(int32_t);
+}
+
+int64_t um_gradient_made_bytes(const struct um_param *head, int64_t n_tokens)
+{
+    const struct um_gradient g = {.cols = head->cols, .n_tokens = n_tokens};
+    return rows_at_once(&g) * (made_stride(&g) + head->cols) * (int64_t)sizeof(float);
+}
+
+int64_t um_gradient_pairs_bytes(int64_t n)
+{
+    return n * (int64_t)(sizeof(struct um_pair) + sizeof(float));
+}
+
 static enum um_status make_rows(struct um_gradient_work *work, const struct um_gradient *g,
                                 const int32_t *rows, int64_t n_rows, struct um_error *err)
 {

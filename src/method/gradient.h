@@ -37,6 +37,11 @@ struct um_gradient_work {
     size_t pairs_capacity, dots_capacity, made_capacity, weights_capacity;
 };
 void um_gradient_work_free(struct um_gradient_work *work);
+/* For plans: bytes of scratch of n_tokens look-ups; to make rows of a head's dy again; and to add the
+ * gradient at n sparse elements of a matrix. */
+int64_t um_gradient_lookup_bytes(const struct um_param *table, int64_t n_tokens);
+int64_t um_gradient_made_bytes(const struct um_param *head, int64_t n_tokens);
+int64_t um_gradient_pairs_bytes(int64_t n);
 
 /* The gradient that one factor makes (borrows from factor and work). UM_E_RUNTIME, naming
  * the parameter, if it is dense and not finite (of products, norms and entries tell later). */

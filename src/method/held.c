@@ -157,9 +157,14 @@ enum um_status um_held_offer(struct um_held *held, struct um_selector *selector,
     return held->x.n ? um_selector_offer(selector, &product, err) : UM_OK;
 }
 
-int64_t um_held_bytes(const struct um_param *head, int64_t n_tokens)
+int64_t um_held_bytes(const struct um_param *head, bool is_tied, int64_t n_tokens, int64_t n_micro)
 {
-    /* x and the look-ups' dy, these again by id, and what is per row. */
-    int64_t columns = 3 * head->cols * n_tokens * (int64_t)sizeof(float);
-    return columns + head->rows * (int64_t)(sizeof(double) + 2 * sizeof(float));
+    /* Columns grow by half where there are several micro-batches: the old ones beside the new. */
+    int64_t columns = head->cols * (n_micro > 1 ? 2 * n_tokens : n_tokens) * (int64_t)sizeof(float);
+    int64_t bytes = columns + head->rows * (int64_t)(sizeof(double) + sizeof(float));
+    if (!is_tied)
+        return bytes;
+    /* dy of the look-ups, and these by id. */
+    bytes += columns + um_gradient_lookup_bytes(head, n_tokens);
+    return bytes + um_gradient_made_bytes(head, n_tokens);
 }

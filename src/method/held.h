@@ -41,7 +41,8 @@ enum um_status um_held_add(struct um_held *held, struct um_param *param,
 enum um_status um_held_offer(struct um_held *held, struct um_selector *selector,
                              struct um_error *err);
 
-/* Bytes that a step of so many tokens will hold of a head [V, D]: for the plan. */
-int64_t um_held_bytes(const struct um_param *head, int64_t n_tokens);
+/* Bytes that a step of so many tokens will hold of a head [V, D], in micro-batches of so many at
+ * most, scratch included: for the plan. */
+int64_t um_held_bytes(const struct um_param *head, bool is_tied, int64_t n_tokens, int64_t n_micro);
 
 #endif

@@ -55,6 +55,7 @@ struct um_tuning_options {
     int64_t n_micro;          /* micro-batches per step at most */
     struct um_patterns include, exclude, whole;
     bool has_column[UM_N_COLUMNS]; /* the optimizer's state */
+    bool is_plan;             /* scope and budget only, no state: um_tuning_bytes is all it is for */
 };
 
 struct um_tuning {
@@ -67,6 +68,7 @@ struct um_tuning {
     int64_t budget;                 /* all, whole ones included */
     int64_t n_scope, n_base;        /* parameters in scope; of the base model */
     float **accumulated;            /* per parameter: gradient over micro-batches, if n_micro > 1 */
+    struct um_arena sums;           /* of those */
     int64_t step, micro;            /* being worked on */
     bool is_last_micro;
     bool is_selecting;              /* in this step */
@@ -88,8 +90,22 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
                               const struct um_tuning_options *options, struct um_error *err);
 void um_tuning_close(struct um_tuning *tuning);
 
-/* Bytes of the run's state when the budget is used up: for the plan. */
-int64_t um_tuning_bytes(const struct um_tuning *tuning);
+/* Elements that the next selection of a schedule adds at most. */
+int64_t um_tuning_most_wanted(const struct um_tuning *tuning, int64_t n_steps);
+
+/* What bytes depend on beside the tuning itself. */
+struct um_tuning_load {
+    int64_t n_steps, n_micro;
+    int64_t n_tokens;      /* of a micro-batch at most */
+    int64_t n_step_tokens; /* of a step at most */
+    const struct um_param *words, *head; /* a decoder's table of words in scope, and its vocabulary
+                                            head, which may be the same; NULL: none */
+};
+/* need.c: bytes of state (the budget used up), sums over micro-batches and scratch, at the most that
+ * a run will have of them at a time. Nothing of it needs to be there yet. */
+int64_t um_tuning_bytes(const struct um_tuning *tuning, const struct um_tuning_load *load);
+/* Of those, what is there since the tuning was opened. */
+int64_t um_tuning_opened_bytes(const struct um_tuning *tuning);
 
 enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n_steps,
                                struct um_error *err);

@@ -571,3 +571,24 @@ enum um_status um_selector_finish(struct um_selector *s, const struct um_pick **
         *stats = s->stats;
     return UM_OK;
 }
+
+int64_t um_selector_bytes(const struct um_trainable *set, int64_t n_wanted, int64_t n_tokens)
+{
+    int64_t made = 0, longest = 0, widest = 0; /* norms: r, c and c^power; of segments too */
+    for (size_t e = 0; e < set->n_entries; e++) {
+        const struct um_param *param = set->entries[e].param;
+        longest = param->rows > longest ? param->rows : longest;
+        widest = param->cols > widest ? param->cols : widest;
+        if (param->is_head && !set->entries[e].is_whole)
+            made = um_gradient_made_bytes(param, n_tokens);
+    }
+    /* The first panel, while there is no cut, is all hits; tiles only where a bound is tightened. */
+    int64_t panel = PANEL_MAX > widest ? PANEL_MAX : widest;
+    int64_t hits = 4 * n_wanted < panel ? 4 * n_wanted : panel;
+    hits = hits > widest ? hits : widest;
+    int64_t per_entry = (int64_t)(sizeof(int32_t) + sizeof(float));
+    int64_t per_hit = (int64_t)(3 * sizeof(struct um_pair) + 2 * sizeof(double) + sizeof(float));
+    return n_wanted * (int64_t)(sizeof(struct um_scored) + sizeof(struct um_pick)) +
+           panel * per_entry + hits * per_hit + (longest + 2 * widest) * (int64_t)sizeof(float) +
+           made;
+}

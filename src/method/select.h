@@ -58,6 +58,10 @@ enum um_status um_selector_finish(struct um_selector *selector, const struct um_
                                   int64_t *n_picks, struct um_select_stats *stats,
                                   struct um_error *err);
 
+/* Bytes that selections of so many entries take of scratch: for plans. The head's dy, if it is in the
+ * set, is made again for n_tokens tokens. */
+int64_t um_selector_bytes(const struct um_trainable *set, int64_t n_wanted, int64_t n_tokens);
+
 /* Score of one entry; for tests and dense references. */
 double um_importance_score(const struct um_select_options *options, double gradient, double value);
 

@@ -18,22 +18,18 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
         has_column[c] = options->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD;
     tuning->n_scope = scope.n_elements;
     tuning->n_base = scope.n_base;
-    UM_TRY(um_trainable_open(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
-                             has_column, err));
+    if (options->is_plan) {
+        UM_TRY(um_trainable_open_plan(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
+                                      err));
+        memcpy(tuning->set.has_column, has_column, sizeof(has_column));
+    } else {
+        UM_TRY(um_trainable_open(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
+                                 has_column, err));
+    }
     if (options->method->strategy == UM_STRATEGY_INCREMENT)
         UM_TRY(um_selector_new(&tuning->selector, &tuning->set, &options->select, err));
     if (tuning->selector && options->n_micro > 1) {
         tuning->accumulated = UM_NEW(n_params, float *);
-        for (size_t i = 0; i < scope.n; i++) {
-            const struct um_param *param = scope.params[i];
-            if (!tuning->accumulated || scope.is_whole[i] || param->is_head)
-                continue;
-            float **dense = &tuning->accumulated[param->index];
-            *dense = UM_ARENA_NEW(&tuning->set.arena, param->n_elements, float);
-            if (!*dense)
-                UM_TRY(um_fail_memory(err, "gradients over micro-batches",
-                                      (size_t)param->n_elements * sizeof(float)));
-        }
         if (!tuning->accumulated)
             UM_TRY(um_fail_memory(err, "gradients over micro-batches", 0));
     }
@@ -50,19 +46,29 @@ void um_tuning_close(struct um_tuning *tuning)
     um_gradient_work_free(&tuning->work);
     um_held_free(&tuning->held);
     um_free(tuning->accumulated);
+    um_arena_free(&tuning->sums);
     um_trainable_close(&tuning->set);
     *tuning = (struct um_tuning){0};
 }
 
-int64_t um_tuning_bytes(const struct um_tuning *tuning)
+/* Elements unmasked in all once the selection of step `step` is done. */
+static int64_t total_after(const struct um_tuning *tuning, int64_t step, int64_t n_steps)
 {
-    int64_t n_columns = 0, n_whole = tuning->set.n_whole, n_sparse = tuning->budget - n_whole;
-    for (int c = 0; c < UM_N_COLUMNS; c++)
-        n_columns += tuning->set.has_column[c];
-    int64_t whole_columns = n_columns - 1 - tuning->set.has_column[UM_COLUMN_BORN];
-    int64_t bytes = 4 * (whole_columns * n_whole + n_columns * n_sparse) + 8 * n_sparse;
-    bytes += (int64_t)(sizeof(struct um_pair) + sizeof(float)) * n_sparse / 8;
-    return bytes + (int64_t)tuning->set.arena.used_bytes;
+    int64_t every = tuning->options.every > 1 ? tuning->options.every : 1;
+    int64_t last = step + every < n_steps ? step + every - 1 : n_steps - 1;
+    return um_schedule_total(tuning->options.schedule, tuning->budget - tuning->set.n_whole, last,
+                             n_steps, tuning->options.until);
+}
+
+int64_t um_tuning_most_wanted(const struct um_tuning *tuning, int64_t n_steps)
+{
+    int64_t every = tuning->options.every > 1 ? tuning->options.every : 1, most = 0, before = 0;
+    for (int64_t step = 0; tuning->selector && step < n_steps; step += every) {
+        int64_t after = total_after(tuning, step, n_steps);
+        most = after - before > most ? after - before : most;
+        before = after;
+    }
+    return most;
 }
 
 enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n_steps,
@@ -81,10 +87,7 @@ enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n
     if (!tuning->selector)
         return UM_OK;
     if (step % every == 0) {
-        int64_t last = step + every < n_steps ? step + every - 1 : n_steps - 1;
-        int64_t total = um_schedule_total(tuning->options.schedule,
-                                          tuning->budget - tuning->set.n_whole, last, n_steps,
-                                          tuning->options.until);
+        int64_t total = total_after(tuning, step, n_steps);
         n_wanted = total - (tuning->set.n - tuning->set.n_whole);
     }
     tuning->is_selecting = n_wanted > 0;
@@ -97,11 +100,23 @@ void um_tuning_micro(struct um_tuning *tuning, int64_t micro, bool is_last)
     tuning->is_last_micro = is_last;
 }
 
+/* Made when they are first used: a run that turns out too large should not have allocated them. */
+static float *sums_of(struct um_tuning *tuning, const struct um_param *param)
+{
+    float **sums = &tuning->accumulated[param->index];
+    if (!*sums)
+        *sums = UM_ARENA_NEW(&tuning->sums, param->n_elements, float);
+    return *sums;
+}
+
 /* Over several micro-batches the gradient is summed up dense, and offered with the last one. */
 static enum um_status offer(struct um_tuning *tuning, struct um_gradient *g, struct um_error *err)
 {
     if (tuning->options.n_micro > 1) {
-        float *dense = tuning->accumulated[g->param->index];
+        float *dense = sums_of(tuning, g->param);
+        if (!dense)
+            return um_fail_memory(err, "gradients over micro-batches",
+                                  (size_t)g->param->n_elements * sizeof(float));
         um_gradient_dense(dense, g, tuning->micro > 0);
         if (!tuning->is_last_micro)
             return UM_OK;

@@ -260,11 +260,13 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
         param->cols = rows;
     }
     bool is_head = weight->flags & UM_WEIGHT_HEAD;
+    const char *prefix = weight->flags & UM_WEIGHT_TASK ? "" : model->arch->prefix;
     if (is_head && (param->n_elements == 0 || (tensor && tensor->dims[0] != param->rows)))
         tensor = NULL; /* no head wanted, or another task's */
     struct um_param **place = &model->by_role[(layer < 0 ? model->dims.L : layer) *
                                                   model->arch->n_roles + weight->role];
-    if (param->n_elements == 0 || (!tensor && (weight->flags & UM_WEIGHT_OPTIONAL)))
+    if (param->n_elements == 0 || (!tensor && (weight->flags & UM_WEIGHT_OPTIONAL) &&
+                                   !(model->is_shape && um_model_plan_has(model, name))))
         return UM_OK;
     if ((weight->flags & UM_WEIGHT_VOCABULARY) && model->dims.is_tied) {
         *place = um_model_param(model, model->arch->words, -1);
@@ -272,11 +274,15 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
         return UM_OK;
     }
     param->is_head = weight->flags & UM_WEIGHT_VOCABULARY;
+    if (!tensor)
+        (void)snprintf(full, sizeof(full), "%s%s", prefix, name);
     if (tensor) {
         UM_RETURN_IF(bind(model, param, tensor, err));
+    } else if (model->is_shape) {
+        /* Heads of a task are fresh; what belongs to the base (poolers) is there. */
+        bool is_fresh = is_head && (weight->flags & UM_WEIGHT_TASK);
+        UM_RETURN_IF(um_model_plan_param(model, param, full, is_fresh, err));
     } else if (is_head) {
-        (void)snprintf(full, sizeof(full), "%s%s",
-                       weight->flags & UM_WEIGHT_TASK ? "" : model->arch->prefix, name);
         UM_RETURN_IF(make_fresh(model, param, full, seed, err));
     } else {
         return um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is missing",
@@ -373,12 +379,13 @@ enum um_status um_model_open(struct um_model *model, const char *path,
                              const struct um_model_options *options, struct um_error *err)
 {
     *model = (struct um_model){0};
-    char *where = um_path_join(path, "config.json");
-    enum um_status status = UM_OK;
-    if (!where)
-        UM_TRY(um_fail_memory(err, path, strlen(path)));
-    UM_TRY(um_folder_open(&model->folder, path, err));
-    UM_TRY(read_config(model, model->folder.gguf ? path : where, err));
+    enum um_status status;
+    UM_TRY(options->is_plan ? um_folder_open_config(&model->folder, path, err)
+                            : um_folder_open(&model->folder, path, err));
+    UM_TRY(read_config(model, model->folder.config_path, err));
+    model->is_shape = !model->folder.gguf && model->folder.n_shards == 0;
+    if (model->is_shape)
+        UM_TRY(um_model_plan_dtype(model, options->dtype, err));
     UM_TRY(read_factors(model, err));
     model->dims.O = options->n_outputs ? options->n_outputs : stored_outputs(model);
     if (options->dropout >= 0)
@@ -390,7 +397,6 @@ enum um_status um_model_open(struct um_model *model, const char *path,
     const char *first = model->params[0].name;
     model->has_prefix = strncmp(first, model->arch->prefix, strlen(model->arch->prefix)) == 0;
 out:
-    um_free(where);
     if (status != UM_OK)
         um_model_close(model);
     return status;

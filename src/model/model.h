@@ -106,6 +106,8 @@ struct um_model {
     int32_t end_ids[UM_ENDS_MAX]; /* tokens that end a text: the config's, then generation's */
     int n_ends;
     bool has_prefix;         /* the file's names carry the architecture's prefix */
+    bool is_shape;           /* known by its config alone: parameters have shapes and types, no values */
+    enum um_dtype planned_dtype; /* of its weights then */
     struct um_arena arena;
 };
 
@@ -113,6 +115,8 @@ struct um_model_options {
     int64_t n_outputs;    /* of the task head; 0: as the file has it, or none */
     uint64_t seed;        /* of fresh weights */
     double dropout;       /* negative: the config's own */
+    bool is_plan;         /* weights may be missing: then config.json says it all (um_model.is_shape) */
+    const char *dtype;    /* of missing weights; NULL or "": what config.json says */
 };
 
 /* Opens a folder as the architecture its config names. UM_E_INPUT: unknown model_type (lists the
@@ -120,6 +124,16 @@ struct um_model_options {
 enum um_status um_model_open(struct um_model *model, const char *path,
                              const struct um_model_options *options, struct um_error *err);
 void um_model_close(struct um_model *model);
+
+/* For a model without weights: the type that they would have, by name or by config.json's "dtype"
+ * (once "torch_dtype"). UM_E_USAGE: an unknown name; UM_E_INPUT: the config does not say, or
+ * something unknown. */
+enum um_status um_model_plan_dtype(struct um_model *model, const char *name, struct um_error *err);
+/* Whether such a model would have an optional weight. */
+bool um_model_plan_has(const struct um_model *model, const char *name);
+/* Makes `param`, whose shape is set, a parameter without values. */
+enum um_status um_model_plan_param(struct um_model *model, struct um_param *param,
+                                   const char *name, bool is_added, struct um_error *err);
 
 /* A parameter by role, of layer `layer` (-1: not of a layer); NULL if left out. */
 struct um_param *um_model_param(const struct um_model *model, int role, int64_t layer);

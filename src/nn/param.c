@@ -9,7 +9,7 @@ enum { SERIAL_MAX = 1 << 16, PIECE_MIN = 1 << 13 };
 
 int64_t um_param_scratch(const struct um_param *param)
 {
-    return param->values ? 0 : param->n_elements;
+    return param->values || param->is_planned_f32 ? 0 : param->n_elements;
 }
 
 /* The first overlay entry at or behind `position`. */

@@ -19,6 +19,7 @@ struct um_param {
     enum um_dtype dtype;  /* as stored */
     const unsigned char *stored; /* in the mapped file; NULL for an added parameter */
     float *values;        /* fp32, writable; NULL while they are stored otherwise */
+    bool is_planned_f32;  /* for plans: there are no values, but they would be fp32 */
     bool is_added;        /* freshly initialised, not in the base */
     bool is_head;         /* the vocabulary head: its gradient comes in parts (um_head_loss) */
     bool wants_grad;      /* someone consumes its gradient */

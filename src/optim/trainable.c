@@ -28,13 +28,12 @@ static enum um_status open_whole(struct um_trainable *set, struct um_entry *entr
     return UM_OK;
 }
 
-enum um_status um_trainable_open(struct um_trainable *set, int64_t n_params,
-                                 struct um_param *const *scope, const bool *is_whole,
-                                 size_t n_scope, const bool has_column[UM_N_COLUMNS],
-                                 struct um_error *err)
+/* Entries without any state. */
+static enum um_status open_entries(struct um_trainable *set, int64_t n_params,
+                                   struct um_param *const *scope, const bool *is_whole,
+                                   size_t n_scope, struct um_error *err)
 {
     *set = (struct um_trainable){.n_entries = n_scope};
-    memcpy(set->has_column, has_column, sizeof(set->has_column));
     set->entries = UM_NEW(n_scope, struct um_entry);
     set->of_param = UM_NEW(n_params, struct um_entry *);
     if (!set->entries || !set->of_param) {
@@ -42,9 +41,36 @@ enum um_status um_trainable_open(struct um_trainable *set, int64_t n_params,
         return um_fail_memory(err, "the trainable set", n_scope * sizeof(struct um_entry));
     }
     for (size_t i = 0; i < n_scope; i++) {
+        set->entries[i] = (struct um_entry){.param = scope[i], .is_whole = is_whole[i]};
+        set->of_param[scope[i]->index] = &set->entries[i];
+    }
+    return UM_OK;
+}
+
+enum um_status um_trainable_open_plan(struct um_trainable *set, int64_t n_params,
+                                      struct um_param *const *scope, const bool *is_whole,
+                                      size_t n_scope, struct um_error *err)
+{
+    UM_RETURN_IF(open_entries(set, n_params, scope, is_whole, n_scope, err));
+    for (size_t i = 0; i < n_scope; i++) {
+        if (!is_whole[i])
+            continue;
+        scope[i]->is_planned_f32 = true; /* as open_whole would have it */
+        set->n += scope[i]->n_elements;
+        set->n_whole += scope[i]->n_elements;
+    }
+    return UM_OK;
+}
+
+enum um_status um_trainable_open(struct um_trainable *set, int64_t n_params,
+                                 struct um_param *const *scope, const bool *is_whole,
+                                 size_t n_scope, const bool has_column[UM_N_COLUMNS],
+                                 struct um_error *err)
+{
+    UM_RETURN_IF(open_entries(set, n_params, scope, is_whole, n_scope, err));
+    memcpy(set->has_column, has_column, sizeof(set->has_column));
+    for (size_t i = 0; i < n_scope; i++) {
         struct um_entry *entry = &set->entries[i];
-        *entry = (struct um_entry){.param = scope[i], .is_whole = is_whole[i]};
-        set->of_param[scope[i]->index] = entry;
         enum um_status status = entry->is_whole ? open_whole(set, entry, err) : UM_OK;
         if (status != UM_OK) {
             um_trainable_close(set);

@@ -45,6 +45,10 @@ enum um_status um_trainable_open(struct um_trainable *set, int64_t n_params,
                                  struct um_param *const *scope, const bool *is_whole,
                                  size_t n_scope, const bool has_column[UM_N_COLUMNS],
                                  struct um_error *err);
+/* The same set of entries without any state: for plans. */
+enum um_status um_trainable_open_plan(struct um_trainable *set, int64_t n_params,
+                                      struct um_param *const *scope, const bool *is_whole,
+                                      size_t n_scope, struct um_error *err);
 void um_trainable_close(struct um_trainable *set);
 
 /* One newly trainable element: its gradient of this step is known. */

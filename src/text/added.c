@@ -99,6 +99,12 @@ enum um_status um_added_parse(struct um_loader *loader, const json_t *json, stru
     for (; added->n < n; added->n++)
         UM_RETURN_IF(
             parse_token(&added->tokens[added->n], loader, json_array_get(json, added->n), err));
+    return um_added_index(loader, err);
+}
+
+enum um_status um_added_index(struct um_loader *loader, struct um_error *err)
+{
+    struct um_added *added = &loader->tokenizer->added;
     UM_RETURN_IF(sort_by_id(loader, added, err));
     return fill_tries(loader, added, err);
 }

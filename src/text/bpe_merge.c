@@ -8,11 +8,6 @@ static size_t slot_of(uint64_t pair, uint32_t shift)
     return (size_t)(pair * UINT64_C(0x9e3779b97f4a7c15) >> shift);
 }
 
-static uint64_t pair_of(int32_t left, int32_t right)
-{
-    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-}
-
 /* The slot of a pair, or the free one where it belongs. At most half are in use. */
 static struct um_bpe_merge *find_slot(const struct um_bpe *bpe, uint64_t pair)
 {
@@ -22,7 +17,7 @@ static struct um_bpe_merge *find_slot(const struct um_bpe *bpe, uint64_t pair)
     return &bpe->merges[i];
 }
 
-static enum um_status new_table(struct um_bpe *bpe, struct um_loader *loader, size_t n_merges,
+enum um_status um_bpe_new_table(struct um_bpe *bpe, struct um_loader *loader, size_t n_merges,
                                 struct um_error *err)
 {
     size_t n_slots = 16;
@@ -36,11 +31,30 @@ static enum um_status new_table(struct um_bpe *bpe, struct um_loader *loader, si
     return UM_OK;
 }
 
+void um_bpe_put_merge(struct um_bpe *bpe, struct um_bpe_merge merge)
+{
+    *find_slot(bpe, merge.pair) = merge;
+}
+
 /* The two parts of a merge, one behind the other in the same memory. */
 struct parts {
     const char *left, *right;
     size_t n_left, n_right;
 };
+
+/* "left right", closing the gap. */
+static bool split_at_blank(struct parts *parts, char *text, size_t n)
+{
+    char *blank = memchr(text, ' ', n);
+    if (!blank || memchr(blank + 1, ' ', n - (size_t)(blank - text) - 1))
+        return false;
+    *parts = (struct parts){.left = text,
+                            .right = blank,
+                            .n_left = (size_t)(blank - text),
+                            .n_right = n - (size_t)(blank - text) - 1};
+    memmove(blank, blank + 1, parts->n_right);
+    return true;
+}
 
 /* ["left", "right"], or the older "left right". */
 static enum um_status read_parts(struct parts *parts, char *buffer, struct um_scan *scan,
@@ -59,17 +73,12 @@ static enum um_status read_parts(struct parts *parts, char *buffer, struct um_sc
     size_t n;
     if (!um_scan_string(buffer, &n, scan))
         return um_scan_fail(scan, "a merge", err);
-    char *blank = memchr(buffer, ' ', n);
-    if (!blank || memchr(blank + 1, ' ', n - (size_t)(blank - buffer) - 1))
-        return um_scan_fail(scan, "two texts with a blank between them", err);
-    parts->n_left = (size_t)(blank - buffer);
-    parts->n_right = n - parts->n_left - 1;
-    memmove(blank, blank + 1, parts->n_right);
-    parts->right = blank;
-    return UM_OK;
+    return split_at_blank(parts, buffer, n)
+               ? UM_OK
+               : um_scan_fail(scan, "two texts with a blank between them", err);
 }
 
-static enum um_status find_part(int32_t *id, const struct um_bpe *bpe, const struct um_scan *scan,
+static enum um_status find_part(int32_t *id, const struct um_bpe *bpe, const char *where,
                                 const char *text, size_t n, struct um_error *err)
 {
     *id = um_vocab_find(bpe->vocab, text, n);
@@ -78,16 +87,16 @@ static enum um_status find_part(int32_t *id, const struct um_bpe *bpe, const str
     return um_fail(err, UM_E_INPUT,
                    "cannot read '%s': a merge needs '%.*s', which is not in the "
                    "vocabulary",
-                   scan->where, n < 100 ? (int)n : 100, text);
+                   where, n < 100 ? (int)n : 100, text);
 }
 
 /* The pair, and what it becomes: the left part and the right one without the continuing prefix. */
-static enum um_status add_merge(struct um_bpe *bpe, struct parts parts, const struct um_scan *scan,
+static enum um_status add_merge(struct um_bpe *bpe, struct parts parts, const char *where,
                                 uint32_t rank, struct um_error *err)
 {
     int32_t left, right, merged;
-    UM_RETURN_IF(find_part(&left, bpe, scan, parts.left, parts.n_left, err));
-    UM_RETURN_IF(find_part(&right, bpe, scan, parts.right, parts.n_right, err));
+    UM_RETURN_IF(find_part(&left, bpe, where, parts.left, parts.n_left, err));
+    UM_RETURN_IF(find_part(&right, bpe, where, parts.right, parts.n_right, err));
     size_t n_prefix = bpe->prefix.n < parts.n_right ? bpe->prefix.n : parts.n_right;
     uint64_t hash = um_vocab_hash(UM_VOCAB_HASH_START, parts.left, parts.n_left);
     merged = um_vocab_find_hashed(
@@ -97,12 +106,12 @@ static enum um_status add_merge(struct um_bpe *bpe, struct parts parts, const st
         return um_fail(err, UM_E_INPUT,
                        "cannot read '%s': merge %u gives '%.*s', which is not in "
                        "the vocabulary",
-                       scan->where, rank,
+                       where, rank,
                        parts.n_left + parts.n_right < 100 ? (int)(parts.n_left + parts.n_right)
                                                           : 100,
                        parts.left);
-    uint64_t pair = pair_of(left, right);
-    *find_slot(bpe, pair) = (struct um_bpe_merge){.pair = pair, .rank = rank, .id = merged};
+    um_bpe_put_merge(
+        bpe, (struct um_bpe_merge){.pair = um_bpe_pair(left, right), .rank = rank, .id = merged});
     return UM_OK;
 }
 
@@ -124,14 +133,43 @@ static enum um_status read_list(struct um_bpe *bpe, struct um_scan *scan, char *
         return UM_OK;
     do {
         UM_RETURN_IF(read_parts(&parts, buffer, scan, err));
-        UM_RETURN_IF(add_merge(bpe, parts, scan, rank++, err));
+        UM_RETURN_IF(add_merge(bpe, parts, scan->where, rank++, err));
     } while (um_scan_take(scan, ','));
     return um_scan_take(scan, ']') ? UM_OK : um_scan_fail(scan, "',' or ']'", err);
+}
+
+/* An array of "left right" in a GGUF file. */
+static enum um_status read_texts(struct um_bpe *bpe, struct um_loader *loader, struct um_error *err)
+{
+    const struct um_gguf_pair *list = loader->merge_texts;
+    struct um_str copy = {0};
+    enum um_status status;
+    UM_TRY(um_bpe_new_table(bpe, loader, list->n, err));
+    for (size_t i = 0; i < list->n; i++) {
+        struct parts parts;
+        um_str_clear(&copy);
+        um_str_add_n(&copy, list->strings[i], list->lengths[i]);
+        if (copy.failed)
+            UM_TRY(um_fail_memory(err, loader->where, list->lengths[i]));
+        if (!split_at_blank(&parts, copy.text, copy.length))
+            UM_TRY(um_fail(err, UM_E_INPUT,
+                           "cannot read '%s': element %zu of %s is '%.100s', expected two texts "
+                           "with a blank between them",
+                           loader->where, i, list->key, copy.text));
+        UM_TRY(add_merge(bpe, parts, loader->where, (uint32_t)i, err));
+    }
+out:
+    um_str_free(&copy);
+    return status;
 }
 
 enum um_status um_bpe_read_merges(struct um_bpe *bpe, struct um_loader *loader,
                                   struct um_error *err)
 {
+    if (loader->scores)
+        return um_bpe_derive_merges(bpe, loader, err);
+    if (loader->merge_texts)
+        return read_texts(bpe, loader, err);
     struct um_scan scan = {.text = loader->text,
                            .at = loader->merges.start,
                            .end = loader->merges.end,
@@ -144,7 +182,7 @@ enum um_status um_bpe_read_merges(struct um_bpe *bpe, struct um_loader *loader,
     if (!scan.at || !um_scan_take(&scan, '['))
         return um_fail(err, UM_E_INPUT, "cannot read '%s': model.merges is not a list",
                        loader->where);
-    UM_RETURN_IF(new_table(bpe, loader, count_merges(&scan), err));
+    UM_RETURN_IF(um_bpe_new_table(bpe, loader, count_merges(&scan), err));
     char *buffer = um_alloc((size_t)(scan.end - scan.at) + 2);
     if (!buffer)
         return um_fail_memory(err, loader->where, (size_t)(scan.end - scan.at));
@@ -184,7 +222,7 @@ static void push(struct um_bpe_scratch *s, const struct um_bpe *bpe, uint32_t at
     uint32_t behind = s->symbols[at].behind;
     if (behind == UINT32_MAX)
         return;
-    uint64_t pair = pair_of(s->symbols[at].id, s->symbols[behind].id);
+    uint64_t pair = um_bpe_pair(s->symbols[at].id, s->symbols[behind].id);
     const struct um_bpe_merge *merge = find_slot(bpe, pair);
     if (merge->pair != pair)
         return;
@@ -201,7 +239,7 @@ static void merge_candidate(struct um_bpe_scratch *s, const struct um_bpe *bpe,
     uint32_t at = (uint32_t)candidate.key, behind = s->symbols[at].behind;
     if (s->symbols[at].id < 0 || behind == UINT32_MAX)
         return;
-    uint64_t pair = pair_of(s->symbols[at].id, s->symbols[behind].id);
+    uint64_t pair = um_bpe_pair(s->symbols[at].id, s->symbols[behind].id);
     const struct um_bpe_merge *merge = find_slot(bpe, pair);
     if (merge->pair != pair || merge->id != candidate.id)
         return;

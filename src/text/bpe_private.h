@@ -43,6 +43,19 @@ struct um_bpe_scratch {
     struct um_word_cache cache;
 };
 
+static inline uint64_t um_bpe_pair(int32_t left, int32_t right)
+{
+    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
+
+/* An empty table with room for n_merges. */
+enum um_status um_bpe_new_table(struct um_bpe *bpe, struct um_loader *loader, size_t n_merges,
+                                struct um_error *err);
+/* A pair that is there already is overwritten. */
+void um_bpe_put_merge(struct um_bpe *bpe, struct um_bpe_merge merge);
+/* Fills the table from loader->scores (bpe_scores.c). */
+enum um_status um_bpe_derive_merges(struct um_bpe *bpe, struct um_loader *loader,
+                                    struct um_error *err);
 enum um_status um_bpe_read_merges(struct um_bpe *bpe, struct um_loader *loader,
                                   struct um_error *err);
 /* Merges the ids behind out->items[start]. */

@@ -1,10 +1,9 @@
-/* Loading: tokenizer.json, or vocab.txt (a BERT tokenizer without one). */
-#include "text/tokenizer.h"
-
+/* Loading: tokenizer.json, or vocab.txt (a BERT tokenizer without one). GGUF: load_gguf.c. */
 #include <string.h>
 
 #include "base/file.h"
-#include "text/pipeline_private.h"
+#include "text/load_private.h"
+#include "text/tokenizer.h"
 
 /* {"token": id, ...}, straight from the file's text. */
 enum um_status um_loader_read_vocab(struct um_loader *loader, struct um_error *err)
@@ -68,7 +67,7 @@ static enum um_status name_model(json_t *model, const struct um_loader *loader,
                : UM_OK;
 }
 
-static enum um_status parse_document(struct um_loader *loader, json_t *json, struct um_error *err)
+enum um_status um_loader_build(struct um_loader *loader, json_t *json, struct um_error *err)
 {
     struct um_tokenizer *t = loader->tokenizer;
     json_t *model = json_object_get(json, "model");
@@ -81,8 +80,13 @@ static enum um_status parse_document(struct um_loader *loader, json_t *json, str
     UM_RETURN_IF(um_template_default(loader, err));
     UM_RETURN_IF(um_component_parse(&t->post_processor, &um_post_processors, loader,
                                     json_object_get(json, "post_processor"), err));
-    UM_RETURN_IF(um_component_parse(&t->decoder, &um_decoders, loader,
-                                    json_object_get(json, "decoder"), err));
+    return um_component_parse(&t->decoder, &um_decoders, loader, json_object_get(json, "decoder"),
+                              err);
+}
+
+static enum um_status parse_document(struct um_loader *loader, json_t *json, struct um_error *err)
+{
+    UM_RETURN_IF(um_loader_build(loader, json, err));
     return um_added_parse(loader, json_object_get(json, "added_tokens"), err);
 }
 
@@ -155,27 +159,39 @@ static json_t *special_tokens(const struct um_vocab *vocab)
     return list;
 }
 
-/* The document that a BERT tokenizer with these settings would have as tokenizer.json. */
-static enum um_status make_bert_document(json_t **json, struct um_loader *loader,
-                                         const json_t *config, struct um_error *err)
+enum um_status um_bert_document(json_t **json, const struct um_loader *loader,
+                                struct um_bert_options options, struct um_error *err)
 {
-    bool lowers = true, splits_chinese = true;
-    int32_t cls, sep;
+    const char *unknown = um_tokenizer_token(loader->tokenizer, options.unknown);
+    *json = json_pack("{s:{s:s, s:b, s:b, s:b}, s:{s:s}, s:{s:s, s:s*}, s:{s:s, s:[s,i], s:[s,i]}, "
+                      "s:{s:s, s:s}}",
+                      "normalizer", "type", "BertNormalizer", "lowercase", options.lowers,
+                      "strip_accents", options.strips_accents, "handle_chinese_chars",
+                      options.splits_chinese, "pre_tokenizer", "type", "BertPreTokenizer", "model",
+                      "type", "WordPiece", "unk_token", unknown, "post_processor", "type",
+                      "BertProcessing", "cls", "", (int)options.cls, "sep", "", (int)options.sep,
+                      "decoder", "type", "WordPiece", "prefix", "##");
+    return *json ? UM_OK : um_fail_memory(err, loader->where, 0);
+}
+
+/* The document for a vocab.txt with the settings of tokenizer_config.json. */
+static enum um_status make_vocab_document(json_t **json, struct um_loader *loader,
+                                          const json_t *config, struct um_error *err)
+{
+    struct um_bert_options options = {.lowers = true, .splits_chinese = true};
     const char *where = loader->where;
-    UM_RETURN_IF(um_json_get_bool(&lowers, config, "do_lower_case", where, err));
-    UM_RETURN_IF(um_json_get_bool(&splits_chinese, config, "tokenize_chinese_chars", where, err));
-    bool strips_accents = lowers;
-    UM_RETURN_IF(um_json_get_bool(&strips_accents, config, "strip_accents", where, err));
-    UM_RETURN_IF(um_loader_find(&cls, loader, "[CLS]", "token", err));
-    UM_RETURN_IF(um_loader_find(&sep, loader, "[SEP]", "token", err));
-    *json = json_pack(
-        "{s:{s:s, s:b, s:b, s:b}, s:{s:s}, s:{s:s}, s:{s:s, s:[s,i], s:[s,i]}, s:{s:s, s:s}, s:o}",
-        "normalizer", "type", "BertNormalizer", "lowercase", lowers, "strip_accents",
-        strips_accents, "handle_chinese_chars", splits_chinese, "pre_tokenizer", "type",
-        "BertPreTokenizer", "model", "type", "WordPiece", "post_processor", "type",
-        "BertProcessing", "cls", "[CLS]", (int)cls, "sep", "[SEP]", (int)sep, "decoder", "type",
-        "WordPiece", "prefix", "##", "added_tokens", special_tokens(&loader->tokenizer->vocab));
-    return *json ? UM_OK : um_fail_memory(err, where, 0);
+    UM_RETURN_IF(um_json_get_bool(&options.lowers, config, "do_lower_case", where, err));
+    UM_RETURN_IF(
+        um_json_get_bool(&options.splits_chinese, config, "tokenize_chinese_chars", where, err));
+    options.strips_accents = options.lowers;
+    UM_RETURN_IF(um_json_get_bool(&options.strips_accents, config, "strip_accents", where, err));
+    UM_RETURN_IF(um_loader_find(&options.cls, loader, "[CLS]", "token", err));
+    UM_RETURN_IF(um_loader_find(&options.sep, loader, "[SEP]", "token", err));
+    UM_RETURN_IF(um_loader_find(&options.unknown, loader, "[UNK]", "unk_token", err));
+    UM_RETURN_IF(um_bert_document(json, loader, options, err));
+    return json_object_set_new(*json, "added_tokens", special_tokens(&loader->tokenizer->vocab))
+               ? um_fail_memory(err, where, 0)
+               : UM_OK;
 }
 
 enum um_status um_tokenizer_parse_vocab(struct um_tokenizer *tokenizer, const char *text, size_t n,
@@ -191,7 +207,7 @@ enum um_status um_tokenizer_parse_vocab(struct um_tokenizer *tokenizer, const ch
     enum um_status status;
     UM_TRY(check_utf8(text, n, where, err));
     UM_TRY(read_lines(&loader, err));
-    UM_TRY(make_bert_document(&json, &loader, config, err));
+    UM_TRY(make_vocab_document(&json, &loader, config, err));
     UM_TRY(parse_document(&loader, json, err));
 out:
     json_decref(json);
@@ -235,22 +251,46 @@ static enum um_status load_folder(struct um_tokenizer *tokenizer, const char *fo
     return status;
 }
 
-enum um_status um_tokenizer_open(struct um_tokenizer **tokenizer, const char *folder,
-                                 struct um_error *err)
+static enum um_status load_gguf(struct um_tokenizer *tokenizer, const char *path,
+                                struct um_error *err)
+{
+    struct um_gguf gguf;
+    enum um_status status;
+    UM_TRY(um_gguf_open(&gguf, path, err));
+    UM_TRY(um_tokenizer_parse_gguf(tokenizer, &gguf, path, err));
+out:
+    um_gguf_close(&gguf);
+    return status;
+}
+
+static enum um_status open_folder(struct um_tokenizer *tokenizer, const char *folder,
+                                  struct um_error *err)
 {
     char *json_path = um_path_join(folder, "tokenizer.json");
     char *vocab_path = um_path_join(folder, "vocab.txt");
     char *config_path = um_path_join(folder, "tokenizer_config.json");
     enum um_status status;
-    *tokenizer = NULL;
     if (!json_path || !vocab_path || !config_path)
         UM_TRY(um_fail_memory(err, folder, strlen(folder)));
-    UM_TRY(um_tokenizer_new(tokenizer, err));
-    UM_TRY(load_folder(*tokenizer, folder, json_path, vocab_path, config_path, err));
+    UM_TRY(load_folder(tokenizer, folder, json_path, vocab_path, config_path, err));
 out:
     um_free(json_path);
     um_free(vocab_path);
     um_free(config_path);
+    return status;
+}
+
+enum um_status um_tokenizer_open(struct um_tokenizer **tokenizer, const char *path,
+                                 struct um_error *err)
+{
+    enum um_status status;
+    *tokenizer = NULL;
+    UM_TRY(um_tokenizer_new(tokenizer, err));
+    if (um_path_exists(path) && !um_path_is_folder(path))
+        UM_TRY(load_gguf(*tokenizer, path, err));
+    else
+        UM_TRY(open_folder(*tokenizer, path, err));
+out:
     if (status != UM_OK) {
         um_tokenizer_free(*tokenizer);
         *tokenizer = NULL;

@@ -13,6 +13,7 @@
 #define UM_TEXT_PIPELINE_PRIVATE_H
 
 #include "base/json.h"
+#include "format/gguf.h"
 #include "text/regex.h"
 #include "text/scan.h"
 #include "text/trie.h"
@@ -70,6 +71,10 @@ struct um_loader {
     const char *text;                /* the whole file */
     size_t n_bytes;                  /* of it: no id and no table can sensibly be larger */
     struct um_stretch vocab, merges; /* model.vocab and model.merges */
+    /* Of a file that is not JSON, whose vocabulary is in place: the merges as an array of texts
+     * ("left right"), or what they follow from, a score for each id (-INFINITY: no merge). */
+    const struct um_gguf_pair *merge_texts;
+    const float *scores;
 };
 
 typedef enum um_status um_parse_fn(const void **options, struct um_loader *loader,
@@ -200,6 +205,8 @@ struct um_added {
 };
 
 enum um_status um_added_parse(struct um_loader *loader, const json_t *json, struct um_error *err);
+/* Makes tokens[0..n), filled in by the caller, ready to be looked up; parsing does it too. */
+enum um_status um_added_index(struct um_loader *loader, struct um_error *err);
 void um_added_free(struct um_added *added);
 /* The next added token at or behind `from`, where the last one ended; [*start, *end) includes the
  * white space that it strips. NULL if there is none. */
@@ -238,5 +245,8 @@ enum um_status um_loader_find(int32_t *id, struct um_loader *loader, const char 
                               const char *what, struct um_error *err);
 /* The template of a tokenizer without post-processor: the text, then its pair. */
 enum um_status um_template_default(struct um_loader *loader, struct um_error *err);
+/* Each text with a token before and one behind it; -1: none. */
+enum um_status um_template_wrap(struct um_loader *loader, int32_t before, int32_t behind,
+                                struct um_error *err);
 
 #endif

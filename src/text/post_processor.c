@@ -22,15 +22,31 @@ static void add_item(struct um_template *template, int sequence, int32_t id, int
     template->n_special += sequence < 0;
 }
 
-enum um_status um_template_default(struct um_loader *loader, struct um_error *err)
+/* Text number `sequence`, of that type, between two tokens. */
+static void add_wrapped(struct um_template *template, int32_t before, int sequence, int32_t behind)
+{
+    if (before >= 0)
+        add_item(template, -1, before, sequence);
+    add_item(template, sequence, -1, sequence);
+    if (behind >= 0)
+        add_item(template, -1, behind, sequence);
+}
+
+enum um_status um_template_wrap(struct um_loader *loader, int32_t before, int32_t behind,
+                                struct um_error *err)
 {
     struct um_tokenizer *t = loader->tokenizer;
-    UM_RETURN_IF(new_template(&t->single, loader, 1, err));
-    UM_RETURN_IF(new_template(&t->pair, loader, 2, err));
-    add_item(&t->single, 0, -1, 0);
-    add_item(&t->pair, 0, -1, 0);
-    add_item(&t->pair, 1, -1, 1);
+    UM_RETURN_IF(new_template(&t->single, loader, 3, err));
+    UM_RETURN_IF(new_template(&t->pair, loader, 6, err));
+    add_wrapped(&t->single, before, 0, behind);
+    add_wrapped(&t->pair, before, 0, behind);
+    add_wrapped(&t->pair, before, 1, behind);
     return UM_OK;
+}
+
+enum um_status um_template_default(struct um_loader *loader, struct um_error *err)
+{
+    return um_template_wrap(loader, -1, -1, err);
 }
 
 static enum um_status get_i32(int32_t *value, const json_t *json, const char *key,

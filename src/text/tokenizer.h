@@ -6,6 +6,7 @@
 #define UM_TEXT_TOKENIZER_H
 
 #include "base/json.h"
+#include "format/gguf.h"
 
 /* An empty tokenizer to parse into; owned (free with um_tokenizer_free, also if parsing fails). */
 enum um_status um_tokenizer_new(struct um_tokenizer **tokenizer, struct um_error *err);
@@ -17,5 +18,8 @@ enum um_status um_tokenizer_parse_json(struct um_tokenizer *tokenizer, const cha
 enum um_status um_tokenizer_parse_vocab(struct um_tokenizer *tokenizer, const char *text, size_t n,
                                         const json_t *config, const char *where,
                                         struct um_error *err);
+/* The tokenizer in a GGUF file's metadata (load_gguf.c says which keys). Borrows nothing. */
+enum um_status um_tokenizer_parse_gguf(struct um_tokenizer *tokenizer, const struct um_gguf *gguf,
+                                       const char *where, struct um_error *err);
 
 #endif

@@ -214,8 +214,10 @@ enum um_status um_run_train(struct um_summary *summary, struct um_run *run, stru
 {
     bool goes_on = true;
     int64_t first = run->state.step;
+    if (run->is_plan)
+        return um_fail(err, UM_E_USAGE, "a run that was opened to be planned cannot train");
+    UM_RETURN_IF(um_run_open_memory(run, err)); /* before there is a run folder */
     UM_RETURN_IF(um_record_begin(run, err));
-    UM_RETURN_IF(um_run_open_memory(run, err));
     say_what_trains(run);
     run->opened_at = um_seconds();
     if (is_evaluation_due(run)) /* before the first step, or one that was interrupted */

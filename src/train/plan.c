@@ -1,6 +1,7 @@
 /*
  * The plan: what a run will need, before its first step. Activations are not estimated: the largest
- * batches of the run are recorded and walked forward and backward on a pool without memory.
+ * batch of the run is recorded and walked forward and backward on a pool without memory. And what
+ * other settings would need, by making the same plan for them.
  */
 #include <math.h>
 
@@ -16,7 +17,7 @@ static int64_t tokens_of(const struct um_run *run, const int64_t *rows, int64_t 
 {
     int64_t sum = 0;
     for (int64_t i = 0; i < n; i++)
-        sum += run->train_tokens.lengths[rows[i]];
+        sum += um_task_model_length(&run->tm, &run->train_tokens, rows[i]);
     return sum;
 }
 
@@ -58,16 +59,20 @@ static enum um_status measure(struct um_generate_need *need, struct um_run *run,
     struct um_engine dry, real = run->tm.engine;
     const struct um_sink sink = {.accept = accept_nothing};
     double loss = 0;
-    int64_t n;
+    int64_t n = run->config->train.batch;
     enum um_status status;
-    const int64_t *rows = um_run_rows(&n, run, most->step, most->micro);
     *need = (struct um_generate_need){0};
     UM_RETURN_IF(um_engine_open(&dry, &run->tm.model, (size_t)1 << 46, true, err));
     dry.objective = um_objective_of(run->task);
     dry.recompute = run->config->train.recompute;
     run->tm.engine = dry;
-    UM_TRY(um_task_model_batch(&run->tm, &run->train_tokens, um_run_row_truth(run, &run->train),
-                               rows, n, err));
+    if (run->is_plan) {
+        UM_TRY(um_run_plan_batch(run, err));
+    } else {
+        const int64_t *rows = um_run_rows(&n, run, most->step, most->micro);
+        UM_TRY(um_task_model_batch(&run->tm, &run->train_tokens,
+                                   um_run_row_truth(run, &run->train), rows, n, err));
+    }
     UM_TRY(um_engine_train(&loss, &run->tm.engine, &run->tm.batch, n, 0, sink, err));
     if (run->evaluator.data)
         UM_TRY(um_evaluator_plan(need, &run->evaluator, err));
@@ -107,20 +112,52 @@ static double flop_per_token(const struct um_run *run)
     return sum;
 }
 
-/* What selection holds of a vocabulary head over a step. */
-static int64_t held_bytes(const struct um_run *run, int64_t n_tokens)
+static int64_t method_bytes(const struct um_run *run, const struct extreme *most,
+                            int64_t n_step_tokens)
 {
-    const struct um_param *head = um_model_vocabulary(&run->tm.model);
-    bool is_held = head && run->tuning.selector && run->tuning.set.of_param[head->index];
-    return is_held ? um_held_bytes(head, n_tokens) : 0;
+    const struct um_model *model = &run->tm.model;
+    struct um_tuning_load load = {.n_steps = run->n_steps,
+                                  .n_micro = run->config->train.accumulate,
+                                  .n_tokens = most->n_tokens,
+                                  .n_step_tokens = n_step_tokens};
+    if (um_objective_of(run->task) == UM_OBJECTIVE_TOKEN)
+        load.head = um_model_vocabulary(model);
+    for (int64_t p = 0; p < model->n_params && !load.words; p++)
+        if (model->params[p].rows == model->dims.V && model->params[p].wants_grad)
+            load.words = &model->params[p];
+    return um_tuning_bytes(&run->tuning, &load);
+}
+
+static int64_t data_bytes(const struct um_run *run)
+{
+    return um_encoded_bytes(&run->train_tokens) + um_encoded_bytes(&run->evaluator.tokens) +
+           (run->train.n_rows + run->eval.n_rows) * (int64_t)sizeof(struct um_row);
+}
+
+/* What the process takes beside model, method and data. */
+static int64_t process_bytes(const struct um_run *run)
+{
+    /* Seen with oneDNN: operands are packed into buffers, per thread; kernels are compiled. Of a
+     * tokenizer: what BPE of 32,000 to 262,000 entries takes an entry. */
+    enum { GEMM_THREAD_BYTES = 12 << 20, GEMM_BYTES = 16 << 20, TOKEN_BYTES = 400 };
+    int64_t bytes = um_threads() * GEMM_THREAD_BYTES + GEMM_BYTES + run->resident_before;
+    return run->is_plan ? bytes + run->tm.model.dims.V * TOKEN_BYTES
+                        : bytes - um_tuning_opened_bytes(&run->tuning) - data_bytes(run);
+}
+
+/* The steps of a run without data are all alike. */
+static void survey_plan(struct extreme *most, struct um_plan *plan, const struct um_run *run)
+{
+    const struct um_config *c = run->config;
+    most->n_tokens = c->train.batch * run->tm.max_length;
+    plan->max_tokens_per_step = most->n_tokens * c->train.accumulate;
+    plan->mean_tokens_per_step = (double)plan->max_tokens_per_step;
 }
 
 enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_error *err)
 {
-    /* Seen with oneDNN: operands are packed into buffers, per thread; kernels are compiled. */
-    enum { GEMM_THREAD_BYTES = 12 << 20, GEMM_BYTES = 16 << 20 };
     const struct um_tuning *t = &run->tuning;
-    struct extreme most;
+    struct extreme most = {0};
     struct um_generate_need need;
     *plan = (struct um_plan){
         .n_parameters = um_model_n_elements(&run->tm.model, true),
@@ -131,24 +168,138 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
         .n_steps = run->n_steps,
         .n_train_rows = run->train_tokens.n_rows,
         .n_eval_rows = run->eval.n_rows,
-        .n_truncated_rows = run->train_tokens.n_truncated + run->evaluator.tokens.n_truncated};
-    survey(&most, plan, run);
+        .n_truncated_rows = run->train_tokens.n_truncated + run->evaluator.tokens.n_truncated,
+        .batch = run->config->train.batch,
+        .accumulate = run->config->train.accumulate,
+        .eval_batch = run->config->eval.batch,
+        .max_length = run->tm.max_length,
+        .recompute = run->config->train.recompute,
+        .is_without_data = run->is_plan,
+        .is_without_weights = run->tm.model.is_shape};
+    if (run->is_plan)
+        survey_plan(&most, plan, run);
+    else
+        survey(&most, plan, run);
     UM_RETURN_IF(measure(&need, run, &most, err));
-    /* Already resident: allocated when the run was opened. */
-    int64_t opened_bytes = (int64_t)t->set.arena.used_bytes;
-    for (size_t e = 0; e < t->set.n_entries; e++)
-        for (int c = 0; t->set.entries[e].is_whole && c < UM_N_COLUMNS; c++)
-            opened_bytes += t->set.entries[e].column[c] ? 4 * t->set.entries[e].n : 0;
     plan->weights_bytes = weights_bytes(&run->tm.model);
     plan->activation_bytes = (int64_t)need.pool_bytes;
     plan->generation_bytes = (int64_t)need.held_bytes;
-    plan->method_bytes = um_tuning_bytes(t) + held_bytes(run, plan->max_tokens_per_step);
-    plan->process_bytes =
-        run->resident_before - opened_bytes + um_threads() * GEMM_THREAD_BYTES + GEMM_BYTES;
+    plan->method_bytes = method_bytes(run, &most, plan->max_tokens_per_step);
+    plan->data_bytes = data_bytes(run);
+    plan->process_bytes = process_bytes(run);
     plan->peak_bytes = plan->weights_bytes + plan->activation_bytes + plan->generation_bytes +
-                       plan->method_bytes + plan->process_bytes;
+                       plan->method_bytes + plan->data_bytes + plan->process_bytes;
     plan->flop_per_step = flop_per_token(run) * plan->mean_tokens_per_step;
     return UM_OK;
+}
+
+/* ---- other settings */
+
+/* The peak if the recipe were `config`, which may differ in batches, accumulation, length and
+ * recomputation. The run is as before afterwards. */
+static enum um_status plan_other(int64_t *peak_bytes, struct um_run *run,
+                                 const struct um_config *config, struct um_error *err)
+{
+    struct um_plan plan;
+    const struct um_config *real = run->config;
+    struct um_batches batches = run->batches;
+    int64_t max_length = run->tm.max_length;
+    enum um_status status = UM_OK;
+    if (!run->is_plan)
+        UM_RETURN_IF(um_batches_open(&run->batches, batches.order, batches.n_rows,
+                                     config->train.batch, batches.seed, batches.lengths, err));
+    run->config = run->evaluator.config = config;
+    run->tm.max_length = config->train.max_length;
+    if (!run->is_plan)
+        um_run_work_out_steps(run);
+    UM_TRY(um_run_plan(&plan, run, err));
+    *peak_bytes = plan.peak_bytes;
+out:
+    run->config = run->evaluator.config = real;
+    run->tm.max_length = max_length;
+    if (!run->is_plan) {
+        um_batches_close(&run->batches);
+        run->batches = batches;
+        um_run_work_out_steps(run);
+    }
+    return status;
+}
+
+static struct um_config recomputing(struct um_config c)
+{
+    c.train.recompute = true;
+    return c;
+}
+
+static struct um_config accumulating(struct um_config c)
+{
+    c.train.batch = (c.train.batch + 1) / 2;
+    c.train.accumulate *= 2;
+    return c;
+}
+
+static struct um_config evaluating_fewer(struct um_config c)
+{
+    c.eval.batch = (c.eval.batch + 1) / 2;
+    return c;
+}
+
+static struct um_config shorter(struct um_config c)
+{
+    c.train.max_length /= 2;
+    return c;
+}
+
+enum um_status um_run_plan_savings(struct um_saving savings[UM_SAVINGS_MAX], size_t *n_savings,
+                                   const struct um_plan *plan, struct um_run *run,
+                                   struct um_error *err)
+{
+    struct um_config now = *run->config;
+    now.train.max_length = run->tm.max_length;
+    const struct um_config others[] = {recomputing(now), accumulating(now), evaluating_fewer(now),
+                                       shorter(now)};
+    const bool is_other[] = {!now.train.recompute, now.train.batch > 1,
+                             run->evaluator.data && now.eval.batch > 1,
+                             now.train.max_length >= 32};
+    *n_savings = 0;
+    for (size_t i = 0; i < UM_COUNT(others); i++) {
+        const struct um_config *c = &others[i];
+        struct um_saving *s = &savings[*n_savings];
+        if (!is_other[i])
+            continue;
+        *s = (struct um_saving){0};
+        UM_RETURN_IF(plan_other(&s->peak_bytes, run, c, err));
+        if (s->peak_bytes >= plan->peak_bytes) /* sums over micro-batches may cost more */
+            continue;
+        s->recompute = c->train.recompute;
+        s->batch = c->train.batch;
+        s->accumulate = c->train.accumulate;
+        s->eval_batch = c->eval.batch;
+        s->max_length = c->train.max_length;
+        (*n_savings)++;
+    }
+    return UM_OK;
+}
+
+static void hint_savings(struct um_error *err, const struct um_plan *plan, struct um_run *run)
+{
+    struct um_saving savings[UM_SAVINGS_MAX];
+    struct um_str text = {0};
+    size_t n;
+    char bytes[24];
+    if (um_run_plan_savings(savings, &n, plan, run, NULL) != UM_OK)
+        return;
+    for (size_t i = 0; i < n; i++)
+        um_str_addf(&text,
+                    "%sabout %s with train.batch %lld, accumulate %lld, max_length %lld, recompute "
+                    "%s, eval.batch %lld",
+                    i ? "; " : "", um_format_bytes(bytes, (double)savings[i].peak_bytes),
+                    (long long)savings[i].batch, (long long)savings[i].accumulate,
+                    (long long)savings[i].max_length, savings[i].recompute ? "on" : "off",
+                    (long long)savings[i].eval_batch);
+    if (n && !text.failed)
+        um_error_hint(err, "%s", text.text);
+    um_str_free(&text);
 }
 
 enum um_status um_run_open_memory(struct um_run *run, struct um_error *err)
@@ -161,9 +312,7 @@ enum um_status um_run_open_memory(struct um_run *run, struct um_error *err)
         um_fail(err, UM_E_RUNTIME, "this run needs about %s of memory, the machine has %s",
                 um_format_bytes(need, (double)plan.peak_bytes),
                 um_format_bytes(have, (double)total));
-        um_error_hint(err, "lower it with train.recompute on, a smaller train.batch with "
-                           "train.accumulate, a smaller train.max_length%s",
-                      plan.generation_bytes ? ", or a smaller eval.batch" : "");
+        hint_savings(err, &plan, run);
         return UM_E_RUNTIME;
     }
     /* Address space for more than the peak: blocks of another order may fit less well. */

@@ -1,4 +1,4 @@
-/* Opening a run: recipe to model, data, method; and the plan of what it will need. */
+/* Opening a run: recipe to model, data, method. */
 #include "train/run.h"
 
 #include <math.h>
@@ -63,7 +63,7 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
     return UM_OK;
 }
 
-static enum um_status check_task(const struct um_run *run, struct um_error *err)
+enum um_status um_run_check_task(const struct um_run *run, struct um_error *err)
 {
     const struct um_arch *arch = run->tm.model.arch;
     if (um_objective_of(run->task) != UM_OBJECTIVE_TOKEN || arch->is_decoder)
@@ -85,7 +85,7 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
     if (!*c->model)
         return um_fail(err, UM_E_USAGE, "model: not given; name a Hugging Face folder");
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
-    UM_RETURN_IF(check_task(run, err));
+    UM_RETURN_IF(um_run_check_task(run, err));
     UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
     UM_RETURN_IF(um_task_model_open_chat(tm, run->task, c->data.template, err));
     tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
@@ -102,13 +102,9 @@ static enum um_order order_of(const char *name)
     return UM_ORDER_SHUFFLE;
 }
 
-static enum um_status open_steps(struct um_run *run, struct um_error *err)
+void um_run_work_out_steps(struct um_run *run)
 {
     const struct um_config *c = run->config;
-    UM_RETURN_IF(um_batches_open(&run->batches, order_of(c->train.order),
-                                 run->train_tokens.n_rows,
-                                 c->train.batch, (uint64_t)c->train.seed,
-                                 run->train_tokens.lengths, err));
     int64_t n_batches = um_batches_per_epoch(&run->batches);
     run->steps_per_epoch = (n_batches + c->train.accumulate - 1) / c->train.accumulate;
     run->n_steps = (int64_t)ceil(c->train.epochs * (double)run->steps_per_epoch);
@@ -117,6 +113,16 @@ static enum um_status open_steps(struct um_run *run, struct um_error *err)
     run->n_warmup = c->lr_schedule.warmup < 1
                         ? (int64_t)ceil(c->lr_schedule.warmup * (double)run->n_steps)
                         : (int64_t)c->lr_schedule.warmup;
+}
+
+static enum um_status open_steps(struct um_run *run, struct um_error *err)
+{
+    const struct um_config *c = run->config;
+    UM_RETURN_IF(um_batches_open(&run->batches, order_of(c->train.order),
+                                 run->train_tokens.n_rows,
+                                 c->train.batch, (uint64_t)c->train.seed,
+                                 run->train_tokens.lengths, err));
+    um_run_work_out_steps(run);
     return UM_OK;
 }
 
@@ -128,7 +134,7 @@ static enum um_bound bound_of(const char *name)
     return UM_BOUND_AUTO;
 }
 
-static enum um_status open_method(struct um_run *run, struct um_error *err)
+enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
 {
     const struct um_config *c = run->config;
     run->optimizer = um_optimizer_find(c->optimizer.name);
@@ -149,6 +155,7 @@ static enum um_status open_method(struct um_run *run, struct um_error *err)
         .until = c->method.until,
         .every = c->method.every,
         .n_micro = c->train.accumulate,
+        .is_plan = run->is_plan,
         .include = {c->scope.include.items, c->scope.include.n},
         .exclude = {c->scope.exclude.items, c->scope.exclude.n},
         .whole = {c->scope.whole.items, c->scope.whole.n}};
@@ -174,7 +181,7 @@ static enum um_status open_run(struct um_run *run, struct um_error *err)
     UM_RETURN_IF(open_data(run, err));
     UM_RETURN_IF(open_model(run, err));
     UM_RETURN_IF(open_steps(run, err));
-    UM_RETURN_IF(open_method(run, err));
+    UM_RETURN_IF(um_run_open_method(run, err));
     run->resident_before = um_memory_rss();
     run->state = (struct um_run_state){.metric_before = (double)NAN,
                                        .metric_best = (double)NAN,

@@ -1,6 +1,6 @@
 /*
  * A run: everything a recipe names, opened; its progress; and the parts of its life, one file each:
- * run.c (opening, planning), loop.c (steps and evaluations), checkpoint.c (save, resume), record.c
+ * run.c (opening), plan.c (what it will need), forecast.c (without data), loop.c (steps and evaluations), checkpoint.c (save, resume), record.c
  * (the run folder: log, delta, verified summary).
  */
 #ifndef UM_TRAIN_RUN_H
@@ -51,6 +51,7 @@ struct um_run {
     struct um_profile *profile;     /* NULL = not measured (borrows) */
     bool is_in_memory;              /* writes nothing: for bench */
     bool is_resumed;                /* of a folder that holds a run */
+    bool is_plan;                   /* opened without data: a plan is all it is for */
 };
 
 /* One line through the message callback. */
@@ -58,8 +59,15 @@ void um_run_say(const struct um_run *run, const char *fmt, ...) UM_PRINTF(2, 3);
 /* RUN/NAME; NULL = no memory. Owned. */
 char *um_run_path(const struct um_run *run, const char *name);
 
-/* Makes the activations' memory; `is_dry` for planning. */
+/* run.c: the parts of opening that a run without data shares. */
+enum um_status um_run_check_task(const struct um_run *run, struct um_error *err);
+enum um_status um_run_open_method(struct um_run *run, struct um_error *err);
+void um_run_work_out_steps(struct um_run *run);
+
+/* plan.c: makes the activations' memory, if the machine has what the run needs. */
 enum um_status um_run_open_memory(struct um_run *run, struct um_error *err);
+/* forecast.c: for a run without data, a batch of its greatest size. */
+enum um_status um_run_plan_batch(struct um_run *run, struct um_error *err);
 
 /* The rows of micro-batch m of a step; and its number of micro-batches, with how many losses they
  * have in all (rows, or learnt tokens). */

@@ -45,11 +45,17 @@ enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_
     return um_encoded_open(encoded, data, &options, err);
 }
 
-/* The sequences of a row of marked tokens. */
-static void add_marked(struct um_batch *batch, const struct um_encoded *encoded, int64_t row)
+int64_t um_task_model_length(const struct um_task_model *tm, const struct um_encoded *encoded,
+                             int64_t row)
 {
-    int64_t end = encoded->offsets[row + 1];
-    for (int64_t at = encoded->offsets[row], next; at < end; at = next) {
+    return encoded->lengths[row] < tm->max_length ? encoded->lengths[row] : tm->max_length;
+}
+
+/* The sequences of marked tokens. */
+static void add_marked(struct um_batch *batch, const struct um_encoded *encoded, int64_t at,
+                       int64_t end)
+{
+    for (int64_t next; at < end; at = next) {
         for (next = at + 1; next < end && encoded->types[next] != UM_MARK_START;)
             next++;
         um_batch_add_tokens(batch, encoded->ids + at, encoded->types + at, next - at);
@@ -70,7 +76,7 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
 {
     int64_t n_tokens = 0, n_rows = 0;
     for (int64_t i = 0; i < n; i++) {
-        n_tokens += encoded->lengths[which[i]];
+        n_tokens += um_task_model_length(tm, encoded, which[i]);
         n_rows += rows ? 1 : n_sequences(encoded, which[i]);
     }
     UM_RETURN_IF(um_batch_begin(&tm->batch, n_rows, n_tokens, err));
@@ -78,10 +84,11 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
         int64_t row = which[i], at = encoded->offsets[row];
         if (rows)
             um_batch_add(&tm->batch, encoded->ids + at,
-                         tm->model.dims.Y > 1 ? encoded->types + at : NULL, encoded->lengths[row],
-                         rows[row].label, rows[row].target);
+                         tm->model.dims.Y > 1 ? encoded->types + at : NULL,
+                         um_task_model_length(tm, encoded, row), rows[row].label,
+                         rows[row].target);
         else
-            add_marked(&tm->batch, encoded, row);
+            add_marked(&tm->batch, encoded, at, at + um_task_model_length(tm, encoded, row));
     }
     return UM_OK;
 }

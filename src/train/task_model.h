@@ -42,6 +42,9 @@ struct um_prose_options um_prose_options_of(const struct um_task_model *tm,
 enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_task_model *tm,
                                     const struct um_dataset *data, const struct um_config *config,
                                     struct um_error *err);
+/* Tokens that a row counts for: plans may be made for a shorter limit than rows were cut to. */
+int64_t um_task_model_length(const struct um_task_model *tm, const struct um_encoded *encoded,
+                             int64_t row);
 /* Lays rows of an encoded data set out as a batch; `rows` NULL: rows of marked tokens. */
 enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_encoded *encoded,
                                    const struct um_row *rows, const int64_t *which, int64_t n,

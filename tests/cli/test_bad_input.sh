@@ -64,6 +64,14 @@ copy_model
 echo '{"model": {"type": "Marvellous"}}' >broken/tokenizer.json
 bad "broken/tokenizer.json.*Marvellous" --model broken
 
+# GGUF files with a tokenizer, without one, and that are none.
+run tokenize "$source/fuzz/corpus/gguf_tokenizer/gpt-2" 'ab a'
+[ "$(cat out)" = '2 7' ] || fail "the ids of a GGUF file's tokenizer are '$(cat out)'"
+expect 3 tokenize "$source/tests/golden/gguf/types.gguf" text
+has err 'types.gguf.*holds none .tokenizer.ggml.model is missing'
+expect 3 tokenize "$base/config.json" text
+has err 'config.json.*GGUF'
+
 # Deltas that are none.
 head -c 100 "$base/model.safetensors" >cut.safetensors
 expect 3 delta info cut.safetensors

@@ -50,7 +50,7 @@ expect_error 2 "'unmask delta verify' needs a run folder or --delta" delta verif
 expect_error 2 "'unmask delta info' needs a delta file or a run folder" delta info
 expect_error 2 "'unmask delta diff' needs BASE TUNED --out FILE" delta diff a b
 expect_error 2 "'unmask inspect' needs a model folder" inspect
-expect_error 2 "'unmask tokenize' needs a model folder" tokenize
+expect_error 2 "'unmask tokenize' needs a model: a folder or a GGUF file" tokenize
 expect_error 2 "option '--max-length' takes a whole number of at least 1, found '0'" \
     tokenize m --max-length 0
 expect_error 2 "option '--steps' takes a whole number of at least 1, found 'many'" bench --steps many
