@@ -135,7 +135,9 @@ def check_tiny(*names):
             again, kind_again = torch_logits(back, ids)
             found = llama_logits(gguf, ids)
             result = difference(found, expected), difference(again, expected)
-            bad += not (result[0] < 2e-3 and result[1] < 1e-5)
+            # ggml's GELU is a table in fp16
+            bad += not (result[0] < (2e-3 if name[:2] in ("ge", "gp") else 2e-5) and
+                        result[1] < 1e-5)
             print("%-18s llama.cpp %.1e, folder of GGUF %.1e (%s, %s)" %
                   (name, *result, kind, kind_again), flush=True)
     return bad

@@ -5,14 +5,14 @@
 
 static const char *const usage[] = {
     "RUN --out DIR|FILE.gguf [--type T]",
-    "--model DIR|FILE.gguf --delta FILE --out DIR|FILE.gguf [--type T]",
+    "--model BASE --delta FILE --out DIR|FILE.gguf [--type T]",
     NULL,
 };
 
 static const char *const examples[] = {
     "unmask merge RUN --out merged",
     "unmask merge RUN --out merged.gguf --type q8_0",
-    "unmask merge --model base.gguf --delta delta.safetensors --out merged --type bf16",
+    "unmask merge --model base.gguf --delta RUN --out merged --type bf16",
     NULL,
 };
 

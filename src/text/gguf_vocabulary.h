@@ -9,6 +9,16 @@
 #include "base/json.h"
 #include "format/gguf.h"
 
+/* tokenizer.ggml.token_type */
+enum {
+    UM_TOKEN_NORMAL = 1,
+    UM_TOKEN_UNKNOWN,
+    UM_TOKEN_CONTROL,
+    UM_TOKEN_USER_DEFINED,
+    UM_TOKEN_UNUSED,
+    UM_TOKEN_BYTE
+};
+
 /*
  * Writes what `folder` has of a tokenizer as pairs: tokens (as many as the table of words has rows;
  * those without text are filled up), types, merges or scores, pre-tokenizer, ids of special tokens,

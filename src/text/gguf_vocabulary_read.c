@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/gguf_vocabulary_private.h"
+#include "text/gguf_vocabulary.h"
+#include "text/load_private.h"
 #include "text/vocab.h"
 
 #define MARK "\xe2\x96\x81" /* SentencePiece's space */
@@ -14,7 +15,7 @@ struct reader {
     const struct um_gguf_pair *tokens, *types; /* types may be NULL: all normal */
     const struct um_gguf_pair *scores, *merges, *template;
     bool is_pieces;
-    const struct um_pre_tokenizer_name *pre; /* of merges of bytes */
+    const struct um_gguf_cut *pre; /* of merges of bytes */
     struct um_vocab vocab; /* the normal ones */
 };
 
@@ -366,6 +367,7 @@ static json_t *make_config(const struct reader *r)
 
 /* ---- all */
 
+/* NULL, or why the vocabulary cannot be said. */
 static const char *read_kind(struct reader *r)
 {
     const struct um_gguf_pair *model = find(r, "tokenizer.ggml.model", UM_GGUF_STRING);
@@ -375,10 +377,9 @@ static const char *read_kind(struct reader *r)
         return NULL;
     if (!is_text(model, "gpt2"))
         return "its vocabulary is of a kind that tokenizer.json has no like of";
-    for (size_t i = 0; i < um_n_pre_tokenizer_names; i++)
-        if (is_text(pre, um_pre_tokenizer_names[i].name))
-            r->pre = &um_pre_tokenizer_names[i];
-    return r->pre ? NULL : "what its pre-tokenizer's name stands for is not known";
+    bool is_known = um_gguf_cut_find(&r->pre, pre ? pre->text : "default", pre ? pre->n : 7, r->path,
+                                     NULL) == UM_OK;
+    return is_known ? NULL : "what its pre-tokenizer's name stands for is not known";
 }
 
 enum um_status um_vocabulary_from_gguf(json_t **tokenizer, json_t **config, const char **reason,

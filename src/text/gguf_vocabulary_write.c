@@ -2,7 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "text/gguf_vocabulary_private.h"
+#include "text/gguf_vocabulary.h"
+#include "text/load_private.h"
 #include "text/vocab.h"
 
 struct writer {
@@ -226,6 +227,10 @@ out:
 
 /* ---- how text is cut */
 
+/* One name of each way to cut text. */
+static const char *const cut_names[] = {"gpt-2", "smollm", "llama-bpe", "dbrx",  "qwen2",
+                                        "stablelm2", "qwen35", "tekken", "gpt-4o"};
+
 static enum um_status declare_pre_tokenizer(struct writer *r, struct um_error *err)
 {
     const json_t *pre = get(r->tokenizer, "pre_tokenizer");
@@ -235,15 +240,21 @@ static enum um_status declare_pre_tokenizer(struct writer *r, struct um_error *e
     const char *pattern = json_string_value(get(get(split, "pattern"), "Regex"));
     bool by_pattern = split && pattern && json_is_false(get(bytes, "use_regex"));
     bool digits_apart = digits && json_is_true(get(digits, "individual_digits"));
-    size_t n_parts = json_array_size(get(pre, "pretokenizers"));
-    bool is_whole = n_parts <= (size_t)(1 + (split != NULL) + (digits != NULL));
-    for (size_t i = 0; bytes && is_whole && i < um_n_pre_tokenizer_names; i++) {
-        const struct um_pre_tokenizer_name *name = &um_pre_tokenizer_names[i];
-        bool fits = name->pattern ? by_pattern && strcmp(name->pattern, pattern) == 0
-                                  : !split && !json_is_false(get(bytes, "use_regex"));
-        if (!fits || name->digits_apart != digits_apart || (digits && !digits_apart))
+    bool composes = part_of(get(r->tokenizer, "normalizer"), "normalizers", "NFC") != NULL;
+    bool ignores_merges = json_is_true(get(get(r->tokenizer, "model"), "ignore_merges"));
+    bool is_whole = bytes && digits_apart == (digits != NULL) &&
+                    json_array_size(get(pre, "pretokenizers")) <=
+                        (size_t)(1 + (split != NULL) + (digits != NULL));
+    for (size_t i = 0; is_whole && i < UM_COUNT(cut_names); i++) {
+        const char *name = cut_names[i];
+        const struct um_gguf_cut *cut;
+        UM_RETURN_IF(um_gguf_cut_find(&cut, name, strlen(name), r->path, err));
+        bool fits = cut->pattern ? by_pattern && strcmp(cut->pattern, pattern) == 0
+                                 : !split && !json_is_false(get(bytes, "use_regex"));
+        if (!fits || cut->digits_apart != digits_apart || cut->composes != composes ||
+            cut->ignores_merges != ignores_merges)
             continue;
-        um_gguf_declare_text(r->w, "tokenizer.ggml.pre", name->name, strlen(name->name));
+        um_gguf_declare_text(r->w, "tokenizer.ggml.pre", name, strlen(name));
         return UM_OK;
     }
     return fail(r, "its pre-tokenizer is none that this program knows a name of", err);
