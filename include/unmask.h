@@ -223,6 +223,30 @@ typedef void um_history_fn(int64_t step, const char *tensor, int64_t n, void *us
 UM_API UM_CHECKED enum um_status um_run_history(const char *folder, um_history_fn *visit,
                                                 void *user, struct um_error *err);
 
+/* -------------------------------------------------------- comparisons: methods against each other */
+
+/* What is compared. Lists are borrowed; an empty one stands for what the recipe says. */
+struct um_compare_options {
+    const char *out;                /* folder of the runs and tables */
+    const char *const *variants;    /* "NAME" or "NAME:key=value:...": a method with settings of its own;
+                                       the others are compared with the first */
+    const char *const *budgets;     /* of the methods that have one */
+    const char *const *tasks;
+    const double *rates;            /* learning rates that each method tries on held-out rows */
+    size_t n_variants, n_budgets, n_tasks, n_rates;
+    int64_t n_seeds;                /* runs of each: seeds 1 to n_seeds */
+    double holdout;                 /* share of the training rows that trials are scored on */
+};
+
+/* Trains the whole grid, every run in a folder of its own under `out`, and writes table.md, table.csv
+ * and table.json there after each: mean, deviation, paired difference from the first variant with its p,
+ * parameters changed, updates, seconds, peak memory, bytes of delta. Runs that are done are not done
+ * again, those that were stopped go on. UM_E_INTERRUPTED when a callback stopped it. */
+UM_API UM_CHECKED enum um_status um_compare(const struct um_recipe *recipe,
+                                            const struct um_compare_options *options,
+                                            const struct um_callbacks *callbacks,
+                                            struct um_error *err);
+
 /* ------------------------------------------------------------- predictors: a model put to use */
 
 /* A base model with an optional delta laid over it, ready for one task. Nothing is merged. */

@@ -92,7 +92,27 @@ int64_t um_memory_rss(void)
 int64_t um_memory_rss_peak(void)
 {
     struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
+    char line[128];
+    long long kilobytes = 0;
+    FILE *file = fopen("/proc/self/status", "re");
+    while (file && fgets(line, sizeof(line), file))
+        if (sscanf(line, "VmHWM: %lld", &kilobytes) == 1)
+            break;
+    if (file)
+        (void)fclose(file);
+    if (kilobytes == 0 && getrusage(RUSAGE_SELF, &usage) == 0)
+        kilobytes = (long long)usage.ru_maxrss;
+    return (int64_t)kilobytes * 1024;
+}
+
+/* proc(5): 5 resets the peak resident set size to the current one. */
+void um_memory_reset_peak(void)
+{
+    FILE *file = fopen("/proc/self/clear_refs", "we");
+    if (!file)
+        return;
+    (void)fputs("5", file);
+    (void)fclose(file);
 }
 
 double um_seconds(void)

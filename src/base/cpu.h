@@ -15,7 +15,8 @@ int um_threads(void);         /* that parallel regions and GEMM run on (um_set_t
 
 int64_t um_memory_total(void);     /* bytes of RAM, or the control group's limit if lower */
 int64_t um_memory_rss(void);       /* resident bytes of this process now */
-int64_t um_memory_rss_peak(void);  /* and at most so far */
+int64_t um_memory_rss_peak(void);  /* and at most so far, or since */
+void um_memory_reset_peak(void);   /* this was called (where the system can do that) */
 
 double um_seconds(void);      /* a monotonic clock */
 

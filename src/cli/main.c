@@ -9,6 +9,7 @@
 /* In the order of help. */
 const struct cli_command *const cli_commands[] = {
     &cli_train,
+    &cli_compare,
     &cli_eval,
     &cli_predict,
     &cli_generate,

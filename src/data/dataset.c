@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/philox.h"
 #include "data/task.h"
 
 /* DIR/FILE, or DIR/TASK/FILE with the task's folder as GLUE writes it or in lower case. */
@@ -309,11 +310,36 @@ out:
     return status;
 }
 
+enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *data, double share,
+                                   struct um_error *err)
+{
+    struct um_random random = {.seed = 0x686f6c64};
+    int64_t n = data->n_rows, n_kept = 0;
+    *held = (struct um_dataset){.task = data->task, .is_labelled = data->is_labelled,
+                                .rows = UM_NEW(n, struct um_row), .is_borrowed = true,
+                                .labels = data->labels, .n_labels = data->n_labels};
+    held->table.path = um_strdup(data->table.path);
+    if (!held->rows || !held->table.path)
+        return um_fail_memory(err, "held-out rows", (size_t)n * sizeof(*held->rows));
+    for (int64_t i = 0; i < n; i++) {
+        if (um_random_unit(&random) < share)
+            held->rows[held->n_rows++] = data->rows[i];
+        else
+            data->rows[n_kept++] = data->rows[i];
+    }
+    data->n_rows = n_kept;
+    if (n_kept > 0 && held->n_rows > 0)
+        return UM_OK;
+    return um_fail(err, UM_E_USAGE, "data.holdout: %g of %lld rows leaves nothing on one side",
+                   share, (long long)n);
+}
+
 void um_dataset_close(struct um_dataset *data)
 {
-    for (int64_t k = 0; k < data->n_labels; k++)
+    for (int64_t k = 0; !data->is_borrowed && k < data->n_labels; k++)
         um_free(data->labels[k]);
-    um_free(data->labels);
+    if (!data->is_borrowed)
+        um_free(data->labels);
     um_free(data->rows);
     um_table_close(&data->table);
     *data = (struct um_dataset){0};

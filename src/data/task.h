@@ -64,6 +64,7 @@ struct um_dataset {
     char **labels;     /* names by class; owned */
     int64_t n_labels;  /* 0 for regression */
     bool is_labelled;
+    bool is_borrowed;  /* labels and texts belong to another data set */
 };
 
 struct um_data_options {
@@ -83,6 +84,10 @@ struct um_data_options {
  * column named in the options must be there. */
 enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *task,
                                const struct um_data_options *options, struct um_error *err);
+/* Moves a share of the rows, chosen by chance (always the same), into `held`, whose texts and labels are
+ * borrowed from `data`. UM_E_USAGE if none would be left on one side. */
+enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *data, double share,
+                                   struct um_error *err);
 void um_dataset_close(struct um_dataset *data);
 
 #endif

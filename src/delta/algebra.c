@@ -224,6 +224,10 @@ static enum um_status open_all(struct combination *c, const char *model, struct 
         UM_RETURN_IF(um_delta_open_any(&c->deltas[k], c->terms[k].delta, err));
         if (um_delta_check(c->deltas[k], &c->base, err) != UM_OK)
             return um_error_prefix(err, "'%s'", c->terms[k].delta);
+        if (*c->deltas[k]->attached)
+            return um_fail(err, UM_E_USAGE, "'%s' attaches parameters to the base, whose sums mean "
+                           "nothing; merge it, and take the difference by `unmask delta diff`",
+                           c->terms[k].delta);
     }
     return UM_OK;
 }

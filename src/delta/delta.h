@@ -8,6 +8,8 @@
  *   base_sha256         SHA-256 over, for each touched base tensor in the delta's order: name, 0,
  *                       dtype, 0, and the SHA-256 of its bytes
  *   added               JSON array of whole parameters that the base does not have (a fresh head)
+ *   attached            JSON object of what some of those are to the base (model/addition.h): a
+ *                       low-rank change, adapters
  *   prefix              what merge puts before base names that lack it ("bert."), so that
  *                       transformers loads the result as task_class
  *   task_class          transformers' class of base and head ("BertForSequenceClassification"); of a
@@ -31,7 +33,7 @@ struct um_delta_entry {
 
 struct um_delta {
     /* Metadata; texts are "" where there is none. */
-    const char *method, *task, *architecture, *base_sha256, *prefix, *task_class;
+    const char *method, *task, *architecture, *base_sha256, *prefix, *task_class, *attached;
     int64_t budget;
     const char **labels;
     size_t n_labels;

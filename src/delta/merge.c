@@ -1,7 +1,8 @@
 /*
  * Merging: base + delta as a model of its own, a Hugging Face folder or a GGUF file, from either.
  * Written beside the target as OUT.partial, piece by piece, read back and compared bit for bit, then
- * renamed. Types of 16 and 8 bits take base + delta rounded to nearest.
+ * renamed. Types of 16 and 8 bits take base + delta rounded to nearest. Low-rank changes are folded
+ * into the maps that they are attached to.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -135,6 +136,7 @@ static void remove_partial(const struct um_merge *m)
 static void close_merge(struct um_merge *m)
 {
     um_model_close(&m->model);
+    um_model_close(&m->attached);
     um_folder_close(&m->base);
     um_delta_free(m->delta);
     um_arena_free(&m->arena);
@@ -143,6 +145,7 @@ static void close_merge(struct um_merge *m)
     um_free(m->before);
     um_free(m->now);
     um_free(m->column);
+    um_free(m->scratch);
     um_free(m->bytes);
     um_free(m->partial);
 }
@@ -171,6 +174,7 @@ enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
     UM_TRY(um_folder_open(&m.base, model, err));
     UM_TRY(open_model(&m, err));
     UM_TRY(um_delta_check(m.delta, &m.base, err));
+    UM_TRY(um_delta_open_folded(&m.attached, m.delta, model, err));
     UM_TRY(um_merge_plan(&m, err));
     UM_TRY(check_disk(&m, err));
     is_begun = true;

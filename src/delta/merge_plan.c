@@ -20,6 +20,15 @@ static const struct um_delta_entry *find_entry(const struct um_delta *d, const c
     return NULL;
 }
 
+/* The parameter with a low-rank change that is folded into the tensor of that name. */
+static const struct um_param *find_folded(const struct um_merge *m, const char *name)
+{
+    for (int64_t p = 0; p < m->attached.n_params; p++)
+        if (m->attached.params[p].low_rank && strcmp(m->attached.params[p].name, name) == 0)
+            return &m->attached.params[p];
+    return NULL;
+}
+
 static enum um_status add_tensor(struct um_merge *m, struct um_merge_tensor t, const int64_t *dims,
                                  struct um_error *err)
 {
@@ -93,6 +102,7 @@ static enum um_status plan_folder(struct um_merge *m, struct um_error *err)
             const struct um_tensor_view *view = &m->base.shards[s].tensors[i];
             struct um_merge_tensor t = {.shard = s, .dtype = view->dtype};
             t.entry = find_entry(m->delta, view->name);
+            t.folded = find_folded(m, view->name);
             if ((t.entry && t.entry->is_added) || is_tied_copy(m, view->name))
                 continue; /* another task's head, which the delta's replaces */
             if (m->has_type && um_dtype_is_weight(view->dtype))
@@ -132,7 +142,8 @@ static enum um_status plan_gguf_to_folder(struct um_merge *m, struct um_error *e
         struct um_merge_tensor t = {.is_undone = true,
                                     .head_rows = m->model.dims.E,
                                     .dtype = m->has_type ? m->type : UM_F32,
-                                    .entry = find_entry(m->delta, view->name)};
+                                    .entry = find_entry(m->delta, view->name),
+                                    .folded = find_folded(m, view->name)};
         if (strcmp(view->name, "rope_freqs.weight") == 0)
             continue; /* config.json says it */
         if (!um_dtype_is_weight(view->dtype) ||
@@ -213,6 +224,7 @@ static enum um_status plan_folder_to_gguf(struct um_merge *m, struct um_error *e
                            "cannot write '%s': a GGUF file has no place for tensor '%s'", m->out,
                            m->model.params[p].name);
         t.entry = find_entry(m->delta, view->name);
+        t.folded = find_folded(m, view->name);
         t.dtype = gguf_type(m->has_type ? m->type : view->dtype, view, name);
         n_odd += m->has_type && m->type == UM_Q8_0 && t.dtype == UM_F16;
         UM_RETURN_IF(add_base(m, t, view, name, err));
@@ -231,11 +243,13 @@ static enum um_status plan_gguf(struct um_merge *m, struct um_error *err)
     enum um_dtype type = m->has_type ? m->type : UM_F16;
     for (size_t i = 0; i < m->base.gguf->n_tensors; i++) {
         const struct um_tensor_view *view = &m->base.tensors[i];
-        const struct um_delta_entry *entry = find_entry(m->delta, view->name);
-        struct um_merge_tensor t = {.dtype = view->dtype, .entry = entry};
-        bool is_expanded = entry && um_dtype_is_quantised(view->dtype) && view->dtype != type;
+        struct um_merge_tensor t = {.dtype = view->dtype,
+                                    .entry = find_entry(m->delta, view->name),
+                                    .folded = find_folded(m, view->name)};
+        bool is_touched = um_merge_is_touched(&t);
+        bool is_expanded = is_touched && um_dtype_is_quantised(view->dtype) && view->dtype != type;
         const char *name = m->base.gguf->tensors[i].name;
-        if (entry && (m->has_type || is_expanded))
+        if (is_touched && (m->has_type || is_expanded))
             t.dtype = gguf_type(type, view, name);
         n_expanded += is_expanded;
         UM_RETURN_IF(add_base(m, t, view, name, err));
@@ -273,7 +287,7 @@ enum um_status um_merge_plan(struct um_merge *m, struct um_error *err)
     for (size_t i = 0; i < m->n_tensors; i++) {
         const struct um_merge_tensor *t = &m->tensors[i];
         m->report->n_written += t->n_elements;
-        m->report->n_untouched += t->base && !t->entry && t->change == UM_GGUF_SAME &&
+        m->report->n_untouched += t->base && !um_merge_is_touched(t) && t->change == UM_GGUF_SAME &&
                                   t->dtype == t->base->dtype;
     }
     m->report->n_tensors = (int64_t)m->n_tensors;

@@ -6,8 +6,7 @@
 #ifndef UM_DELTA_MERGE_PRIVATE_H
 #define UM_DELTA_MERGE_PRIVATE_H
 
-#include "delta/delta.h"
-#include "model/model.h"
+#include "delta/attached.h"
 
 /* A tensor to be written: of the base, changed for the other form, with the delta over it. */
 struct um_merge_tensor {
@@ -18,7 +17,8 @@ struct um_merge_tensor {
     size_t n_bytes;
     size_t shard;                       /* of a folder */
     const struct um_tensor_view *base;  /* NULL: a parameter that the delta adds */
-    const struct um_delta_entry *entry; /* NULL: untouched */
+    const struct um_delta_entry *entry; /* what the delta changes in it, or NULL */
+    const struct um_param *folded;      /* the map with its low-rank change (and the entry), or NULL */
     enum um_gguf_change change;         /* on the way to GGUF, or, */
     bool is_undone;                     /* from it */
     int64_t head_rows;                  /* of UM_GGUF_PAIRED: rows of a head */
@@ -34,6 +34,7 @@ struct um_merge {
     struct um_delta *delta;
     struct um_folder base;
     struct um_model model; /* the base, where it changes its form or is a decoder's */
+    struct um_model attached; /* base + delta, if low-rank changes are to be folded */
     struct um_merge_tensor *tensors;
     size_t n_tensors, tensors_capacity;
     char **shard_names; /* of a folder */
@@ -41,10 +42,17 @@ struct um_merge {
     struct um_arena arena; /* names and the like */
     struct um_merge_report *report;
     /* One piece of a tensor: base + delta, the base alone, a stored value each, and as stored. */
-    float *values, *before, *now, *column;
+    float *values, *before, *now, *column, *scratch;
     unsigned char *bytes;
-    size_t values_capacity, before_capacity, now_capacity, column_capacity, bytes_capacity;
+    size_t values_capacity, before_capacity, now_capacity, column_capacity, bytes_capacity,
+        scratch_capacity;
 };
+
+/* Whether it is other than in the base. */
+static inline bool um_merge_is_touched(const struct um_merge_tensor *t)
+{
+    return t->entry || t->folded;
+}
 
 /* Lists the tensors of the merged model. UM_E_USAGE: GGUF has no place for one. */
 enum um_status um_merge_plan(struct um_merge *m, struct um_error *err);

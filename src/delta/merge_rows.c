@@ -22,13 +22,11 @@ static struct shape shape_of(const struct um_merge_tensor *t)
     return (struct shape){rows, rows > 0 ? t->n_elements / rows : 0};
 }
 
-/* Which row of the base becomes row r: pairs of halves (i, i + E/2) become neighbours (2i, 2i + 1),
+/* Which row of the base becomes row r of a UM_GGUF_PAIRED map: pairs of halves (i, i + E/2) become neighbours (2i, 2i + 1),
  * or the other way. */
 static int64_t source_row(const struct um_merge_tensor *t, int64_t r)
 {
     int64_t E = t->head_rows, half = E / 2;
-    if (t->change != UM_GGUF_PAIRED)
-        return r;
     int64_t head = r / E, k = r % E;
     return head * E + (t->is_undone ? k % half * 2 + k / half : k % 2 * half + k / 2);
 }
@@ -47,10 +45,16 @@ static int64_t first_from(const struct um_delta_entry *entry, int64_t from)
     return low;
 }
 
-/* Elements [first, first + n) of base (+ delta), in the base's layout. */
-static void read_base(float *to, const struct um_merge_tensor *t, bool with_delta, int64_t first,
-                      int64_t n)
+/* Elements [first, first + n) of base (+ delta), in the base's layout: whole rows of a map, if a
+ * low-rank change is folded into it. */
+static void read_base(float *to, const struct um_merge *m, const struct um_merge_tensor *t,
+                      bool with_delta, int64_t first, int64_t n)
 {
+    if (t->folded && with_delta) {
+        int64_t cols = t->folded->cols;
+        um_low_rank_fold(to, t->folded, first / cols, n / cols, m->scratch);
+        return;
+    }
     const struct um_delta_entry *entry = with_delta || !t->base ? t->entry : NULL;
     if (entry && entry->is_whole) {
         memcpy(to, entry->value + first, (size_t)n * sizeof(float));
@@ -75,15 +79,17 @@ static void read_rows(float *to, struct um_merge *m, const struct um_merge_tenso
     const struct shape shape = shape_of(t);
     if (t->change == UM_GGUF_TRANSPOSED) {
         for (int64_t c = 0; c < shape.cols; c++) {
-            read_base(m->column, t, with_delta, c * shape.rows, shape.rows);
+            read_base(m->column, m, t, with_delta, c * shape.rows, shape.rows);
             for (int64_t r = 0; r < n; r++)
                 to[r * shape.cols + c] = m->column[first + r];
         }
         return;
     }
-    for (int64_t r = 0; r < n; r++)
-        read_base(to + r * shape.cols, t, with_delta, source_row(t, first + r) * shape.cols,
-                  shape.cols);
+    if (t->change != UM_GGUF_PAIRED)
+        read_base(to, m, t, with_delta, first * shape.cols, n * shape.cols);
+    for (int64_t r = 0; t->change == UM_GGUF_PAIRED && r < n; r++)
+        read_base(to + r * shape.cols, m, t, with_delta,
+                  source_row(t, first + r) * shape.cols, shape.cols);
     const float one = t->is_undone ? -1 : 1;
     for (int64_t i = 0; t->change == UM_GGUF_PLUS_ONE && i < n * shape.cols; i++)
         to[i] += one;
@@ -93,7 +99,7 @@ static void read_rows(float *to, struct um_merge *m, const struct um_merge_tenso
 static bool is_in_place(const struct um_merge_tensor *t)
 {
     return t->base && t->change == UM_GGUF_SAME && t->dtype == t->base->dtype &&
-           !(t->entry && t->entry->is_whole);
+           !(t->entry && t->entry->is_whole) && !t->folded;
 }
 
 /* Elements [first, first + n): the base's bytes; the blocks with changed values stored anew. */
@@ -105,7 +111,7 @@ static void patch(struct um_merge *m, const struct um_merge_tensor *t, int64_t f
     memcpy(m->bytes, t->base->bytes + um_dtype_size(t->dtype, first), um_dtype_size(t->dtype, n));
     for (int64_t k = first_from(entry, first); k < entry->n && entry->index[k] < first + n;) {
         int64_t start = entry->index[k] - entry->index[k] % block;
-        read_base(values, t, true, start, block);
+        read_base(values, m, t, true, start, block);
         um_from_f32(m->bytes + um_dtype_size(t->dtype, start - first), values, t->dtype, block);
         k = first_from(entry, start + block);
     }
@@ -116,10 +122,12 @@ static enum um_status make_room(struct um_merge *m, const struct um_merge_tensor
 {
     bool is_turned = t->change == UM_GGUF_TRANSPOSED;
     size_t n_column = is_turned ? (size_t)shape_of(t).rows : 1;
+    size_t n_scratch = t->folded ? (size_t)um_low_rank_scratch(t->folded) : 1;
     if (um_grow(&m->values, &m->values_capacity, n, sizeof(float)) &&
         um_grow(&m->before, &m->before_capacity, n, sizeof(float)) &&
         um_grow(&m->now, &m->now_capacity, n, sizeof(float)) &&
         um_grow(&m->column, &m->column_capacity, n_column, sizeof(float)) &&
+        um_grow(&m->scratch, &m->scratch_capacity, n_scratch, sizeof(float)) &&
         um_grow(&m->bytes, &m->bytes_capacity, n, sizeof(float)))
         return UM_OK;
     return um_fail_memory(err, t->name, n * 4 * sizeof(float));
@@ -150,7 +158,7 @@ static enum um_status count(struct um_merge *m, const struct um_merge_tensor *t,
         m->report->n_rounded += !is_same(m->now[i], m->values[i]);
     }
     m->report->n_changed += t->base ? 0 : n;
-    if (!t->base || !t->entry)
+    if (!t->base || !um_merge_is_touched(t))
         return UM_OK;
     read_rows(m->before, m, t, false, first_row, rows);
     if (!is_in_place(t)) { /* as the base alone would be stored; m->values has served */
@@ -173,7 +181,7 @@ enum um_status um_merge_walk(struct um_merge *m, const struct um_merge_tensor *t
                              um_merge_visit *visit, void *user, struct um_error *err)
 {
     const struct shape shape = shape_of(t);
-    if (is_in_place(t) && !t->entry) {
+    if (is_in_place(t) && !um_merge_is_touched(t)) {
         enum um_status status = visit(m, t, t->base->bytes, t->base->n_bytes, user, err);
         forget(t);
         return status;

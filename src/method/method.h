@@ -9,6 +9,7 @@
 #ifndef UM_METHOD_METHOD_H
 #define UM_METHOD_METHOD_H
 
+#include "method/adalora.h"
 #include "method/held.h"
 
 struct um_schedule {
@@ -35,6 +36,7 @@ struct um_method {
     const char *name, *summary;
     enum um_strategy strategy;
     const char *importance; /* its default; NULL if the strategy uses none */
+    const char *addition;   /* what it puts beside the model (model/addition.h); NULL = as asked */
 };
 extern const struct um_method *const um_methods[];
 extern const size_t um_n_methods;
@@ -54,6 +56,7 @@ struct um_tuning_options {
     int64_t every;            /* steps from one selection to the next */
     int64_t n_micro;          /* micro-batches per step at most */
     struct um_patterns include, exclude, whole;
+    struct um_adalora_options adalora;
     bool has_column[UM_N_COLUMNS]; /* the optimizer's state */
     bool is_plan;             /* scope and budget only, no state: um_tuning_bytes is all it is for */
 };
@@ -67,6 +70,9 @@ struct um_tuning {
     struct um_held held;            /* of the vocabulary head, in this step */
     int64_t budget;                 /* all, whole ones included */
     int64_t n_scope, n_base;        /* parameters in scope; of the base model */
+    struct um_adalora adalora;      /* no pairs: the model is not in its form */
+    double penalty;                 /* of this step, to be added to its loss */
+    int64_t n_steps;
     float **accumulated;            /* per parameter: gradient over micro-batches, if n_micro > 1 */
     struct um_arena sums;           /* of those */
     int64_t step, micro;            /* being worked on */
@@ -113,5 +119,7 @@ enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n
 void um_tuning_micro(struct um_tuning *tuning, int64_t micro, bool is_last);
 struct um_sink um_tuning_sink(struct um_tuning *tuning);
 enum um_status um_tuning_end(struct um_tuning *tuning, struct um_error *err);
+/* After the optimizer's step, which multiplied gradients by g_scale. */
+void um_tuning_updated(struct um_tuning *tuning, double g_scale);
 
 #endif

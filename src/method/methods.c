@@ -22,10 +22,20 @@ const struct um_importance *um_importance_find(const char *name)
 
 static const struct um_method methods[] = {
     {"id3", "unmask a few parameters at every step, by D3 computed anew (Agarwal et al. 2025)",
-     UM_STRATEGY_INCREMENT, "d3"},
-    {"full", "full fine-tuning: every parameter in scope", UM_STRATEGY_ALL, NULL},
+     UM_STRATEGY_INCREMENT, "d3", NULL},
+    {"full", "full fine-tuning: every parameter in scope", UM_STRATEGY_ALL, NULL, NULL},
+    {"lora", "low-rank changes of maps, the model itself as it is (Hu et al. 2022)",
+     UM_STRATEGY_ALL, NULL, "lora"},
+    {"dora", "LoRA with the lengths of rows apart (Liu et al. 2024)", UM_STRATEGY_ALL, NULL, "dora"},
+    {"adalora", "LoRA whose ranks are allotted by importance (Zhang et al. 2023)", UM_STRATEGY_ALL,
+     NULL, "adalora"},
+    {"houlsby", "bottleneck adapters behind attention and feed-forward layers (Houlsby et al. 2019)",
+     UM_STRATEGY_ALL, NULL, "houlsby"},
+    {"pfeiffer", "bottleneck adapters behind feed-forward layers (Pfeiffer et al. 2021)",
+     UM_STRATEGY_ALL, NULL, "pfeiffer"},
 };
-const struct um_method *const um_methods[] = {&methods[0], &methods[1]};
+const struct um_method *const um_methods[] = {&methods[0], &methods[1], &methods[2], &methods[3],
+                                              &methods[4], &methods[5], &methods[6]};
 const size_t um_n_methods = UM_COUNT(um_methods);
 
 const struct um_method *um_method_find(const char *name)

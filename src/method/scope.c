@@ -48,10 +48,15 @@ enum um_status um_scope_work_out(struct um_scope *scope, struct um_param *params
     UM_RETURN_IF(check_patterns(&options->include, "scope.include", params, n_params, err));
     UM_RETURN_IF(check_patterns(&options->exclude, "scope.exclude", params, n_params, err));
     UM_RETURN_IF(check_patterns(&options->whole, "scope.whole", params, n_params, err));
+    for (int64_t p = 0; p < n_params; p++)
+        scope->n_attached += params[p].is_attached ? params[p].n_elements : 0;
     for (int64_t p = 0; p < n_params; p++) {
         struct um_param *param = &params[p];
-        bool is_whole = param->is_added || matches_any(&options->whole, param->name);
-        bool is_in = is_whole || ((options->include.n == 0 ||
+        bool is_head = param->is_added && !param->is_attached;
+        bool is_whole = is_head || matches_any(&options->whole, param->name);
+        /* Beside an addition, the model itself stays as it is. */
+        bool is_in = is_whole || ((scope->n_attached == 0 || param->is_attached) &&
+                                  (options->include.n == 0 ||
                                    matches_any(&options->include, param->name)) &&
                                   !matches_any(&options->exclude, param->name));
         param->wants_grad = is_in;
@@ -119,7 +124,8 @@ enum um_status um_budget_check(int64_t *budget, const struct um_scope *scope,
         *budget = scope->n_elements;
         return UM_OK;
     }
-    UM_RETURN_IF(um_budget_parse(budget, options->budget, scope->n_base, scope->n_whole, err));
+    int64_t n_all = scope->n_attached ? scope->n_attached : scope->n_base; /* that shares are of */
+    UM_RETURN_IF(um_budget_parse(budget, options->budget, n_all, scope->n_whole, err));
     if (*budget > scope->n_elements)
         return um_fail(err, UM_E_USAGE,
                        "method.budget '%s' is %lld parameters, but the scope has only %lld",

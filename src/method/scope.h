@@ -8,7 +8,7 @@ struct um_scope {
     struct um_param **params; /* in scope, by parameter order */
     bool *is_whole;
     size_t n;
-    int64_t n_elements, n_whole, n_base;
+    int64_t n_elements, n_whole, n_base, n_attached;
 };
 
 /* Marks wants_grad of all params. Free with um_scope_free, also after a failure. */

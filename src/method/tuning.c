@@ -10,12 +10,16 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
 {
     struct um_scope scope;
     enum um_status status;
-    bool has_column[UM_N_COLUMNS];
+    bool has_column[UM_N_COLUMNS], is_adalora = um_adalora_is_there(params, n_params);
+    bool allots = is_adalora && options->method->strategy == UM_STRATEGY_ALL;
     *tuning = (struct um_tuning){.method = options->method, .options = *options};
     UM_TRY(um_scope_work_out(&scope, params, n_params, options, err));
     UM_TRY(um_budget_check(&tuning->budget, &scope, options, err));
     for (int c = 0; c < UM_N_COLUMNS; c++)
-        has_column[c] = options->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD;
+        has_column[c] = options->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD ||
+                        (allots && (c == UM_COLUMN_SENSITIVITY || c == UM_COLUMN_UNCERTAINTY));
+    if (is_adalora)
+        UM_TRY(um_adalora_open(&tuning->adalora, params, n_params, &options->adalora, allots, err));
     tuning->n_scope = scope.n_elements;
     tuning->n_base = scope.n_base;
     if (options->is_plan) {
@@ -25,6 +29,7 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
     } else {
         UM_TRY(um_trainable_open(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
                                  has_column, err));
+        UM_TRY(um_adalora_check(&tuning->adalora, &tuning->set, err));
     }
     if (options->method->strategy == UM_STRATEGY_INCREMENT)
         UM_TRY(um_selector_new(&tuning->selector, &tuning->set, &options->select, err));
@@ -45,6 +50,7 @@ void um_tuning_close(struct um_tuning *tuning)
     um_selector_free(tuning->selector);
     um_gradient_work_free(&tuning->work);
     um_held_free(&tuning->held);
+    um_adalora_close(&tuning->adalora);
     um_free(tuning->accumulated);
     um_arena_free(&tuning->sums);
     um_trainable_close(&tuning->set);
@@ -76,6 +82,7 @@ enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n
 {
     int64_t every = tuning->options.every > 1 ? tuning->options.every : 1, n_wanted = 0;
     tuning->step = step;
+    tuning->n_steps = n_steps;
     tuning->status = UM_OK;
     tuning->stats = (struct um_select_stats){0};
     um_held_begin(&tuning->held);
@@ -171,6 +178,13 @@ enum um_status um_tuning_end(struct um_tuning *tuning, struct um_error *err)
         UM_RETURN_IF(um_selector_finish(tuning->selector, &picks, &n_picks, &tuning->stats, err));
         UM_RETURN_IF(um_trainable_insert(&tuning->set, picks, n_picks, tuning->step, err));
     }
+    tuning->penalty = tuning->adalora.n ? um_adalora_penalty(&tuning->adalora, &tuning->set) : 0;
     tuning->n_updates += tuning->set.n;
     return UM_OK;
+}
+
+void um_tuning_updated(struct um_tuning *tuning, double g_scale)
+{
+    if (tuning->adalora.n)
+        um_adalora_allot(&tuning->adalora, &tuning->set, tuning->step, tuning->n_steps, g_scale);
 }

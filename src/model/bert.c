@@ -87,6 +87,7 @@ static struct um_value *head(const struct um_model *m, struct um_tape *tape,
     return um_encoder_linear(m, tape, x, HEAD, -1);
 }
 
+static const char *const targets[] = {"query", "value", NULL};
 static const char *const model_types[] = {"bert", NULL};
 
 const struct um_arch um_arch_bert = {
@@ -103,6 +104,7 @@ const struct um_arch um_arch_bert = {
     .weights = weights,
     .n_weights = UM_COUNT(weights),
     .n_roles = N_ROLES,
+    .targets = targets,
     .hidden = hidden,
     .head = head,
 };

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/site.h"
+
 static struct um_value *linear(const struct um_model *model, struct um_tape *tape,
                                struct um_value *x, int role, int64_t layer)
 {
@@ -55,13 +57,15 @@ static struct um_value *decoder_layer(const struct um_model *model, struct um_ta
     um_tape_block_begin(tape);
     struct um_value *h = norm(model, tape, x, UM_DECODER_INPUT_NORM, l);
     h = attention(model, tape, h, angles, l);
-    x = um_residual(tape, x, norm(model, tape, h, UM_DECODER_ATTENTION_NORM, l), 0);
+    x = um_model_join(model, tape, x, norm(model, tape, h, UM_DECODER_ATTENTION_NORM, l),
+                      (struct um_join){.site = UM_SITE_ATTENTION, .layer = l});
     h = norm(model, tape, x, UM_DECODER_FEED_NORM, l);
     struct um_value *gate = linear(model, tape, h, UM_DECODER_GATE, l);
     struct um_value *up = linear(model, tape, h, UM_DECODER_UP, l);
     h = um_gate(tape, gate, up, model->dims.activation);
     h = linear(model, tape, h, UM_DECODER_DOWN, l);
-    x = um_residual(tape, x, norm(model, tape, h, UM_DECODER_OUTPUT_NORM, l), 0);
+    x = um_model_join(model, tape, x, norm(model, tape, h, UM_DECODER_OUTPUT_NORM, l),
+                      (struct um_join){.site = UM_SITE_FEED_FORWARD, .layer = l});
     um_tape_block_end(tape);
     return x;
 }
@@ -90,6 +94,8 @@ struct um_value *um_decoder_score(const struct um_model *model, struct um_tape *
     x = um_take_columns(tape, x, in->last, in->n_sequences);
     return um_linear(tape, x, um_model_param(model, UM_DECODER_SCORE, -1), NULL);
 }
+
+const char *const um_decoder_targets[] = {"q_proj", "v_proj", NULL};
 
 /* ---- config */
 

@@ -73,6 +73,9 @@ struct um_value *um_decoder_hidden(const struct um_model *model, struct um_tape 
 struct um_value *um_decoder_score(const struct um_model *model, struct um_tape *tape,
                                   const struct um_input *input, struct um_value *hidden);
 
+/* Modules that low-rank changes go to by default, as in PEFT. */
+extern const char *const um_decoder_targets[];
+
 /* Rotary settings: from `rope_parameters` (or `rope_scaling` and `rope_theta`, as older configs have
  * it); `kind` is the key within rope_parameters of models with two kinds of layers, or NULL. */
 enum um_status um_decoder_read_rope(struct um_rope_options *rope, const json_t *config,

@@ -65,6 +65,7 @@ static struct um_value *head(const struct um_model *m, struct um_tape *tape,
     return um_encoder_linear(m, tape, x, HEAD, -1);
 }
 
+static const char *const targets[] = {"q_lin", "v_lin", NULL};
 static const char *const model_types[] = {"distilbert", NULL};
 
 const struct um_arch um_arch_distilbert = {
@@ -80,6 +81,7 @@ const struct um_arch um_arch_distilbert = {
     .weights = weights,
     .n_weights = UM_COUNT(weights),
     .n_roles = N_ROLES,
+    .targets = targets,
     .hidden = hidden,
     .head = head,
 };

@@ -1,6 +1,8 @@
 /* The post-norm encoder of Vaswani et al. 2017, as BERT has it. */
 #include "model/encoder.h"
 
+#include "model/site.h"
+
 struct um_value *um_encoder_linear(const struct um_model *model, struct um_tape *tape,
                                    struct um_value *x, int role, int64_t layer)
 {
@@ -16,11 +18,25 @@ static struct um_value *norm(const struct um_model *model, struct um_tape *tape,
                    (struct um_norm_options){.eps = (float)model->dims.norm_eps});
 }
 
+/* norm(x + drop(branch)) */
+static struct um_value *join(const struct um_model *model, struct um_tape *tape,
+                             struct um_value *x, struct um_value *branch, enum um_site site,
+                             int role, int64_t layer)
+{
+    x = um_model_join(model, tape, x, branch,
+                      (struct um_join){.site = site,
+                                       .layer = layer,
+                                       .dropout = (float)model->dims.dropout,
+                                       .gamma = um_model_param(model, role, layer),
+                                       .beta = um_model_param(model, role + 1, layer),
+                                       .norm = {.eps = (float)model->dims.norm_eps}});
+    return norm(model, tape, x, role, layer);
+}
+
 static struct um_value *encoder_layer(const struct um_model *model, struct um_tape *tape,
                                       struct um_value *x, int64_t l)
 {
     const struct um_dims *dims = &model->dims;
-    const float dropout = (float)dims->dropout;
     const struct um_attention_options attention = {.n_heads = dims->H,
                                                    .n_kv_heads = dims->H,
                                                    .dropout = (float)dims->attention_dropout};
@@ -30,12 +46,11 @@ static struct um_value *encoder_layer(const struct um_model *model, struct um_ta
     struct um_value *v = um_encoder_linear(model, tape, x, UM_ENCODER_VALUE, l);
     struct um_value *seen = um_attention(tape, q, k, v, attention);
     seen = um_encoder_linear(model, tape, seen, UM_ENCODER_OUTPUT, l);
-    struct um_value *h = um_residual(tape, x, seen, dropout);
-    h = norm(model, tape, h, UM_ENCODER_ATTENTION_NORM, l);
+    struct um_value *h = join(model, tape, x, seen, UM_SITE_ATTENTION, UM_ENCODER_ATTENTION_NORM, l);
     struct um_value *wide = um_encoder_linear(model, tape, h, UM_ENCODER_UP, l);
     wide = um_activate(tape, wide, dims->activation);
     struct um_value *y = um_encoder_linear(model, tape, wide, UM_ENCODER_DOWN, l);
-    y = norm(model, tape, um_residual(tape, h, y, dropout), UM_ENCODER_OUTPUT_NORM, l);
+    y = join(model, tape, h, y, UM_SITE_FEED_FORWARD, UM_ENCODER_OUTPUT_NORM, l);
     um_tape_block_end(tape);
     return y;
 }

@@ -96,7 +96,7 @@ static const char *const gemma3_types[] = {"gemma3_text", NULL};
     .defaults = {.norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_GELU_TANH,               \
                  .is_tied = true},                                                                 \
     .n_roles = UM_DECODER_ROLES, .is_decoder = true, .words = UM_DECODER_WORDS,                    \
-    .vocabulary = UM_DECODER_HEAD, .hidden = um_decoder_hidden, .head = um_decoder_score
+    .vocabulary = UM_DECODER_HEAD, .targets = um_decoder_targets, .hidden = um_decoder_hidden, .head = um_decoder_score
 
 const struct um_arch um_arch_gemma = {.name = "gemma",
                                       .summary = "Gemma 1",

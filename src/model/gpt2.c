@@ -6,6 +6,8 @@
 
 #include <math.h>
 
+#include "model/site.h"
+
 enum role {
     WORDS, POSITIONS, NORM, HEAD = NORM + 2, SCORE, INPUT_NORM, ATTENTION = INPUT_NORM + 2,
     OUTPUT = ATTENTION + 2, FEED_NORM = OUTPUT + 2, UP = FEED_NORM + 2, DOWN = UP + 2,
@@ -91,10 +93,14 @@ static struct um_value *gpt2_layer(const struct um_model *m, struct um_tape *tap
     um_tape_block_begin(tape);
     struct um_value *h = norm(m, tape, x, INPUT_NORM, l);
     h = um_attention_packed(tape, conv1d(m, tape, h, ATTENTION, l), attention);
-    x = um_residual(tape, x, conv1d(m, tape, h, OUTPUT, l), dropout);
+    x = um_model_join(
+        m, tape, x, conv1d(m, tape, h, OUTPUT, l),
+        (struct um_join){.site = UM_SITE_ATTENTION, .layer = l, .dropout = dropout});
     h = conv1d(m, tape, norm(m, tape, x, FEED_NORM, l), UP, l);
     h = um_activate(tape, h, dims->activation);
-    x = um_residual(tape, x, conv1d(m, tape, h, DOWN, l), dropout);
+    x = um_model_join(
+        m, tape, x, conv1d(m, tape, h, DOWN, l),
+        (struct um_join){.site = UM_SITE_FEED_FORWARD, .layer = l, .dropout = dropout});
     um_tape_block_end(tape);
     return x;
 }
@@ -118,6 +124,7 @@ static struct um_value *head(const struct um_model *m, struct um_tape *tape,
     return um_linear(tape, x, um_model_param(m, SCORE, -1), NULL);
 }
 
+static const char *const targets[] = {"c_attn", NULL};
 static const char *const model_types[] = {"gpt2", NULL};
 
 const struct um_arch um_arch_gpt2 = {
@@ -139,6 +146,7 @@ const struct um_arch um_arch_gpt2 = {
     .is_decoder = true,
     .words = WORDS,
     .vocabulary = HEAD,
+    .targets = targets,
     .hidden = hidden,
     .head = head,
 };

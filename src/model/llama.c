@@ -42,7 +42,7 @@ static const char *const mistral_types[] = {"mistral", NULL};
     .defaults = {.norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_SILU},                   \
     .weights = weights, .n_weights = UM_COUNT(weights), .n_roles = UM_DECODER_ROLES,               \
     .is_decoder = true, .words = UM_DECODER_WORDS, .vocabulary = UM_DECODER_HEAD,                  \
-    .hidden = um_decoder_hidden, .head = um_decoder_score
+    .targets = um_decoder_targets, .hidden = um_decoder_hidden, .head = um_decoder_score
 
 const struct um_arch um_arch_llama = {.name = "llama",
                                       .summary = "LLaMA 1 to 3, SmolLM2",

@@ -259,6 +259,8 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
         param->rows = param->cols;
         param->cols = rows;
     }
+    param->is_map = param->n_dims == 2 && !strchr("VPY", weight->rows); /* no table of rows */
+    param->is_turned = (weight->flags & UM_WEIGHT_TURNED) && !model->folder.gguf;
     bool is_head = weight->flags & UM_WEIGHT_HEAD;
     const char *prefix = weight->flags & UM_WEIGHT_TASK ? "" : model->arch->prefix;
     if (is_head && (param->n_elements == 0 || (tensor && tensor->dims[0] != param->rows)))

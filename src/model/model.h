@@ -84,6 +84,7 @@ struct um_arch {
     int n_roles;
     bool is_decoder;                 /* has a vocabulary head, and roles for it and its words */
     int words, vocabulary;
+    const char *const *targets;      /* modules that low-rank changes go to by default, NULL at the end */
     /* Records hidden states [D, T], and from them the task head's outputs [O, B]. */
     struct um_value *(*hidden)(const struct um_model *model, struct um_tape *tape,
                                const struct um_input *input);
@@ -96,6 +97,9 @@ extern const size_t um_n_archs;
 
 enum { UM_ENDS_MAX = 16 };
 
+struct um_adapter;
+struct um_attached;
+
 struct um_model {
     const struct um_arch *arch;
     struct um_dims dims;
@@ -105,6 +109,8 @@ struct um_model {
     struct um_param **by_role; /* [L + 1][n_roles]: layer l at row l, others at row L */
     int32_t end_ids[UM_ENDS_MAX]; /* tokens that end a text: the config's, then generation's */
     int n_ends;
+    struct um_attached *attached;  /* what was added (addition.h); NULL = nothing */
+    struct um_adapter **adapters;  /* [L][UM_N_SITES], NULL where none stands; NULL = none at all */
     bool has_prefix;         /* the file's names carry the architecture's prefix */
     bool is_shape;           /* known by its config alone: parameters have shapes and types, no values */
     enum um_dtype planned_dtype; /* of its weights then */

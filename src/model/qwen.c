@@ -50,7 +50,7 @@ static const char *const qwen3_types[] = {"qwen3", NULL};
     .prefix = "model.", .keys = keys, .n_keys = UM_COUNT(keys), .activation_key = "hidden_act",    \
     .defaults = {.norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_SILU}, .check = check,   \
     .n_roles = UM_DECODER_ROLES, .is_decoder = true, .words = UM_DECODER_WORDS,                    \
-    .vocabulary = UM_DECODER_HEAD, .hidden = um_decoder_hidden, .head = um_decoder_score
+    .vocabulary = UM_DECODER_HEAD, .targets = um_decoder_targets, .hidden = um_decoder_hidden, .head = um_decoder_score
 
 const struct um_arch um_arch_qwen2 = {.name = "qwen2",
                                       .summary = "Qwen 2 and 2.5",

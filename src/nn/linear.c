@@ -1,6 +1,8 @@
 /*
- * y = W x + b, or W^T x + b. dx = W^T dy; the weight's gradient dy x^T is never formed here: it goes to the sink
- * as its two factors; the bias's is the sum of dy along tokens.
+ * y = W x + b, or W^T x + b. dx = W^T dy; the weight's gradient dy x^T is never formed here: it goes to
+ * the sink as its two factors; the bias's is the sum of dy along tokens. A low-rank change that is
+ * attached to the weight adds up h, h being the second input (low_rank.c): dh = up^T dy, and up's
+ * gradient has the factors dy and h.
  */
 #include "nn/ops.h"
 
@@ -58,16 +60,11 @@ static void few_columns(struct um_tape *tape, struct um_node *node)
     }
 }
 
-static void forward(struct um_tape *tape, struct um_node *node)
+static void all_columns(struct um_tape *tape, struct um_node *node)
 {
     const struct options *o = node->options;
     const struct um_value *x = node->in[0];
     struct um_value *y = node->out;
-    um_profile_count(tape->profile, flop(node, o->weight));
-    if (has_few_columns(tape, o, y->cols)) {
-        few_columns(tape, node);
-        return;
-    }
     const float *w = um_param_read(o->weight, 0, o->weight->rows, node->scratch);
     if (o->bias) {
         float *b_scratch = node->scratch ? node->scratch + um_param_scratch(o->weight) : NULL;
@@ -80,6 +77,24 @@ static void forward(struct um_tape *tape, struct um_node *node)
             y->cols, x->rows, o->bias ? 1 : 0);
 }
 
+static void forward(struct um_tape *tape, struct um_node *node)
+{
+    const struct options *o = node->options;
+    struct um_value *y = node->out;
+    um_profile_count(tape->profile, flop(node, o->weight));
+    if (has_few_columns(tape, o, y->cols))
+        few_columns(tape, node);
+    else
+        all_columns(tape, node);
+    if (node->n_in < 2)
+        return;
+    const struct um_value *h = node->in[1];
+    const struct um_param *up = o->weight->low_rank->up;
+    um_gemm(y->data, y->ld, up->values, up->cols, UM_PLAIN, h->data, h->ld, UM_PLAIN, y->rows,
+            y->cols, h->rows, 1);
+    um_profile_count(tape->profile, flop(node, up));
+}
+
 static void backward_bias(struct um_tape *tape, struct um_node *node, struct um_param *bias)
 {
     const struct um_value *y = node->out;
@@ -89,6 +104,26 @@ static void backward_bias(struct um_tape *tape, struct um_node *node, struct um_
         sums[i] = tape->kernels->sum(y->grad + i * y->ld, y->cols);
     struct um_factor factor = {.kind = UM_FACTOR_VECTOR, .n_tokens = y->cols, .vector = sums};
     tape->sink.accept(tape->sink.user, bias, &factor);
+}
+
+/* dh, and the factors of `up`. */
+static void backward_low_rank(struct um_tape *tape, struct um_node *node, struct um_param *up)
+{
+    struct um_value *h = node->in[1], *y = node->out;
+    enum um_part was = um_profile_enter(tape->profile, UM_PART_GEMM_BACKWARD);
+    if (h->wants_grad) {
+        um_gemm(h->grad, h->ld, up->values, up->cols, UM_TRANSPOSED, y->grad, y->ld, UM_PLAIN,
+                h->rows, y->cols, y->rows, node->adds[1] ? 1 : 0);
+        um_profile_count(tape->profile, flop(node, up));
+    }
+    um_profile_enter(tape->profile, UM_PART_SELECTION);
+    if (up->wants_grad) {
+        const struct um_factor factor = {.kind = UM_FACTOR_PRODUCT, .n_tokens = y->cols,
+                                         .dy = y->grad, .lddy = y->ld, .x = h->data,
+                                         .ldx = h->ld};
+        tape->sink.accept(tape->sink.user, up, &factor);
+    }
+    um_profile_enter(tape->profile, was);
 }
 
 static void backward(struct um_tape *tape, struct um_node *node)
@@ -118,22 +153,43 @@ static void backward(struct um_tape *tape, struct um_node *node)
     if (o->bias && o->bias->wants_grad)
         backward_bias(tape, node, o->bias);
     um_profile_enter(tape->profile, was);
+    if (node->n_in == 2)
+        backward_low_rank(tape, node, o->weight->low_rank->up);
 }
 
 static const struct um_op op_linear = {
     .name = "linear", .part = UM_PART_GEMM_FORWARD, .forward = forward, .backward = backward};
 
-static struct um_value *record(struct um_tape *tape, struct um_value *x, struct options o)
+/* The narrow half of what is attached to the weight; NULL if nothing is. */
+static struct um_value *record_low_rank(struct um_tape *tape, struct um_value *x,
+                                        const struct options *o, int64_t n_out)
+{
+    const struct um_low_rank *l = o->weight->low_rank;
+    if (!l)
+        return NULL;
+    if (l->up->rows != n_out || l->up->cols != l->down->rows)
+        um_tape_fail(tape, "a low-rank change does not fit its map");
+    return um_low_rank_down(tape, x, l);
+}
+
+static struct um_value *record_map(struct um_tape *tape, struct um_value *x, struct options o)
 {
     int64_t n_in = o.is_transposed ? o.weight->rows : o.weight->cols;
     int64_t n_out = o.is_transposed ? o.weight->cols : o.weight->rows;
     if (n_in != x->rows || (o.bias && o.bias->n_elements != n_out))
         um_tape_fail(tape, "a linear map's weight does not fit its input");
+    struct um_value *h = record_low_rank(tape, x, &o, n_out);
     struct um_value *y = um_tape_value(tape, n_out, x->cols);
     struct um_node *node = um_tape_append(tape, &op_linear, y, &o, sizeof(o));
     um_tape_input(node, x);
     node->keeps_inputs = o.weight->wants_grad ? 1U : 0U;
     node->wants_grad = o.weight->wants_grad || (o.bias && o.bias->wants_grad);
+    if (h) {
+        bool wants_grad = o.weight->low_rank->up->wants_grad;
+        um_tape_input(node, h);
+        node->keeps_inputs |= wants_grad ? 2U : 0U;
+        node->wants_grad = node->wants_grad || wants_grad;
+    }
     int64_t weight_scratch = um_param_scratch(o.weight);
     int64_t bias_scratch = o.bias ? o.bias->rows : 0;
     node->n_scratch_forward =
@@ -143,6 +199,15 @@ static struct um_value *record(struct um_tape *tape, struct um_value *x, struct 
                             : weight_scratch);
     node->n_scratch_backward = o.bias && weight_scratch < n_out ? n_out : weight_scratch;
     return y;
+}
+
+static struct um_value *record(struct um_tape *tape, struct um_value *x, struct options o)
+{
+    struct um_param *bias = o.bias;
+    if (!o.weight->low_rank || !o.weight->low_rank->magnitude)
+        return record_map(tape, x, o);
+    o.bias = NULL;
+    return um_magnitude(tape, record_map(tape, x, o), o.weight, bias);
 }
 
 struct um_value *um_linear(struct um_tape *tape, struct um_value *x, struct um_param *weight,

@@ -27,12 +27,29 @@ enum { UM_LOOKUPS_MAX = 3 };
 struct um_value *um_embed(struct um_tape *tape, const struct um_lookup *lookups, int n_lookups,
                           int64_t n, float scale);
 
-/* W x + b: W [out, in], x [in, T], b [out] or NULL. */
+/* W x + b: W [out, in], x [in, T], b [out] or NULL; with what is attached to W. */
 struct um_value *um_linear(struct um_tape *tape, struct um_value *x, struct um_param *weight,
                            struct um_param *bias);
 /* W^T x + b: W [in, out] (GPT-2's "Conv1D"). */
 struct um_value *um_linear_transposed(struct um_tape *tape, struct um_value *x,
                                       struct um_param *weight, struct um_param *bias);
+
+/* The narrow half of a low-rank change: scale lambda * (down drop(x)), [r, T]. The linear op over a
+ * parameter that has one attached records it, adds up times this to its output, and hands that to
+ * um_magnitude if there is a magnitude. */
+struct um_value *um_low_rank_down(struct um_tape *tape, struct um_value *x,
+                                  const struct um_low_rank *low_rank);
+/* magnitude / |row of W + scale up down| * z + b, for z = (W + scale up down) x; b may be NULL. */
+struct um_value *um_magnitude(struct um_tape *tape, struct um_value *z,
+                              const struct um_param *weight, struct um_param *bias);
+/* Rows of a map with what is attached folded in, as fp32 [n_rows, cols], as a merge needs them; all
+ * other rows are read for norms if it is turned and has a magnitude. `scratch` holds
+ * um_low_rank_scratch(weight) floats. */
+int64_t um_low_rank_scratch(const struct um_param *weight);
+void um_low_rank_fold(float *out, const struct um_param *weight, int64_t first, int64_t n_rows,
+                      float *scratch);
+/* The length of what each output is the product of x with: rows of W, or W + scale up down. */
+void um_low_rank_norms(float *norms, const struct um_param *weight, float *scratch);
 
 /* Layer norm over features; gamma [rows, or a divisor of them: each group of so many rows is normed
  * by itself], beta may be NULL. */

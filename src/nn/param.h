@@ -11,6 +11,21 @@
 #include "base/str.h"
 #include "tensor/dtype.h"
 
+struct um_param;
+
+/*
+ * A low-rank change attached to a matrix that maps x to y, made of parameters of the model (LoRA and
+ * its kin, nn/low_rank.c): y += scale up (lambda * (down drop(x))), and with a magnitude every output
+ * is brought to that length of its row of weights.
+ */
+struct um_low_rank {
+    struct um_param *down;      /* [r, inputs]: PEFT's lora_A */
+    struct um_param *up;        /* [outputs, r]: lora_B */
+    struct um_param *lambda;    /* [r], NULL = all one: AdaLoRA's lora_E */
+    struct um_param *magnitude; /* [outputs], NULL = none: DoRA */
+    float scale, dropout;
+};
+
 struct um_param {
     const char *name;     /* as in the base's file; transformers' own for an added one (borrows) */
     int index;            /* place in the model's table: the parameter order of ties */
@@ -23,6 +38,10 @@ struct um_param {
     bool is_added;        /* freshly initialised, not in the base */
     bool is_head;         /* the vocabulary head: its gradient comes in parts (um_head_loss) */
     bool wants_grad;      /* someone consumes its gradient */
+    bool is_map;          /* a linear map's matrix: a low-rank change can be attached */
+    bool is_turned;       /* a map stored [inputs, outputs] */
+    bool is_attached;     /* added, as part of a low-rank change or an adapter */
+    const struct um_low_rank *low_rank; /* attached to this map; NULL = nothing (borrows) */
 
     /* Changed values over a base that is not fp32: ascending flat positions (borrows). */
     const int64_t *overlay_index;

@@ -99,13 +99,17 @@ double um_grad_norm(const struct um_trainable *set)
     return sqrt(sum);
 }
 
+double um_clip_scale(const struct um_optimizer_options *options, double norm)
+{
+    bool clips = options->clip > 0 && norm > options->clip;
+    return clips ? options->clip / (norm + 1e-6) : 1; /* as torch.nn.utils.clip_grad_norm_ */
+}
+
 void um_optimizer_step(const struct um_optimizer *optimizer, struct um_trainable *set,
                        const struct um_optimizer_options *options, double norm, double lr,
                        int64_t step)
 {
-    double g_scale = 1;
-    if (options->clip > 0 && norm > options->clip)
-        g_scale = options->clip / (norm + 1e-6); /* as torch.nn.utils.clip_grad_norm_ */
+    double g_scale = um_clip_scale(options, norm);
     for (size_t e = 0; e < set->n_entries; e++) {
         if (set->entries[e].n == 0)
             continue;

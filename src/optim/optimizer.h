@@ -34,6 +34,9 @@ const struct um_optimizer *um_optimizer_find(const char *name); /* NULL if unkno
 /* Global norm of the trainable gradients (summed in double, in order). */
 double um_grad_norm(const struct um_trainable *set);
 
+/* What gradients of this norm are multiplied by. */
+double um_clip_scale(const struct um_optimizer_options *options, double norm);
+
 /* Clips to options->clip by the given norm, updates and publishes every entry. */
 void um_optimizer_step(const struct um_optimizer *optimizer, struct um_trainable *set,
                        const struct um_optimizer_options *options, double norm, double lr,

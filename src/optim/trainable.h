@@ -17,6 +17,8 @@ enum um_column {
     UM_COLUMN_GRAD,   /* of this step */
     UM_COLUMN_FIRST,  /* the optimizer's first moment, */
     UM_COLUMN_SECOND, /* and second */
+    UM_COLUMN_SENSITIVITY, /* AdaLoRA's smoothed importance; of a lambda, in the end, whether it stays */
+    UM_COLUMN_UNCERTAINTY, /* and how far importances are from it */
     UM_COLUMN_BORN,   /* number of the step that unmasked it (exact up to 2^24) */
     UM_N_COLUMNS
 };

@@ -13,6 +13,7 @@
 
 static const char *const column_names[UM_N_COLUMNS] = {
     [UM_COLUMN_VALUE] = "value", [UM_COLUMN_FIRST] = "first", [UM_COLUMN_SECOND] = "second",
+    [UM_COLUMN_SENSITIVITY] = "sensitivity", [UM_COLUMN_UNCERTAINTY] = "uncertainty",
     [UM_COLUMN_BORN] = "born"}; /* gradients are made anew */
 
 static const char *part(struct um_str *out, const char *name, const char *suffix)

@@ -27,6 +27,7 @@ struct um_config {
         char *template;           /* of conversations; "" = as the task has it, model = the model's */
         char *loss;               /* completion, all: what of a text is learnt */
         bool pack;                /* short texts share a row */
+        double holdout;           /* share of the training rows that evaluation gets instead */
     } data;
     struct {
         char *name, *budget;
@@ -34,6 +35,14 @@ struct um_config {
         char *schedule, *importance; /* importance "" = the method's own */
         double until;
         int64_t every;
+        char *on;    /* what is put beside the model, to be tuned in its place; base = nothing */
+        int64_t rank, init_rank, bottleneck;
+        double alpha, dropout;
+        bool rslora;
+        int64_t tinit, tfinal, delta_t; /* adalora: steps */
+        double beta1, beta2, orthogonality;
+        char *activation;       /* "" = the method's own */
+        struct um_list targets; /* none = the architecture's */
         char *bound; /* auto, rank-1, segments, tiles: which selection bound (all give one mask) */
     } method;
     struct {

@@ -7,7 +7,7 @@
 #include "data/task.h"
 #include "method/method.h"
 #include "metric/metric.h"
-#include "model/model.h"
+#include "model/addition.h"
 #include "optim/optimizer.h"
 #include "text/chat.h"
 
@@ -29,6 +29,7 @@ DEFINE_GET(importance, um_importances, um_n_importances)
 DEFINE_GET(schedule, um_schedules, um_n_schedules)
 DEFINE_GET(optimizer, um_optimizers, um_n_optimizers)
 DEFINE_GET(lr_schedule, um_lr_schedules, um_n_lr_schedules)
+DEFINE_GET(addition, um_additions, um_n_additions)
 DEFINE_GET(architecture, um_archs, um_n_archs)
 DEFINE_GET(task, um_tasks, um_n_tasks)
 DEFINE_GET(metric, um_metrics, um_n_metrics)
@@ -53,6 +54,7 @@ static const struct {
     {"schedule", get_schedule},
     {"optimizer", get_optimizer},
     {"lr_schedule", get_lr_schedule},
+    {"addition", get_addition},
     {"architecture", get_architecture},
     {"task", get_task},
     {"metric", get_metric},

@@ -43,6 +43,7 @@ static enum um_status open_shape(struct um_run *run, const char *dtype, struct u
         return um_fail(err, UM_E_USAGE, "model: not given; name a folder or a config.json");
     um_set_threads((int)c->threads);
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
+    UM_RETURN_IF(um_run_attach(run, err));
     UM_RETURN_IF(open_task(run, err));
     tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
                                                             : tm->model.dims.P;

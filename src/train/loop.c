@@ -53,13 +53,14 @@ enum um_status um_run_step(struct um_progress *p, struct um_run *run, struct um_
     if (!isfinite(p->grad_norm))
         return fail_norm(run, err);
     um_optimizer_step(run->optimizer, &t->set, &run->optimizer_options, p->grad_norm, p->lr, step);
+    um_tuning_updated(t, um_clip_scale(&run->optimizer_options, p->grad_norm));
     um_profile_enter(run->profile, UM_PART_OTHER);
     run->state.step = step + 1;
     run->state.n_updates = t->n_updates;
     p->step = step + 1;
     p->n_steps = run->n_steps;
     p->epoch = (double)(step + 1) / (double)run->steps_per_epoch;
-    p->loss = loss;
+    p->loss = loss + t->penalty;
     p->n_unmasked = t->set.n;
     p->n_scored = t->stats.n_scored;
     p->selection = um_bound_name(t->stats.bound);

@@ -3,41 +3,13 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "delta/attached.h"
 #include "train/predictor.h"
 
-/* Lays an entry over its parameter. A 16-bit parameter gets fp32 (whole) or an overlay (sparse). */
-static enum um_status lay_over(struct um_predictor *p, const struct um_delta_entry *entry,
-                               struct um_error *err)
-{
-    struct um_model *model = &p->tm.model;
-    struct um_param *param = NULL;
-    for (int64_t i = 0; i < model->n_params && !param; i++)
-        if (strcmp(model->params[i].name, entry->name) == 0)
-            param = &model->params[i];
-    if (!param || (entry->is_whole && entry->n != param->n_elements) ||
-        (!entry->is_whole && entry->n && entry->index[entry->n - 1] >= param->n_elements))
-        return um_fail(err, UM_E_INPUT, "the delta does not fit '%s': '%s' is not a parameter of "
-                       "that size", model->folder.path, entry->name);
-    if (!param->values && !entry->is_whole) {
-        param->overlay_index = entry->index;
-        param->overlay_value = entry->value;
-        param->n_overlay = entry->n;
-        return UM_OK;
-    }
-    if (!param->values)
-        param->values = UM_ARENA_NEW(&model->arena, param->n_elements, float);
-    if (!param->values)
-        return um_fail_memory(err, entry->name, (size_t)param->n_elements * sizeof(float));
-    um_delta_apply(param->values, entry);
-    return UM_OK;
-}
-
-static enum um_status apply_delta(struct um_predictor *p, struct um_error *err)
+static enum um_status apply_delta(struct um_predictor *p, const char *path, struct um_error *err)
 {
     UM_RETURN_IF(um_delta_check(p->delta, &p->tm.model.folder, err));
-    for (size_t e = 0; e < p->delta->n_entries; e++)
-        UM_RETURN_IF(lay_over(p, &p->delta->entries[e], err));
-    return UM_OK;
+    return um_delta_lay_over(&p->tm.model, p->delta, path, err);
 }
 
 /* Class names as the model's config has them. */
@@ -87,7 +59,7 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
         goto out;
     }
     if (p->delta)
-        UM_TRY(apply_delta(p, err));
+        UM_TRY(apply_delta(p, delta, err));
     UM_TRY(um_tokenizer_open(&p->tm.tokenizer, path, err));
     p->tm.max_length = p->tm.model.dims.P;
     UM_TRY(read_labels(p, err));

@@ -117,18 +117,32 @@ static int compare_names(const void *a, const void *b)
                   ((const struct um_delta_entry *)b)->name);
 }
 
-/* The trainable set as a delta's entries (borrowed), by name. */
+/* The trainable set as a delta's entries (borrowed), by name. What is attached to the base goes in as
+ * a whole, however little of it was to change: the base does not have it. */
 static enum um_status make_entries(struct um_delta *d, const struct um_run *run,
                                    struct um_error *err)
 {
     const struct um_trainable *set = &run->tuning.set;
-    d->entries = UM_ARENA_NEW(&d->arena, set->n_entries, struct um_delta_entry);
+    const struct um_model *model = &run->tm.model;
+    size_t n_most = set->n_entries + (size_t)model->n_params;
+    d->entries = UM_ARENA_NEW(&d->arena, n_most, struct um_delta_entry);
     if (!d->entries)
-        return um_fail_memory(err, "a delta", set->n_entries * sizeof(*d->entries));
+        return um_fail_memory(err, "a delta", n_most * sizeof(*d->entries));
+    for (int64_t i = 0; i < model->n_params; i++) {
+        const struct um_param *p = &model->params[i];
+        if (p->is_attached)
+            d->entries[d->n_entries++] = (struct um_delta_entry){.name = p->name,
+                                                                 .n_dims = p->n_dims,
+                                                                 .dims = {p->rows, p->cols},
+                                                                 .is_whole = true,
+                                                                 .is_added = true,
+                                                                 .n = p->n_elements,
+                                                                 .value = p->values};
+    }
     for (size_t e = 0; e < set->n_entries; e++) {
         const struct um_entry *entry = &set->entries[e];
         const struct um_param *p = entry->param;
-        if (entry->n == 0)
+        if (entry->n == 0 || p->is_attached)
             continue;
         d->entries[d->n_entries++] = (struct um_delta_entry){.name = p->name,
                                                              .n_dims = p->n_dims,
@@ -160,13 +174,13 @@ enum um_status um_record_delta(struct um_run *run, struct um_error *err)
         .labels = (const char **)run->train.labels,
         .n_labels = (size_t)run->train.n_labels};
     char *path = um_run_path(run, "delta.safetensors");
-    enum um_status status;
-    if (run->is_in_memory) {
-        um_free(path);
-        return UM_OK;
-    }
-    if (!path)
+    char *attached = um_model_attached_text(model);
+    enum um_status status = UM_OK;
+    if (run->is_in_memory)
+        goto out;
+    if (!path || !attached)
         UM_TRY(um_fail_memory(err, "a path", 0));
+    d.attached = attached;
     UM_TRY(make_entries(&d, run, err));
     UM_TRY(um_folder_open(&base, run->config->model, err)); /* as it is on disk, not as changed */
     UM_TRY(um_delta_hash(hash, &d, &base, err));
@@ -174,6 +188,7 @@ enum um_status um_record_delta(struct um_run *run, struct um_error *err)
 out:
     um_folder_close(&base);
     um_arena_free(&d.arena);
+    free(attached);
     um_free(path);
     return status;
 }
@@ -248,6 +263,21 @@ static enum um_status compare_with_base(int64_t *n_changed, int64_t *n_broken,
     return UM_OK;
 }
 
+/* An attached parameter against the values that it started with. */
+static enum um_status compare_with_first(int64_t *n_changed, int64_t *n_broken,
+                                         const struct um_run *run, const struct um_param *param,
+                                         struct um_error *err)
+{
+    float *first = UM_NEW(param->n_elements, float);
+    if (!first)
+        return um_fail_memory(err, param->name, (size_t)param->n_elements * sizeof(float));
+    enum um_status status = um_model_first_values(first, &run->tm.model, param, err);
+    if (status == UM_OK)
+        compare_rows(n_changed, n_broken, run, param, first, 0, param->n_elements);
+    um_free(first);
+    return status;
+}
+
 static enum um_status verify(struct um_summary *s, const struct um_run *run, struct um_error *err)
 {
     struct um_folder base;
@@ -257,7 +287,9 @@ static enum um_status verify(struct um_summary *s, const struct um_run *run, str
     for (int64_t p = 0; p < run->tm.model.n_params; p++) {
         const struct um_param *param = &run->tm.model.params[p];
         const struct um_tensor_view *stored = um_folder_find(&base, param->name);
-        if (param->is_added)
+        if (param->is_attached)
+            UM_TRY(compare_with_first(&s->n_changed, &n_broken, run, param, err));
+        else if (param->is_added)
             s->n_changed += param->n_elements;
         else if (stored && stored->n_elements == param->n_elements)
             UM_TRY(compare_with_base(&s->n_changed, &n_broken, run, param, stored, err));

@@ -49,7 +49,9 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
     if (!run->task) /* choices are checked when they are set, so only "" comes here */
         return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
     UM_RETURN_IF(open_part(&run->train, run, true, err));
-    if (*c->data.eval || (run->task->eval && *c->data.path))
+    if (c->data.holdout > 0)
+        UM_RETURN_IF(um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, err));
+    else if (*c->data.eval || (run->task->eval && *c->data.path))
         UM_RETURN_IF(open_part(&run->eval, run, false, err));
     if (c->eval.rows && c->eval.rows < run->eval.n_rows)
         run->eval.n_rows = c->eval.rows;
@@ -74,6 +76,30 @@ enum um_status um_run_check_task(const struct um_run *run, struct um_error *err)
     return UM_E_USAGE;
 }
 
+enum um_status um_run_attach(struct um_run *run, struct um_error *err)
+{
+    const struct um_config *c = run->config;
+    const struct um_method *method = um_method_find(c->method.name);
+    const struct um_addition *on = um_addition_find(c->method.on);
+    const struct um_addition *own = method && method->addition ? um_addition_find(method->addition)
+                                                               : on;
+    if (on != own && on->kind != UM_ADDITION_NONE)
+        return um_fail(err, UM_E_USAGE, "method.on: '%s' cannot go on '%s', it is an addition of "
+                       "its own", c->method.name, c->method.on);
+    const struct um_addition_options options = {
+        .addition = own,
+        .rank = own->has_lambda ? c->method.init_rank : c->method.rank,
+        .alpha = c->method.alpha,
+        .is_rank_stabilised = c->method.rslora,
+        .dropout = c->method.dropout,
+        .bottleneck = c->method.bottleneck,
+        .activation = c->method.activation,
+        .targets = c->method.targets.items,
+        .n_targets = c->method.targets.n,
+        .seed = (uint64_t)c->train.seed};
+    return um_model_attach(&run->tm.model, &options, err);
+}
+
 static enum um_status open_model(struct um_run *run, struct um_error *err)
 {
     const struct um_config *c = run->config;
@@ -85,6 +111,7 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
     if (!*c->model)
         return um_fail(err, UM_E_USAGE, "model: not given; name a Hugging Face folder");
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
+    UM_RETURN_IF(um_run_attach(run, err));
     UM_RETURN_IF(um_run_check_task(run, err));
     UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
     UM_RETURN_IF(um_task_model_open_chat(tm, run->task, c->data.template, err));
@@ -155,6 +182,13 @@ enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
         .until = c->method.until,
         .every = c->method.every,
         .n_micro = c->train.accumulate,
+        .adalora = {.target_rank = c->method.rank,
+                    .tinit = c->method.tinit,
+                    .tfinal = c->method.tfinal,
+                    .every = c->method.delta_t,
+                    .beta1 = c->method.beta1,
+                    .beta2 = c->method.beta2,
+                    .orthogonality = c->method.orthogonality},
         .is_plan = run->is_plan,
         .include = {c->scope.include.items, c->scope.include.n},
         .exclude = {c->scope.exclude.items, c->scope.exclude.n},
@@ -170,6 +204,11 @@ enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
         .bound = bound_of(c->method.bound)};
     if (options.method->strategy == UM_STRATEGY_INCREMENT && !options.select.importance)
         return um_fail(err, UM_E_USAGE, "method.importance: unknown '%s'", importance);
+    bool is_adalora = um_adalora_is_there(run->tm.model.params, run->tm.model.n_params);
+    if (is_adalora && c->method.tinit >= run->n_steps - c->method.tfinal)
+        return um_fail(err, UM_E_USAGE, "method.tinit %lld and method.tfinal %lld leave none of "
+                       "%lld steps to lower ranks in", (long long)c->method.tinit,
+                       (long long)c->method.tfinal, (long long)run->n_steps);
     run->optimizer->columns(options.has_column, &run->optimizer_options);
     return um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options,
                           err);

@@ -10,6 +10,7 @@
 
 #include "delta/delta.h"
 #include "method/method.h"
+#include "model/addition.h"
 #include "optim/optimizer.h"
 #include "train/evaluator.h"
 #include "train/log.h"
@@ -61,6 +62,7 @@ char *um_run_path(const struct um_run *run, const char *name);
 
 /* run.c: the parts of opening that a run without data shares. */
 enum um_status um_run_check_task(const struct um_run *run, struct um_error *err);
+enum um_status um_run_attach(struct um_run *run, struct um_error *err); /* what the method adds */
 enum um_status um_run_open_method(struct um_run *run, struct um_error *err);
 void um_run_work_out_steps(struct um_run *run);
 

@@ -183,6 +183,60 @@ static void test_linear(void **state)
     check(&b);
 }
 
+/* A low-rank change of params[3] by params 5 to 7, with dropout. */
+static struct um_value *op_low_rank(struct bench *b, struct um_tape *t, struct um_value *x)
+{
+    const struct um_low_rank pair = {.down = &b->params[5], .up = &b->params[6],
+                                     .lambda = &b->params[7], .scale = 1.7F, .dropout = 0.3F};
+    struct um_low_rank *kept = um_arena_alloc(&t->arena, sizeof(pair));
+    assert_non_null(kept);
+    *kept = pair;
+    b->params[3].low_rank = kept;
+    return b->params[3].is_turned ? um_linear_transposed(t, x, &b->params[3], &b->params[4])
+                                  : um_linear(t, x, &b->params[3], &b->params[4]);
+}
+
+/* The lengths of DoRA's rows count as constants in the backward pass, so that only what they do not
+ * depend on is compared: the map itself, down and up want no gradient. */
+static struct um_value *op_magnitude(struct bench *b, struct um_tape *t, struct um_value *x)
+{
+    static float maps[3][64];
+    static struct um_param parts[3];
+    static struct um_low_rank pair;
+    const int64_t shapes[3][2] = {{5, D}, {2, D}, {5, 2}};
+    struct um_random random = {.seed = 5};
+    for (int k = 0; k < 3; k++) {
+        parts[k] = (struct um_param){.name = "w", .rows = shapes[k][0], .cols = shapes[k][1],
+                                     .n_elements = shapes[k][0] * shapes[k][1], .dtype = UM_F32,
+                                     .values = maps[k]};
+        for (int64_t i = 0; i < parts[k].n_elements; i++)
+            maps[k][i] = (float)um_random_normal(&random);
+    }
+    pair = (struct um_low_rank){.down = &parts[1], .up = &parts[2], .magnitude = &b->params[3],
+                                .scale = 0.8F};
+    parts[0].low_rank = &pair;
+    return um_linear(t, x, &parts[0], &b->params[4]);
+}
+
+static void test_low_rank(void **state)
+{
+    (void)state;
+    struct bench b;
+    for (int is_turned = 0; is_turned < 2; is_turned++) {
+        open_bench(&b, op_low_rank, 5);
+        param(&b, is_turned ? D : 5, is_turned ? 5 : D)->is_turned = is_turned;
+        param(&b, 5, 1);
+        param(&b, 3, D);
+        param(&b, 5, 3);
+        param(&b, 3, 1);
+        check(&b);
+    }
+    open_bench(&b, op_magnitude, 5);
+    param(&b, 5, 1);
+    param(&b, 5, 1);
+    check(&b);
+}
+
 static struct um_value *op_norm(struct bench *b, struct um_tape *t, struct um_value *x)
 {
     return um_norm(t, x, &b->params[3], &b->params[4], (struct um_norm_options){.eps = 1e-5F});
@@ -544,6 +598,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_low_rank),
         cmocka_unit_test(test_norm),
         cmocka_unit_test(test_activations),
         cmocka_unit_test(test_dropout_and_residual),

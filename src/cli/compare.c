@@ -1,0 +1,169 @@
+/* unmask compare: methods against each other on the same tasks, budgets and seeds. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const char *const usage[] = {
+    "RECIPE --methods A,B,... --out DIR [OPTION...]",
+    NULL,
+};
+
+static const char *const examples[] = {
+    "unmask compare recipe.yaml --methods id3,pafi,full --seeds 3 --out results",
+    "unmask compare recipe.yaml --methods id3,id3:method.importance=gradient \\\n"
+    "    --tasks rte,mrpc --budgets 0.05%,0.17% --lrs 2e-4,5e-4,1e-3 --out results",
+    NULL,
+};
+
+static const struct cli_option options[] = {
+    {"--methods", "LIST", "methods; NAME:KEY=VALUE:... goes with settings", false},
+    {"--budgets", "LIST", "budgets (default: the recipe's)", false},
+    {"--tasks", "LIST", "tasks (default: the recipe's)", false},
+    {"--lrs", "LIST", "learning rates that each method tries (default: the recipe's)", false},
+    {"--seeds", "N", "runs of each, with seeds 1 to N (default 1)", false},
+    {"--holdout", "SHARE", "of the training rows, to score trials on (default 0.1)", false},
+    {"--set", "KEY=VALUE", "set any recipe key; see 'unmask help recipe'", true},
+};
+
+static const char *const keys[] = {"*", NULL};
+
+enum { ITEMS_MAX = 64 };
+
+/* "a,b,c" taken apart; texts point into `copy` (owned, free). */
+struct list {
+    char *copy;
+    const char *items[ITEMS_MAX];
+    size_t n;
+};
+
+static enum um_status read_list(struct list *list, const struct cli_args *args, const char *flag,
+                                struct um_error *err)
+{
+    const char *text = cli_value(args, flag);
+    if (!text)
+        return UM_OK;
+    list->copy = malloc(strlen(text) + 1);
+    if (!list->copy)
+        return cli_fail(err, UM_E_RUNTIME, "out of memory");
+    memcpy(list->copy, text, strlen(text) + 1);
+    for (char *item = list->copy, *next; item; item = next) {
+        next = strchr(item, ',');
+        if (next)
+            *next++ = '\0';
+        if (!*item || list->n == ITEMS_MAX)
+            return cli_fail(err, UM_E_USAGE, "%s: '%s' is not a list of 1 to %d items", flag, text,
+                            ITEMS_MAX);
+        list->items[list->n++] = item;
+    }
+    return UM_OK;
+}
+
+/* A number above zero. */
+static enum um_status read_real(double *number, const char *text, const char *flag,
+                                struct um_error *err)
+{
+    char *end;
+    *number = strtod(text, &end);
+    return end != text && !*end && *number > 0 && *number < 1e6
+               ? UM_OK
+               : cli_fail(err, UM_E_USAGE, "%s: '%s' is not a number above zero", flag, text);
+}
+
+struct lists {
+    struct list methods, budgets, tasks, rates;
+};
+
+static enum um_status read_options(struct um_compare_options *o, double rates[ITEMS_MAX],
+                                   struct lists *lists, const struct cli_args *args,
+                                   struct um_error *err)
+{
+    const char *holdout = cli_value(args, "--holdout");
+    struct {
+        struct list *list;
+        const char *flag;
+    } all[] = {{&lists->methods, "--methods"},
+               {&lists->budgets, "--budgets"},
+               {&lists->tasks, "--tasks"},
+               {&lists->rates, "--lrs"}};
+    enum um_status status = UM_OK;
+    *o = (struct um_compare_options){.n_seeds = 1, .holdout = 0.1};
+    for (size_t i = 0; i < CLI_COUNT(all) && status == UM_OK; i++)
+        status = read_list(all[i].list, args, all[i].flag, err);
+    for (size_t i = 0; i < lists->rates.n && status == UM_OK; i++)
+        status = read_real(&rates[i], lists->rates.items[i], "--lrs", err);
+    if (status == UM_OK)
+        status = cli_number(&o->n_seeds, args, "--seeds", 1, err);
+    if (status == UM_OK && holdout)
+        status = read_real(&o->holdout, holdout, "--holdout", err);
+    o->variants = lists->methods.items;
+    o->n_variants = lists->methods.n;
+    o->budgets = lists->budgets.items;
+    o->n_budgets = lists->budgets.n;
+    o->tasks = lists->tasks.items;
+    o->n_tasks = lists->tasks.n;
+    o->rates = rates;
+    o->n_rates = lists->rates.n;
+    return status;
+}
+
+/* The table on standard output. */
+static void print_table(const char *out)
+{
+    char path[4096], buffer[4096];
+    (void)snprintf(path, sizeof(path), "%s/table.md", out);
+    FILE *file = fopen(path, "r");
+    for (size_t n; file && (n = fread(buffer, 1, sizeof(buffer), file)) > 0;)
+        (void)fwrite(buffer, 1, n, stdout);
+    if (file)
+        (void)fclose(file);
+}
+
+static enum um_status run_compare(const struct cli_args *args, struct um_error *err)
+{
+    struct um_callbacks callbacks = cli_progress_start();
+    struct um_compare_options o;
+    struct lists lists = {0};
+    double rates[ITEMS_MAX];
+    struct um_recipe *recipe = NULL;
+    enum um_status status = read_options(&o, rates, &lists, args, err);
+    if (status == UM_OK && lists.methods.n == 0)
+        status = cli_fail(err, UM_E_USAGE, "'unmask compare' needs --methods");
+    if (status == UM_OK)
+        status = cli_recipe(&recipe, args, args->n_positionals ? args->positionals[0] : NULL, err);
+    if (status == UM_OK) {
+        o.out = um_recipe_get(recipe, "out");
+        status = um_compare(recipe, &o, &callbacks, err);
+        cli_progress_end();
+    }
+    if (status == UM_OK)
+        print_table(o.out);
+    if (status == UM_E_INTERRUPTED)
+        cli_hint(err, "the same command goes on where this one stopped");
+    um_recipe_free(recipe);
+    free(lists.methods.copy);
+    free(lists.budgets.copy);
+    free(lists.tasks.copy);
+    free(lists.rates.copy);
+    return status;
+}
+
+const struct cli_command cli_compare = {
+    .name = "compare",
+    .summary = "train by several methods and compare them",
+    .usage = usage,
+    .description =
+        "Trains each method on each task with each budget and seed, every run in a folder of its "
+        "own under --out, and writes table.md, table.csv and table.json there: mean, deviation, "
+        "paired difference from the first method with its p, parameters changed, updates done, "
+        "time, memory, bytes of delta. What is done already is not done again: a comparison that "
+        "was stopped goes on, and one that is called with more seeds or methods adds them.\n\n"
+        "With several learning rates every method tries each of them once on the same held-out "
+        "part of the training data, and takes the best.",
+    .examples = examples,
+    .options = options,
+    .n_options = CLI_COUNT(options),
+    .recipe_keys = keys,
+    .n_positionals_max = 1,
+    .run = run_compare,
+};

@@ -1,0 +1,143 @@
+/* A comparison written down: a Markdown table to read, CSV and JSON to go on with. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "metric/stats.h"
+#include "train/compare_private.h"
+
+/* What a row of the table says; NaN where there is nothing to say. */
+struct row {
+    double mean, deviation, difference, p, updates, seconds, peak_mib, changed, delta_mib;
+};
+
+static struct row row_of(const struct um_contender *cell)
+{
+    double values[UM_SEEDS_MAX] = {0}, others[UM_SEEDS_MAX] = {0};
+    const struct um_contender *reference = cell->reference;
+    int64_t n = cell->n_done, n_pairs = 0;
+    struct row row = {.difference = (double)NAN, .p = (double)NAN};
+    for (int64_t i = 0; i < n; i++) {
+        const struct um_outcome *o = &cell->outcomes[i];
+        values[i] = o->value;
+        row.updates += o->updates / (double)n;
+        row.seconds += o->seconds / (double)n;
+        row.peak_mib += o->peak_mib / (double)n;
+        row.changed += (double)o->n_changed / (double)n;
+        row.delta_mib += (double)o->delta_bytes / 1048576 / (double)n;
+    }
+    row.mean = um_mean(values, n);
+    row.deviation = um_deviation(values, n);
+    for (; reference && n_pairs < n && n_pairs < reference->n_done; n_pairs++)
+        others[n_pairs] = reference->outcomes[n_pairs].value;
+    if (n_pairs) {
+        row.difference = um_mean(values, n_pairs) - um_mean(others, n_pairs);
+        row.p = um_paired_p(values, others, n_pairs);
+    }
+    return row;
+}
+
+static void add_number(struct um_str *to, const char *format, double value, const char *missing)
+{
+    if (isfinite(value))
+        um_str_addf(to, format, value);
+    else
+        um_str_add(to, missing);
+}
+
+static void add_markdown(struct um_str *to, const struct um_contender *cell, const struct row *row)
+{
+    um_str_addf(to, "| %s | %s | %s | %g | %lld | %s | ", cell->task, cell->variant,
+                *cell->budget ? cell->budget : "-", cell->rate, (long long)cell->n_done,
+                cell->outcomes[0].metric->name);
+    add_number(to, "%.4f | ", row->mean, "- | ");
+    add_number(to, "%.4f | ", row->deviation, "- | ");
+    add_number(to, "%+.4f | ", row->difference, "- | ");
+    add_number(to, "%.3f | ", row->p, "- | ");
+    um_str_addf(to, "%.0f | %.4g | %.0f | %.0f | %.2f |\n", row->changed, row->updates,
+                row->seconds, row->peak_mib, row->delta_mib);
+}
+
+static void add_csv(struct um_str *to, const struct um_contender *cell, const struct row *row)
+{
+    um_str_addf(to, "%s,%s,%s,%g,%lld,%s,", cell->task, cell->variant, cell->budget, cell->rate,
+                (long long)cell->n_done, cell->outcomes[0].metric->name);
+    add_number(to, "%.9g,", row->mean, ",");
+    add_number(to, "%.9g,", row->deviation, ",");
+    add_number(to, "%.9g,", row->difference, ",");
+    add_number(to, "%.9g,", row->p, ",");
+    um_str_addf(to, "%.0f,%.0f,%.3f,%.1f,%.3f\n", row->changed, row->updates, row->seconds,
+                row->peak_mib, row->delta_mib);
+}
+
+static json_t *number_or_null(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *json_of(const struct um_contender *cell, const struct row *row)
+{
+    json_t *values = json_array();
+    for (int64_t i = 0; i < cell->n_done; i++)
+        (void)json_array_append_new(values, number_or_null(cell->outcomes[i].value));
+    return json_pack("{s:s, s:s, s:s, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f}",
+                     "task", cell->task, "method", cell->variant, "budget", cell->budget, "lr",
+                     cell->rate, "metric", cell->outcomes[0].metric->name, "values", values, "mean",
+                     number_or_null(row->mean), "deviation", number_or_null(row->deviation),
+                     "difference", number_or_null(row->difference), "p", number_or_null(row->p),
+                     "changed", row->changed, "updates", row->updates, "seconds", row->seconds,
+                     "peak_rss_mib", row->peak_mib, "delta_mib", row->delta_mib);
+}
+
+static enum um_status write_text(const struct um_comparison *c, const char *name,
+                                 const struct um_str *text, struct um_error *err)
+{
+    char *path = um_path_join(c->options->out, name);
+    enum um_status status = path && !text->failed
+                                ? um_file_write(path, text->text, text->length, err)
+                                : um_fail_memory(err, name, text->length);
+    um_free(path);
+    return status;
+}
+
+static enum um_status write_json(const struct um_comparison *c, const json_t *rows,
+                                 struct um_error *err)
+{
+    char *path = um_path_join(c->options->out, "table.json");
+    enum um_status status = path && rows ? um_json_save(path, rows, 2, err)
+                                         : um_fail_memory(err, "table.json", 0);
+    um_free(path);
+    return status;
+}
+
+enum um_status um_comparison_write(const struct um_comparison *c, struct um_error *err)
+{
+    struct um_str markdown = {0}, csv = {0};
+    json_t *rows = json_array();
+    enum um_status status;
+    um_str_addf(&markdown,
+                "Differences are from `%s` on the same seeds; p of a paired t-test.\n\n"
+                "| task | method | budget | lr | seeds | metric | mean | sd | difference | p | "
+                "changed | updates | seconds | peak MiB | delta MiB |\n"
+                "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | "
+                "--- | --- |\n",
+                c->options->variants[0]);
+    um_str_add(&csv, "task,method,budget,lr,seeds,metric,mean,deviation,difference,p,changed,"
+                     "updates,seconds,peak_rss_mib,delta_mib\n");
+    for (size_t i = 0; i < c->n_cells; i++) {
+        const struct um_contender *cell = &c->cells[i];
+        if (cell->n_done == 0)
+            continue;
+        const struct row row = row_of(cell);
+        add_markdown(&markdown, cell, &row);
+        add_csv(&csv, cell, &row);
+        (void)json_array_append_new(rows, json_of(cell, &row));
+    }
+    UM_TRY(write_text(c, "table.md", &markdown, err));
+    UM_TRY(write_text(c, "table.csv", &csv, err));
+    UM_TRY(write_json(c, rows, err));
+out:
+    um_str_free(&markdown);
+    um_str_free(&csv);
+    json_decref(rows);
+    return status;
+}

@@ -1,0 +1,56 @@
+# Methods against each other: the grid, its tables, and going on where it was stopped.
+. "$1/tests/cli/lib.sh"
+. "$1/tests/cli/data.sh"
+cat >recipe.yaml <<END
+model: '$base'
+task: classification
+data: {train: train.tsv, eval: dev.tsv}
+train: {epochs: 4, batch: 8}
+END
+
+compare() {
+    expect 0 compare recipe.yaml --methods id3,full,id3:method.schedule=cosine \
+        --budgets 500,900 --lrs 1e-3,5e-3 --out grid "$@"
+}
+
+compare --seeds 1
+has grid/table.md '^\| classification \| id3 \| 500 \| [0-9.]+ \| 1 \| accuracy \| [01]\.[0-9]+ \| - \| - \| - \| 500 \|'
+has grid/table.md '^\| classification \| full \| - \|'
+has out '^\| classification \| id3:method.schedule=cosine \| 900 \|'
+[ "$(wc -l <grid/table.csv)" = 6 ] || fail "table.csv: $(cat grid/table.csv)"
+[ "$(ls grid/runs | wc -l)" = 5 ] || fail "runs: $(ls grid/runs)"
+[ "$(ls grid/trials | wc -l)" = 10 ] || fail "trials: $(ls grid/trials)"
+# Trials train on a part of the rows and are scored on the rest.
+for run in grid/trials/*; do
+    has "$run/recipe.yaml" '^  holdout: 0.1$'
+done
+cp grid/table.csv one.csv
+
+# More seeds: only what is missing is trained.
+for run in grid/runs/* grid/trials/*; do
+    cp "$run/summary.json" "$run/before"
+done
+compare --seeds 2
+for run in grid/runs/*.seed-1 grid/trials/*; do
+    cmp -s "$run/summary.json" "$run/before" || fail "$run was trained again"
+done
+[ "$(ls grid/runs | wc -l)" = 10 ] || fail "runs: $(ls grid/runs)"
+has grid/table.md '^\| classification \| full \| - \| [0-9.]+ \| 2 \| accuracy \| [01]\.[0-9]+ \| [01]\.[0-9]+ \| [+-][01]\.[0-9]+ \| [01]\.[0-9]+ \|'
+has grid/table.json '"values": \[$'
+
+# Its parts gone, it is whole again and says the same.
+cp grid/table.csv two.csv
+rm grid/runs/*full*seed-2/summary.json grid/table.*
+compare --seeds 2
+cut -d, -f1-12 two.csv >expected.csv
+cut -d, -f1-12 grid/table.csv >found.csv
+cmp -s expected.csv found.csv || fail "the table differs: $(diff expected.csv found.csv)"
+
+expect_error 2 "'unmask compare' needs --methods" compare recipe.yaml --out other
+expect_error 2 "compare: there is no method 'id4'" compare recipe.yaml --methods id4 --out other
+expect_error 2 "--lrs: 'fast' is not a number above zero" compare recipe.yaml --methods id3 \
+    --lrs fast --out other
+expect_error 2 "compare: no folder for the results" compare recipe.yaml --methods id3
+expect_error 2 "method 'id3:x': 'x' is not key=value" compare recipe.yaml --methods id3:x \
+    --out other
+finish
