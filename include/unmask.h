@@ -217,6 +217,29 @@ UM_API UM_CHECKED enum um_status um_run_train(struct um_summary *summary, struct
                                               struct um_error *err);
 UM_API void um_run_free(struct um_run *run);
 
+/* A token of the training data as the model sees it. Texts are borrowed for the call. */
+struct um_example_token {
+    int32_t id;
+    const char *token; /* as the vocabulary has it */
+    const char *text;  /* what it adds to the text: n_text bytes, 0 while a character is not whole */
+    size_t n_text;
+    bool is_learnt;    /* the loss is of its prediction */
+    bool is_start;     /* starts a sequence, which sees none of those before it in the row */
+    int segment;       /* of a pair of texts: 0 or 1 */
+};
+typedef void um_example_fn(const struct um_example_token *token, void *user);
+/* A row of the training data: what one row of a batch is. Documents may make several rows, and several
+ * texts be packed into one; rows with nothing to learn within train.max_length are not there. */
+struct um_example {
+    int64_t row, n_rows;             /* which, from 0, and of how many */
+    int64_t n_tokens, n_learnt, n_sequences;
+    int64_t n_truncated, n_left_out; /* of all the data: texts cut to fit, and left out */
+};
+/* Visits the tokens of a row, in order. UM_E_USAGE if there is no such row. */
+UM_API UM_CHECKED enum um_status um_run_example(struct um_example *example, struct um_run *run,
+                                                int64_t row, um_example_fn *visit, void *user,
+                                                struct um_error *err);
+
 /* `n` values of a tensor were unmasked in the steps up to `step`, since the line before. */
 typedef void um_history_fn(int64_t step, const char *tensor, int64_t n, void *user);
 /* Reads where a run unmasked and when, from its folder (unmasked.jsonl), in order of steps. */

@@ -121,6 +121,12 @@ char *cli_format_count(char out[32], int64_t count);
 /* "2 h 05 min", "3 min 07 s" or "42 s" into out; returns out. */
 char *cli_format_seconds(char out[32], double seconds);
 
+/* --------------------------------------------------------------------------------- example.c */
+
+/* Prints row `row` (from 0) of a run's training data, token by token. */
+enum um_status cli_print_example(struct um_run *run, int64_t row, bool is_json,
+                                 struct um_error *err);
+
 /* ------------------------------------------------------------------------------------ json.c */
 
 /* JSON to standard output, with commas and indentation in the right places. A key is NULL in an
@@ -128,6 +134,9 @@ char *cli_format_seconds(char out[32], double seconds);
 void cli_json_open(const char *key, char bracket);     /* '{' or '[' */
 void cli_json_close(char bracket);                     /* '}' or ']' */
 void cli_json_text(const char *key, const char *text); /* null for NULL */
+void cli_json_text_n(const char *key, const char *text, size_t n);
+/* A text as a JSON literal. */
+void cli_json_literal(const char *text, size_t n);
 void cli_json_integer(const char *key, int64_t value);
 void cli_json_real(const char *key, double value); /* null if not finite */
 void cli_json_bool(const char *key, bool value);

@@ -1,4 +1,4 @@
-/* unmask inspect: what a model is made of, and what a recipe would need. */
+/* unmask inspect: what a model is made of, and what a recipe would need and train on. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,12 +7,14 @@
 static const char *const usage[] = {
     "MODEL [--tensors] [--json]",
     "--plan [RECIPE] [OPTION...]",
+    "--example [N] [RECIPE] [OPTION...]",
     NULL,
 };
 
 static const char *const examples[] = {
     "unmask inspect model-folder",
     "unmask inspect --plan recipe.yaml --batch 8",
+    "unmask inspect --example 3 --model DIR --task chat --train-file chats.jsonl",
     "unmask inspect --plan --model config.json --batch 1 --max-length 512",
     NULL,
 };
@@ -20,9 +22,10 @@ static const char *const examples[] = {
 static const struct cli_option options[] = {
     {"--tensors", NULL, "list each tensor instead of groups of like ones", false},
     {"--plan", NULL, "print what training by a recipe needs: the same as train --dry-run", false},
+    {"--example", NULL, "print row N (default 1) of the training data, token by token", false},
     {"--dtype", "TYPE", "with --plan: plan without data, missing weights being of this type", false},
     {"--json", NULL, "print as JSON", false},
-    {"--set", "KEY=VALUE", "with --plan: set any recipe key", true},
+    {"--set", "KEY=VALUE", "with --plan or --example: set any recipe key", true},
 };
 
 static const char *const keys[] = {"*", NULL};
@@ -177,16 +180,45 @@ static enum um_status open_run(struct um_run **run, const struct um_recipe *reci
                : um_run_open_plan(run, recipe, cli_value(args, "--dtype"), err);
 }
 
+/* The recipe of positional number `at`, if there is one, and the flags. */
+static enum um_status read_recipe(struct um_recipe **recipe, const struct cli_args *args, int at,
+                                  struct um_error *err)
+{
+    const char *file = args->n_positionals > at ? args->positionals[at] : NULL;
+    if (args->n_positionals > at + 1)
+        return cli_fail(err, UM_E_USAGE, "'%s' is one argument too many",
+                        args->positionals[at + 1]);
+    return cli_recipe(recipe, args, file, err);
+}
+
 static enum um_status run_plan(const struct cli_args *args, struct um_error *err)
 {
-    struct um_recipe *recipe;
+    struct um_recipe *recipe = NULL;
     struct um_run *run = NULL;
-    enum um_status status =
-        cli_recipe(&recipe, args, args->n_positionals > 0 ? args->positionals[0] : NULL, err);
+    enum um_status status = read_recipe(&recipe, args, 0, err);
     if (status == UM_OK)
         status = open_run(&run, recipe, args, err);
     if (status == UM_OK)
         status = cli_plan(run, cli_has(args, "--json"), err);
+    um_run_free(run);
+    um_recipe_free(recipe);
+    return status;
+}
+
+/* A first positional that is a number says which row. */
+static enum um_status run_example(const struct cli_args *args, struct um_error *err)
+{
+    struct um_callbacks callbacks = {0};
+    struct um_recipe *recipe = NULL;
+    struct um_run *run = NULL;
+    char *end = NULL;
+    long long row = args->n_positionals > 0 ? strtoll(args->positionals[0], &end, 10) : 1;
+    bool has_row = end && end != args->positionals[0] && !*end;
+    enum um_status status = read_recipe(&recipe, args, has_row, err);
+    if (status == UM_OK)
+        status = um_run_open(&run, recipe, &callbacks, err);
+    if (status == UM_OK)
+        status = cli_print_example(run, has_row ? row - 1 : 0, cli_has(args, "--json"), err);
     um_run_free(run);
     um_recipe_free(recipe);
     return status;
@@ -198,6 +230,10 @@ static enum um_status run_inspect(const struct cli_args *args, struct um_error *
     struct listing list = {.by_tensor = cli_has(args, "--tensors")};
     if (cli_has(args, "--plan"))
         return run_plan(args, err);
+    if (cli_has(args, "--example"))
+        return run_example(args, err);
+    if (args->n_positionals > 1)
+        return cli_fail(err, UM_E_USAGE, "'%s' is one argument too many", args->positionals[1]);
     const char *model = args->n_positionals > 0 ? args->positionals[0] : cli_value(args, "--model");
     if (!model)
         return cli_fail(err, UM_E_USAGE, "'unmask inspect' needs a model folder");
@@ -216,20 +252,22 @@ static enum um_status run_inspect(const struct cli_args *args, struct um_error *
 
 const struct cli_command cli_inspect = {
     .name = "inspect",
-    .summary = "say what a model is made of, or what a recipe needs",
+    .summary = "say what a model is made of, or what a recipe needs and trains on",
     .usage = usage,
     .description = "Lists a model's parameters, tensors that differ only in the layer's number "
                    "together; the names are what the patterns of scope.include and its like "
-                   "match.\n\nWith --plan: steps, budget and memory of a recipe, before any training, and "
-                   "the settings that would need less. Without data (no --data or --train-file), "
+                   "match.\n\nWith --plan: steps, budget and memory of a recipe, before any training, "
+                   "and the settings that would need less. Without data (no --data or --train-file), "
                    "every step is taken to be full: train.batch texts of train.max_length tokens, "
                    "all learnt, 1000 times unless --max-steps says how often. Then "
                    "--model may also be a folder without weights, or the config.json alone: "
-                   "whether a model fits can be told before it is downloaded.",
+                   "whether a model fits can be told before it is downloaded.\n\n"
+                   "With --example: a row of the training data as the model will see it, token by "
+                   "token, with '+' at those that are learnt and '|' where a packed text begins.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),
     .recipe_keys = keys,
-    .n_positionals_max = 1,
+    .n_positionals_max = 2,
     .run = run_inspect,
 };

@@ -1,5 +1,6 @@
 /* JSON to standard output: the little that reports need. */
 #include <math.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -35,6 +36,28 @@ void cli_json_close(char bracket)
     }
 }
 
+void cli_json_literal(const char *text, size_t n)
+{
+    (void)putchar('"');
+    for (const char *c = text; c < text + n; c++) {
+        if (*c == '"' || *c == '\\')
+            printf("\\%c", *c);
+        else if (*c == '\n')
+            printf("\\n");
+        else if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            printf("\\u%04x", (unsigned)*c);
+        else
+            (void)putchar(*c);
+    }
+    (void)putchar('"');
+}
+
+void cli_json_text_n(const char *key, const char *text, size_t n)
+{
+    begin(key);
+    cli_json_literal(text, n);
+}
+
 void cli_json_text(const char *key, const char *text)
 {
     begin(key);
@@ -42,16 +65,7 @@ void cli_json_text(const char *key, const char *text)
         printf("null");
         return;
     }
-    (void)putchar('"');
-    for (const char *c = text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            printf("\\%c", *c);
-        else if ((unsigned char)*c < 0x20)
-            printf("\\u%04x", (unsigned)*c);
-        else
-            (void)putchar(*c);
-    }
-    (void)putchar('"');
+    cli_json_literal(text, strlen(text));
 }
 
 void cli_json_integer(const char *key, int64_t value)

@@ -287,24 +287,50 @@ static enum um_status read_rows(struct um_dataset *data, const struct um_data_op
                : UM_OK;
 }
 
+/* How a file of this name is read. */
+static enum um_status table_options(struct um_table_options *table, const struct um_task *task,
+                                    const struct um_data_options *o, const char *path,
+                                    struct um_error *err)
+{
+    *table = (struct um_table_options){
+        .has_header = *o->header ? strcmp(o->header, "yes") == 0 : task->has_header,
+        .keeps_json = task->style == UM_STYLE_CHAT,
+        .skips_short_rows = task->skips_short_rows};
+    UM_RETURN_IF(um_table_format_of(&table->format, o->format, path, err));
+    if (task->style == UM_STYLE_PLAIN && !*o->format && um_glob("*.txt", path))
+        table->format = UM_TABLE_WHOLE;
+    return UM_OK;
+}
+
 enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *task,
                                const struct um_data_options *o, struct um_error *err)
 {
     char *path = NULL;
-    bool has_header = *o->header ? strcmp(o->header, "yes") == 0 : task->has_header;
-    struct um_table_options table = {.has_header = has_header,
-                                     .keeps_json = task->style == UM_STYLE_CHAT,
-                                     .skips_short_rows = task->skips_short_rows};
+    struct um_table_options table;
     enum um_status status;
     *data = (struct um_dataset){.task = task};
     UM_TRY(work_out_path(&path, task, o, err));
-    UM_TRY(um_table_format_of(&table.format, o->format, path, err));
-    if (task->style == UM_STYLE_PLAIN && !*o->format && um_glob("*.txt", path))
-        table.format = UM_TABLE_WHOLE;
+    UM_TRY(table_options(&table, task, o, path, err));
     UM_TRY(um_table_open(&data->table, path, &table, err));
     UM_TRY(read_rows(data, o, err));
 out:
     um_free(path);
+    if (status != UM_OK)
+        um_dataset_close(data);
+    return status;
+}
+
+enum um_status um_dataset_parse(struct um_dataset *data, const struct um_task *task,
+                                const struct um_data_options *o, const char *text, size_t n,
+                                const char *path, struct um_error *err)
+{
+    struct um_table_options table;
+    enum um_status status;
+    *data = (struct um_dataset){.task = task};
+    UM_TRY(table_options(&table, task, o, path, err));
+    UM_TRY(um_table_parse(&data->table, text, n, path, &table, err));
+    UM_TRY(read_rows(data, o, err));
+out:
     if (status != UM_OK)
         um_dataset_close(data);
     return status;

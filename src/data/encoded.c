@@ -90,6 +90,10 @@ static enum um_status encode_prose(struct chunk *c, struct worker *w, const stru
 {
     const struct um_encode_options *o = w->options;
     size_t most = (size_t)o->max_length, n;
+    if (w->data->task->skips_empty && r->n_completion == 0) {
+        c->n_left_out++;
+        return UM_OK;
+    }
     UM_RETURN_IF(um_prose_render(&w->prose, r, &o->prose, false, w->data->table.path, err));
     UM_RETURN_IF(um_prose_encode(&w->marked, &w->prose, o->tokenizer, o->prose.end_id, err));
     n = w->marked.n;

@@ -34,6 +34,7 @@ struct um_task {
     const char *train, *eval;      /* file names; NULL: data.train and data.eval must be given */
     bool has_header;
     bool skips_short_rows;         /* rows with too few fields are left out, as the data set needs */
+    bool skips_empty;              /* and so are rows with an empty completion */
     const char *text, *pair, *label; /* columns by name or number; pair NULL if there is none */
     enum um_style style;
     enum um_answer answer;         /* that generated text is scored by, against column "answer" */
@@ -84,6 +85,10 @@ struct um_data_options {
  * column named in the options must be there. */
 enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *task,
                                const struct um_data_options *options, struct um_error *err);
+/* As um_dataset_open, from memory; `path` names it in errors and tells its format. */
+enum um_status um_dataset_parse(struct um_dataset *data, const struct um_task *task,
+                                const struct um_data_options *options, const char *text, size_t n,
+                                const char *path, struct um_error *err);
 /* Moves a share of the rows, chosen by chance (always the same), into `held`, whose texts and labels are
  * borrowed from `data`. UM_E_USAGE if none would be left on one side. */
 enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *data, double share,

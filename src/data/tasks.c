@@ -209,6 +209,7 @@ static const struct um_task text = {
                                       .style = UM_STYLE_RECORD,                                    \
                                       .answer = rule,                                              \
                                       .has_header = true,                                          \
+                                      .skips_empty = true, /* three are */                         \
                                       .text = "instruction",                                       \
                                       .pair = "input",                                             \
                                       .label = "output",                                           \

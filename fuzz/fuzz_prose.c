@@ -1,0 +1,123 @@
+/*
+ * From the bytes of a data file to tokens with what is learnt of them. Input: a line of options, and
+ * the file. Options: the task's first letter (i instruct, c completion or chat with 'm', t text), 'l'
+ * learns all, 'p' packs, 'v' CSV instead of JSON, and the number of a chat template from 'A' on; or '%'
+ * alone: the file is a template's program, by which a conversation is written if it is recognised.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/encoded.h"
+#include "text/tokenizer.h"
+
+int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n);
+
+enum { MAX_LENGTH = 24, END_ID = 1 };
+
+static const char tokenizer_json[] =
+    "{\"added_tokens\":[{\"id\":1,\"content\":\"<|im_end|>\",\"special\":true},"
+    "{\"id\":2,\"content\":\"</s>\",\"special\":true}],"
+    "\"model\":{\"type\":\"BPE\",\"unk_token\":\"<u>\",\"vocab\":{\"<u>\":0,\"<|im_end|>\":1,"
+    "\"</s>\":2,\"a\":3,\"b\":4,\"ab\":5,\" \":6,\"\\n\":7,\"e\":8,\"s\":9,\"\\n\\n\":10},"
+    "\"merges\":[\"a b\",\"\\n \\n\"]}}";
+
+static void check(const struct um_encoded *e, const struct um_encode_options *o)
+{
+    for (int64_t row = 0; row < e->n_rows; row++) {
+        int64_t n_learnt = 0;
+        for (int64_t i = e->offsets[row]; i < e->offsets[row + 1]; i++)
+            n_learnt += e->types[i] == UM_MARK_LEARNT;
+        if (n_learnt == 0 || n_learnt != e->weights[row] || e->lengths[row] > o->max_length ||
+            e->offsets[row] + e->lengths[row] != e->offsets[row + 1] ||
+            e->types[e->offsets[row]] != UM_MARK_START)
+            abort();
+    }
+}
+
+static void encode(const struct um_dataset *data, const struct um_encode_options *options)
+{
+    struct um_encoded encoded;
+    struct um_error err;
+    if (um_encoded_open(&encoded, data, options, &err) == UM_OK) {
+        check(&encoded, options);
+        um_encoded_close(&encoded);
+    }
+}
+
+static bool has(const char *options, size_t n, char option)
+{
+    return memchr(options, option, n) != NULL;
+}
+
+static void read_data(const char *options, size_t n_options, const char *text, size_t n)
+{
+    static const struct um_data_options columns = {.folder = "", .file = "", .text = "",
+                                                   .pair = "", .label = "", .format = "",
+                                                   .header = "", .is_train = true,
+                                                   .needs_labels = true};
+    const char *task = has(options, n_options, 'm')   ? "chat"
+                       : has(options, n_options, 'c') ? "completion"
+                       : has(options, n_options, 't') ? "text"
+                                                      : "instruct";
+    struct um_chat chat = {.bos = "<s>", .eos = "</s>", .begins = has(options, n_options, 'l')};
+    for (size_t i = 0; i < um_n_chat_templates; i++)
+        if (has(options, n_options, (char)('A' + i)))
+            chat.template = um_chat_templates[i];
+    struct um_tokenizer *tokenizer;
+    struct um_dataset data;
+    struct um_error err;
+    if (um_tokenizer_new(&tokenizer, &err) != UM_OK)
+        return;
+    const char *path = has(options, n_options, 'v') ? "fuzz.csv" : "fuzz.jsonl";
+    if (um_tokenizer_parse_json(tokenizer, tokenizer_json, sizeof(tokenizer_json) - 1, "fuzz",
+                                &err) == UM_OK &&
+        um_dataset_parse(&data, um_task_find(task), &columns, text, n, path, &err) == UM_OK) {
+        bool is_written = chat.template && data.task->style != UM_STYLE_PLAIN;
+        const struct um_encode_options o = {
+            .tokenizer = tokenizer,
+            .max_length = MAX_LENGTH,
+            .n_vocabulary = um_tokenizer_size(tokenizer),
+            .prose = {.style = data.task->style,
+                      .chat = is_written ? &chat : NULL,
+                      .learns_all = has(options, n_options, 'l'),
+                      .end_id = END_ID},
+            .packs = has(options, n_options, 'p')};
+        if (is_written || data.task->style != UM_STYLE_CHAT)
+            encode(&data, &o);
+        um_dataset_close(&data);
+    }
+    um_tokenizer_free(tokenizer);
+}
+
+static void count(void *user, const char *text, size_t n, bool is_learnt)
+{
+    size_t *total = user;
+    *total += n + (n && text[n - 1] && is_learnt);
+}
+
+static void read_program(const char *text, size_t n)
+{
+    const struct um_chat_message messages[] = {
+        {UM_CHAT_USER, "u", 1}, {UM_CHAT_ASSISTANT, "<think>a</think>b", 17}};
+    struct um_chat chat = {.bos = "<s>", .eos = "</s>"};
+    struct um_error err;
+    size_t total = 0;
+    if (um_utf8_valid(text, n) == n && um_chat_recognise(&chat, text, n, &err) == UM_OK &&
+        um_chat_write(&chat, messages, 2, false, count, &total, &err) == UM_OK && total == 0)
+        abort();
+    um_free(chat.system);
+}
+
+int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n)
+{
+    const char *text = (const char *)bytes, *newline = n ? memchr(text, '\n', n) : NULL;
+    size_t n_options = newline ? (size_t)(newline - text) : 0;
+    if (n_options == 0)
+        return 0;
+    um_set_threads(1); /* a few rows are not worth more */
+    if (text[0] == '%')
+        read_program(newline + 1, n - n_options - 1);
+    else
+        read_data(text, n_options, newline + 1, n - n_options - 1);
+    return 0;
+}
