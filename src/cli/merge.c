@@ -4,8 +4,8 @@
 #include "cli.h"
 
 static const char *const usage[] = {
-    "RUN --out DIR|FILE.gguf [--type T]",
-    "--model BASE --delta FILE --out DIR|FILE.gguf [--type T]",
+    "RUN --out PATH [--type T]",
+    "--model BASE --delta FILE --out PATH [--type T]",
     NULL,
 };
 

@@ -22,8 +22,8 @@ static struct shape shape_of(const struct um_merge_tensor *t)
     return (struct shape){rows, rows > 0 ? t->n_elements / rows : 0};
 }
 
-/* Which row of the base becomes row r of a UM_GGUF_PAIRED map: pairs of halves (i, i + E/2) become neighbours (2i, 2i + 1),
- * or the other way. */
+/* Which row of the base becomes row r of a UM_GGUF_PAIRED map: pairs of halves (i, i + E/2) become
+ * neighbours (2i, 2i + 1), or the other way. */
 static int64_t source_row(const struct um_merge_tensor *t, int64_t r)
 {
     int64_t E = t->head_rows, half = E / 2;
