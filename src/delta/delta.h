@@ -12,7 +12,8 @@
  *                       low-rank change, adapters
  *   prefix              what merge puts before base names that lack it ("bert."), so that
  *                       transformers loads the result as task_class
- *   task_class          transformers' class of base and head ("BertForSequenceClassification")
+ *   task_class          transformers' class of base and head ("BertForSequenceClassification"); of a
+ *                       decoder that goes on with texts "LlamaForCausalLM" and the like
  */
 #ifndef UM_DELTA_DELTA_H
 #define UM_DELTA_DELTA_H

@@ -171,7 +171,8 @@ enum um_status um_record_delta(struct um_run *run, struct um_error *err)
         .architecture = json_string_value(json_object_get(model->folder.config, "model_type")),
         .base_sha256 = hash,
         .prefix = model->has_prefix ? "" : model->arch->prefix,
-        .task_class = model->arch->task_class,
+        .task_class = um_objective_of(run->task) == UM_OBJECTIVE_TOKEN ? model->arch->text_class
+                                                                       : model->arch->task_class,
         .budget = run->tuning.budget,
         .labels = (const char **)run->train.labels,
         .n_labels = (size_t)run->train.n_labels};
