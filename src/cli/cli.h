@@ -38,7 +38,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_bench, cli_delta_add, cli_delta_apply, cli_delta_compose,
-    cli_delta_diff, cli_delta_info, cli_delta_map, cli_delta_overlap, cli_delta_scale, cli_delta_subtract,
+    cli_delta_diff, cli_delta_export, cli_delta_import, cli_delta_info, cli_delta_map, cli_delta_overlap, cli_delta_scale, cli_delta_subtract,
     cli_delta_verify, cli_eval, cli_generate, cli_help, cli_inspect, cli_merge, cli_predict,
     cli_tokenize, cli_train;
 extern const struct cli_command *const cli_commands[];        /* NULL at the end */
