@@ -416,6 +416,15 @@ UM_API UM_CHECKED enum um_status um_delta_merge(struct um_merge_report *report, 
                                                 const char *delta, const char *out,
                                                 const struct um_merge_options *options,
                                                 struct um_error *err);
+/* Writes a delta's LoRA, DoRA or AdaLoRA, and a task head, as a folder that PEFT loads
+ * (adapter_config.json, adapter_model.safetensors). `out` must not exist or be empty. UM_E_USAGE: the
+ * delta holds something else. */
+UM_API UM_CHECKED enum um_status um_delta_export_peft(const char *model, const char *delta,
+                                                      const char *out, struct um_error *err);
+/* Makes a delta over `model` of such a folder. */
+UM_API UM_CHECKED enum um_status um_delta_import_peft(struct um_delta_info *info,
+                                                      const char *folder, const char *model,
+                                                      const char *out, struct um_error *err);
 /* Checks that the delta fits the base (architecture, SHA-256 of the tensors touched, shapes). */
 UM_API UM_CHECKED enum um_status um_delta_verify(const char *model, const char *delta,
                                                  struct um_error *err);

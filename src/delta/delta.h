@@ -64,6 +64,9 @@ void um_delta_apply(float *values, const struct um_delta_entry *entry);
 enum um_status um_delta_read_info(struct um_delta_info *info, const char *path,
                                   struct um_error *err);
 
+/* Sorts entries by name, as the hash and a file have them. */
+void um_delta_sort(struct um_delta *delta);
+
 /* Opens `path`, or path/delta.safetensors if it is a run folder. */
 enum um_status um_delta_open_any(struct um_delta **delta, const char *path, struct um_error *err);
 

@@ -113,12 +113,6 @@ enum um_status um_record_evaluation(struct um_run *run, const struct um_evaluati
 
 /* ---- the delta */
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(((const struct um_delta_entry *)a)->name,
-                  ((const struct um_delta_entry *)b)->name);
-}
-
 /* The trainable set as a delta's entries (borrowed), by name. What is attached to the base goes in as
  * a whole, however little of it was to change: the base does not have it. */
 static enum um_status make_entries(struct um_delta *d, const struct um_run *run,
@@ -156,7 +150,7 @@ static enum um_status make_entries(struct um_delta *d, const struct um_run *run,
                                                              .index = laid.index,
                                                              .value = laid.value};
     }
-    qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_names);
+    um_delta_sort(d);
     return UM_OK;
 }
 
