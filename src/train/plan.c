@@ -250,6 +250,29 @@ static struct um_config shorter(struct um_config c)
     return c;
 }
 
+/* Whether every row has something to learn within so many tokens: where one has not, a batch might
+ * be left with nothing to compute, and to cut rows so short is no advice. */
+static bool learns_within(const struct um_encoded *encoded, int64_t length)
+{
+    for (int64_t row = 0; row < encoded->n_rows; row++) {
+        const uint8_t *marks = encoded->types + encoded->offsets[row];
+        int64_t i = 1, n = encoded->lengths[row] < length ? encoded->lengths[row] : length;
+        while (i < n && !(marks[i] & UM_MARK_LEARNT))
+            i++;
+        if (i >= n)
+            return false;
+    }
+    return true;
+}
+
+static bool can_be_shorter(const struct um_run *run, int64_t length)
+{
+    if (length < 16 || um_objective_of(run->task) != UM_OBJECTIVE_TOKEN)
+        return length >= 16;
+    return learns_within(&run->train_tokens, length) &&
+           learns_within(&run->evaluator.tokens, length);
+}
+
 enum um_status um_run_plan_savings(struct um_saving savings[UM_SAVINGS_MAX], size_t *n_savings,
                                    const struct um_plan *plan, struct um_run *run,
                                    struct um_error *err)
@@ -260,7 +283,7 @@ enum um_status um_run_plan_savings(struct um_saving savings[UM_SAVINGS_MAX], siz
                                        shorter(now)};
     const bool is_other[] = {!now.train.recompute, now.train.batch > 1,
                              run->evaluator.data && now.eval.batch > 1,
-                             now.train.max_length >= 32};
+                             can_be_shorter(run, now.train.max_length / 2)};
     *n_savings = 0;
     for (size_t i = 0; i < UM_COUNT(others); i++) {
         const struct um_config *c = &others[i];
