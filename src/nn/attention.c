@@ -284,19 +284,16 @@ static void attend(const struct um_tape *tape, const struct um_node *node, int64
     int64_t first = o->a.window > 0 && at + 1 > o->a.window ? at + 1 - o->a.window : 0;
     int64_t n = at + 1 - first;
     const float *q = input_rows(node, 0, false, head, column);
-    float *y = output_rows(node, false, head, column), *p = scratch, most = -INFINITY, sum = 0;
+    float *y = output_rows(node, false, head, column), *p = scratch;
     k->fill(p, 0, n);
     for (int64_t e = 0; e < E; e++)
         k->add_scaled(p, q[e * node->in[0]->ld] * o->a.scale, keys + e * ld + first, n);
-    for (int64_t j = 0; j < n; j++) {
-        if (o->a.cap != 0)
-            p[j] = o->a.cap * tanhf(p[j] / o->a.cap);
-        most = p[j] > most ? p[j] : most;
+    if (o->a.cap != 0) {
+        k->scale(p, 1 / o->a.cap, n);
+        k->tanh(p, p, n);
+        k->scale(p, o->a.cap, n);
     }
-    for (int64_t j = 0; j < n; j++) {
-        p[j] = expf(p[j] - most);
-        sum += p[j];
-    }
+    float sum = k->exp_row(p, n);
     for (int64_t e = 0; e < E; e++)
         y[e * node->out->ld] = k->dot(p, values + e * ld + first, n) / sum;
 }

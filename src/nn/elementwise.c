@@ -34,9 +34,10 @@ static void activate_forward(struct um_tape *tape, struct um_node *node)
     forward_kernel *f = activation(tape->kernels, *(const enum um_activation *)node->options);
     const struct um_value *x = node->in[0];
     struct um_value *y = node->out;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < x->rows; i++)
-        f(y->data + i * y->ld, x->data + i * x->ld, x->cols);
+    struct um_extent extent = um_extent_of(y);
+#pragma omp parallel for schedule(static) if (extent.rows > 1)
+    for (int64_t i = 0; i < extent.rows; i++)
+        f(y->data + i * y->ld, x->data + i * x->ld, extent.cols);
 }
 
 static void activate_backward(struct um_tape *tape, struct um_node *node)
@@ -75,13 +76,14 @@ static void cap_forward(struct um_tape *tape, struct um_node *node)
     const float cap = *(const float *)node->options;
     const struct um_value *x = node->in[0];
     struct um_value *y = node->out;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < x->rows; i++) {
+    struct um_extent extent = um_extent_of(y);
+#pragma omp parallel for schedule(static) if (extent.rows > 1)
+    for (int64_t i = 0; i < extent.rows; i++) {
         float *row = y->data + i * y->ld;
-        for (int64_t j = 0; j < x->cols; j++)
+        for (int64_t j = 0; j < extent.cols; j++)
             row[j] = x->data[i * x->ld + j] / cap;
-        tape->kernels->tanh(row, row, x->cols);
-        tape->kernels->scale(row, cap, x->cols);
+        tape->kernels->tanh(row, row, extent.cols);
+        tape->kernels->scale(row, cap, extent.cols);
     }
 }
 
@@ -121,11 +123,12 @@ static void gate_forward(struct um_tape *tape, struct um_node *node)
     forward_kernel *f = activation(tape->kernels, *(const enum um_activation *)node->options);
     const struct um_value *g = node->in[0], *u = node->in[1];
     struct um_value *y = node->out;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < y->rows; i++) {
+    struct um_extent extent = um_extent_of(y);
+#pragma omp parallel for schedule(static) if (extent.rows > 1)
+    for (int64_t i = 0; i < extent.rows; i++) {
         float *row = y->data + i * y->ld;
-        f(row, g->data + i * g->ld, y->cols);
-        tape->kernels->multiply(row, row, u->data + i * u->ld, y->cols);
+        f(row, g->data + i * g->ld, extent.cols);
+        tape->kernels->multiply(row, row, u->data + i * u->ld, extent.cols);
     }
 }
 
@@ -236,16 +239,17 @@ static void residual_forward(struct um_tape *tape, struct um_node *node)
     const struct um_value *a = node->in[0], *x = node->in[1];
     struct um_value *y = node->out;
     float p = *(const float *)node->options;
-    bool is_dropped = um_tape_drops(tape, p);
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < x->rows; i++) {
+    bool is_dropped = um_tape_drops(tape, p); /* then rows are streams of their own */
+    struct um_extent extent = is_dropped ? (struct um_extent){x->rows, x->cols} : um_extent_of(y);
+#pragma omp parallel for schedule(static) if (extent.rows > 1)
+    for (int64_t i = 0; i < extent.rows; i++) {
         float *to = y->data + i * y->ld;
         const float *from = a->data + i * a->ld, *more = x->data + i * x->ld;
         if (is_dropped)
             tape->kernels->add_drop(to, from, more, x->cols,
                                     um_tape_drop(tape, node, p, (uint64_t)i));
         else
-            tape->kernels->add(to, from, more, x->cols);
+            tape->kernels->add(to, from, more, extent.cols);
     }
 }
 

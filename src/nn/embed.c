@@ -28,7 +28,7 @@ static void forward(struct um_tape *tape, struct um_node *node)
     const struct options *o = node->options;
     struct um_value *y = node->out;
     int64_t n_blocks = (y->cols + BLOCK - 1) / BLOCK;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n_blocks > 1)
     for (int64_t b = 0; b < n_blocks; b++) {
         int64_t last = (b + 1) * BLOCK < y->cols ? (b + 1) * BLOCK : y->cols;
         for (int k = 0; k < o->n_lookups; k++)

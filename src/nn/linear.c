@@ -6,8 +6,7 @@
  */
 #include "nn/ops.h"
 
-#include <omp.h>
-
+#include "nn/narrow_private.h"
 #include "tensor/gemm.h"
 
 struct options {
@@ -20,44 +19,10 @@ static double flop(const struct um_node *node, const struct um_param *weight)
     return 2.0 * (double)weight->n_elements * (double)node->out->cols;
 }
 
-/* Up to so many columns are mapped by dot products, straight from the weight as it is stored. */
-enum { FEW_COLUMNS = 4, BLOCK_NUMBERS = 4096 };
-
-/* Weight rows expanded at a time stay in the first cache. */
-static int64_t block_rows(const struct um_param *weight)
+/* Without training, few columns or stored weights have a way of their own. */
+static bool is_narrow(const struct um_tape *tape, const struct options *o, int64_t n)
 {
-    return BLOCK_NUMBERS / weight->cols < 1 ? 1 : BLOCK_NUMBERS / weight->cols;
-}
-
-static bool has_few_columns(const struct um_tape *tape, const struct options *o, int64_t n)
-{
-    return !tape->is_training && !o->is_transposed && n <= FEW_COLUMNS;
-}
-
-/* Going on with a text token by token is reading weights: each row once, expanded as it comes. */
-static void few_columns(struct um_tape *tape, struct um_node *node)
-{
-    const struct options *o = node->options;
-    const struct um_param *w = o->weight;
-    const struct um_value *x = node->in[0], *y = node->out;
-    int64_t rows = block_rows(w), n = y->cols, cols = w->cols;
-    float *packed = node->scratch, *spare = packed + n * cols; /* x, token by token */
-    const float *b = o->bias ? um_param_read(o->bias, 0, o->bias->rows, spare) : NULL;
-    float *expanded = spare + (o->bias ? o->bias->rows : 0);
-    for (int64_t t = 0; t < n; t++)
-        for (int64_t j = 0; j < cols; j++)
-            packed[t * cols + j] = x->data[j * x->ld + t];
-#pragma omp parallel for schedule(static)
-    for (int64_t first = 0; first < w->rows; first += rows) {
-        int64_t n_rows = w->rows - first < rows ? w->rows - first : rows;
-        const float *block = um_param_read(w, first, n_rows,
-                                           expanded + omp_get_thread_num() * rows * cols);
-        for (int64_t i = 0; i < n_rows; i++)
-            for (int64_t t = 0; t < n; t++)
-                y->data[(first + i) * y->ld + t] =
-                    tape->kernels->dot(block + i * cols, packed + t * cols, cols) +
-                    (b ? b[first + i] : 0);
-    }
+    return !tape->is_training && !o->is_transposed && um_narrow_takes(o->weight, n);
 }
 
 static void all_columns(struct um_tape *tape, struct um_node *node)
@@ -82,8 +47,8 @@ static void forward(struct um_tape *tape, struct um_node *node)
     const struct options *o = node->options;
     struct um_value *y = node->out;
     um_profile_count(tape->profile, flop(node, o->weight));
-    if (has_few_columns(tape, o, y->cols))
-        few_columns(tape, node);
+    if (is_narrow(tape, o, y->cols))
+        um_narrow_product(y, o->weight, o->bias, node->in[0], node->scratch);
     else
         all_columns(tape, node);
     if (node->n_in < 2)
@@ -191,12 +156,9 @@ static struct um_value *record_map(struct um_tape *tape, struct um_value *x, str
         node->wants_grad = node->wants_grad || wants_grad;
     }
     int64_t weight_scratch = um_param_scratch(o.weight);
-    int64_t bias_scratch = o.bias ? o.bias->rows : 0;
     node->n_scratch_forward =
-        bias_scratch + (has_few_columns(tape, &o, x->cols)
-                            ? x->cols * o.weight->cols +
-                                  um_threads() * block_rows(o.weight) * o.weight->cols
-                            : weight_scratch);
+        is_narrow(tape, &o, x->cols) ? um_narrow_scratch(o.weight, o.bias, x->cols)
+                                     : weight_scratch + (o.bias ? o.bias->rows : 0);
     node->n_scratch_backward = o.bias && weight_scratch < n_out ? n_out : weight_scratch;
     return y;
 }

@@ -39,7 +39,7 @@ static void forward(struct um_tape *tape, struct um_node *node)
     const float *beta, *gamma = read_gamma(node, &beta);
     int64_t rows = o->gamma->rows, n_groups = x->rows / rows;
     int64_t n_blocks = (x->cols + UM_COLUMN_BLOCK - 1) / UM_COLUMN_BLOCK;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n_blocks > 1)
     for (int64_t task = 0; task < n_groups * n_blocks; task++) {
         int64_t row = task / n_blocks * rows, t = task % n_blocks * UM_COLUMN_BLOCK;
         int64_t n = x->cols - t < UM_COLUMN_BLOCK ? x->cols - t : UM_COLUMN_BLOCK;

@@ -26,6 +26,13 @@ static int64_t overlay_from(const struct um_param *param, int64_t position)
     return low;
 }
 
+int64_t um_param_overlay(int64_t *n, const struct um_param *param, int64_t first, int64_t n_rows)
+{
+    int64_t at = overlay_from(param, first * param->cols);
+    *n = overlay_from(param, (first + n_rows) * param->cols) - at;
+    return at;
+}
+
 /* Rows are whole blocks, so any row is a place to start. */
 static void expand_rows(float *to, const struct um_param *param, int64_t first, int64_t n_rows)
 {

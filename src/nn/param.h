@@ -65,6 +65,9 @@ float um_param_stored(const struct um_param *param, int64_t index);
 /* The same with the overlay. */
 float um_param_value(const struct um_param *param, int64_t index);
 
+/* Where the overlay's *n entries of rows first..first+n_rows-1 start. */
+int64_t um_param_overlay(int64_t *n, const struct um_param *param, int64_t first, int64_t n_rows);
+
 /* What the gradient of a parameter is made of, as the backward pass hands it over. */
 enum um_factor_kind {
     UM_FACTOR_PRODUCT, /* dW[i][j] = sum_t dy[i][t] x[j][t] */

@@ -77,9 +77,10 @@ static void angles_forward(struct um_tape *tape, struct um_node *node)
     const struct angles *o = node->options;
     struct um_value *y = node->out;
     int64_t half = y->rows / 2;
+    bool is_narrow = y->cols < UM_NARROW_COLUMNS;
     double size = o->rope.attention_factor;
     /* transformers multiplies position and frequency in fp32. */
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (!is_narrow)
     for (int64_t i = 0; i < half; i++) {
         float frequency = (float)frequency_of(&o->rope, i, half);
         for (int64_t t = 0; t < y->cols; t++) {
@@ -120,7 +121,8 @@ static void turn(struct um_tape *tape, const struct um_node *node, float *to, in
     const struct options *o = node->options;
     const struct um_value *angles = node->in[1];
     int64_t half = o->head_size / 2, n_pairs = node->out->rows / 2;
-#pragma omp parallel for schedule(static)
+    bool is_narrow = node->out->cols < UM_NARROW_COLUMNS;
+#pragma omp parallel for schedule(static) if (!is_narrow)
     for (int64_t p = 0; p < n_pairs; p++) {
         int64_t head = p / half, i = p % half, row = head * o->head_size;
         int64_t first = row + (o->is_interleaved ? 2 * i : i);

@@ -36,9 +36,12 @@ void um_tape_block_end(struct um_tape *tape)
     tape->block = 0;
 }
 
-/* Rows start on cache lines, and not a page's size apart, which would put them all in one set. */
-static int64_t row_stride(int64_t cols)
+/* Rows start on cache lines, and not a page's size apart, which would put them all in one set. Without
+ * training, rows of few tokens leave no gaps: they would be most of the memory gone through. */
+static int64_t row_stride(const struct um_tape *tape, int64_t cols)
 {
+    if (!tape->is_training && cols < UM_NARROW_COLUMNS)
+        return cols;
     int64_t ld = (cols + 15) & ~(int64_t)15;
     return ld % 1024 == 0 ? ld + 16 : ld;
 }
@@ -54,7 +57,7 @@ struct um_value *um_tape_value(struct um_tape *tape, int64_t rows, int64_t cols)
         tape->values[tape->n_values++] = value;
     }
     *value = (struct um_value){
-        .rows = rows, .cols = cols, .ld = row_stride(cols), .first_node = -1, .last_node = -1};
+        .rows = rows, .cols = cols, .ld = row_stride(tape, cols), .first_node = -1, .last_node = -1};
     return value;
 }
 
@@ -171,7 +174,7 @@ static bool stays(const struct um_tape *tape, const struct um_value *value, bool
 {
     if (value->is_output)
         return true;
-    if (!tape->is_training || value->is_remade)
+    if (value->is_remade)
         return false;
     if (!tape->recompute)
         return value->is_kept;
@@ -199,7 +202,7 @@ static enum um_status node_forward(struct um_tape *tape, struct um_node *node, b
 {
     UM_RETURN_IF(run_forward(tape, node, err));
     bool is_later = tape->recompute && node->block && !is_again;
-    if (!tape->is_training || !node->wants_grad || is_later)
+    if (!node->wants_grad || is_later)
         give(tape, &node->saved);
     for (int k = 0; k <= node->n_in; k++) {
         struct um_value *value = k < node->n_in ? node->in[k] : node->out;
@@ -209,14 +212,62 @@ static enum um_status node_forward(struct um_tape *tape, struct um_node *node, b
     return UM_OK;
 }
 
+/* Gives memory back to the pool, which may hand it to later nodes, but remembers where it was. */
+static void release(struct um_tape *tape, struct um_node *node)
+{
+    um_pool_give(tape->pool, node->scratch);
+    um_pool_give(tape->pool, node->saved);
+    for (int k = 0; k <= node->n_in; k++) {
+        const struct um_value *value = k < node->n_in ? node->in[k] : node->out;
+        bool is_seen = false;
+        for (int j = 0; j < k; j++)
+            is_seen = is_seen || node->in[j] == value;
+        if (value->last_node == node->number && !value->is_output && !is_seen)
+            um_pool_give(tape->pool, value->data);
+    }
+}
+
+/* Without training everything is used in the order of the nodes: where it lies is settled once, for
+ * this run and those that follow. */
+static enum um_status lay_out(struct um_tape *tape, struct um_error *err)
+{
+    for (size_t i = 0; i < tape->n_nodes; i++) {
+        struct um_node *node = tape->nodes[i];
+        UM_RETURN_IF(take(tape, &node->out->data, node->out->rows * node->out->ld, err));
+        UM_RETURN_IF(take(tape, &node->saved, node->n_saved, err));
+        UM_RETURN_IF(take(tape, &node->scratch, node->n_scratch_forward, err));
+        release(tape, node);
+    }
+    tape->is_laid_out = true;
+    return UM_OK;
+}
+
+static void run_laid_out(struct um_tape *tape)
+{
+    for (size_t i = 0; i < tape->n_nodes; i++) {
+        struct um_node *node = tape->nodes[i];
+        enum um_part was = um_profile_enter(tape->profile, node->op->part);
+        node->op->forward(tape, node);
+        um_profile_enter(tape->profile, was);
+    }
+}
+
 enum um_status um_tape_forward(struct um_tape *tape, struct um_error *err)
 {
     if (tape->is_failed)
         return um_fail(err, UM_E_RUNTIME, "cannot record the forward pass: %s", tape->fault);
-    work_out_lives(tape);
-    find_remade(tape);
-    for (size_t i = 0; i < tape->n_nodes; i++)
-        UM_RETURN_IF(node_forward(tape, tape->nodes[i], false, err));
+    if (!tape->is_laid_out)
+        work_out_lives(tape);
+    if (tape->is_training) {
+        find_remade(tape);
+        for (size_t i = 0; i < tape->n_nodes; i++)
+            UM_RETURN_IF(node_forward(tape, tape->nodes[i], false, err));
+        return UM_OK;
+    }
+    if (!tape->is_laid_out)
+        UM_RETURN_IF(lay_out(tape, err));
+    if (!tape->pool->is_dry)
+        run_laid_out(tape);
     return UM_OK;
 }
 

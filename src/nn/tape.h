@@ -38,6 +38,21 @@ struct um_value {
     bool is_remade;            /* kept, but cheap: made again when a backward function reads it */
 };
 
+/* Values of fewer columns than this have no gaps between rows, unless there is training: ld = cols. */
+enum { UM_NARROW_COLUMNS = 16 };
+
+/* How loops over elements go through a value: row by row, or as one row if there are no gaps. */
+struct um_extent {
+    int64_t rows, cols;
+};
+
+static inline struct um_extent um_extent_of(const struct um_value *value)
+{
+    bool is_one = value->cols < UM_NARROW_COLUMNS && value->ld == value->cols;
+    return is_one ? (struct um_extent){1, value->rows * value->cols}
+                  : (struct um_extent){value->rows, value->cols};
+}
+
 enum { UM_NODE_INPUTS = 4 };
 
 struct um_tape;
@@ -91,6 +106,7 @@ struct um_tape {
     bool recompute;             /* blocks are computed again in the backward pass */
     bool is_failed;             /* recording: out of memory or shapes that do not fit */
     const char *fault;          /* why */
+    bool is_laid_out;           /* nodes and values know their memory: it was run before */
 
     struct um_node **nodes;
     size_t n_nodes, nodes_capacity;
@@ -107,7 +123,9 @@ void um_tape_open(struct um_tape *tape, struct um_pool *pool, struct um_sequence
 /* Forgets nodes and values and takes all pool memory back. */
 void um_tape_close(struct um_tape *tape);
 
-/* Runs all nodes. UM_E_RUNTIME: recording had failed, or the pool is full. */
+/* Runs all nodes. UM_E_RUNTIME: recording had failed, or the pool is full. Without training it may be
+ * called again: the nodes run where they ran before, and nothing is allocated. Other tapes may have
+ * used the pool in between. */
 enum um_status um_tape_forward(struct um_tape *tape, struct um_error *err);
 enum um_status um_tape_backward(struct um_tape *tape, struct um_error *err);
 

@@ -8,12 +8,14 @@
     void um_kernels_fill_column_##level(struct um_kernels *k);                                     \
     void um_kernels_fill_select_##level(struct um_kernels *k);                                     \
     void um_kernels_fill_expand_##level(struct um_kernels *k);                                     \
+    void um_kernels_fill_dot_##level(struct um_kernels *k);                                        \
     static void fill_##level(struct um_kernels *k)                                                 \
     {                                                                                              \
         um_kernels_fill_math_##level(k);                                                           \
         um_kernels_fill_column_##level(k);                                                         \
         um_kernels_fill_select_##level(k);                                                         \
         um_kernels_fill_expand_##level(k);                                                         \
+        um_kernels_fill_dot_##level(k);                                                            \
     }
 
 DECLARE(generic)

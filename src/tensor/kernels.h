@@ -84,6 +84,8 @@ struct um_kernels {
     /* The same probabilities again, from lse. */
     void (*softmax_again)(float *s, int64_t lds, int64_t rows, int64_t n, float scale,
                           const int32_t *first, const int32_t *last, const float *lse);
+    /* x = e^(x - greatest x), n >= 1 numbers; returns their sum. */
+    float (*exp_row)(float *x, int64_t n);
     /* p = drop(p) for a block [rows, n]: its elements, row by row, are one stream. */
     void (*drop_block)(float *p, int64_t ld, int64_t rows, int64_t n, struct um_drop d);
     /* ds = p (drop(dp) - delta) scale over dp, and p = drop(p), with the mask of drop_block. */
@@ -116,6 +118,12 @@ struct um_kernels {
 
     /* n stored elements (whole blocks, any alignment) as fp32; NULL for what is no weight type. */
     void (*expand[UM_N_DTYPES])(float *to, const void *from, int64_t n);
+
+    /* out[r] = the dot product of stored row r (n elements, whole blocks; rows end to end) with x,
+     * straight from what is stored. x_sums: the sum of each 32 numbers of x, n / 32 of them. NULL for
+     * a type whose rows are to be expanded first. */
+    void (*dot_rows[UM_N_DTYPES])(float *out, const void *rows, int64_t n_rows, const float *x,
+                                  const float *x_sums, int64_t n);
 };
 
 const struct um_kernels *um_kernels(void);

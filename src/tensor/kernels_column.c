@@ -18,11 +18,34 @@ static void column_means(float *mean, const float *x, int64_t ldx, int64_t rows,
         mean[j] /= (float)rows;
 }
 
+/* One column without gaps: sums run along the features. */
+static void norm_one(float *restrict y, const float *restrict x, int64_t rows, const float *gamma,
+                     const float *beta, float eps, bool is_rms, float *mean, float *rstd)
+{
+    float sum = 0, square = 0;
+    if (!is_rms) {
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < rows; i++)
+            sum += x[i];
+    }
+    float m = *mean = sum / (float)rows;
+#pragma omp simd reduction(+ : square)
+    for (int64_t i = 0; i < rows; i++)
+        square += (x[i] - m) * (x[i] - m);
+    float r = *rstd = 1.0F / sqrtf(square / (float)rows + eps);
+    for (int64_t i = 0; i < rows; i++)
+        y[i] = (x[i] - m) * r * gamma[i] + (beta ? beta[i] : 0);
+}
+
 static void k_norm(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t rows, int64_t n,
                    const float *gamma, const float *beta, float eps, bool is_rms, float *mean,
                    float *rstd)
 {
     float square[UM_COLUMN_BLOCK];
+    if (n == 1 && ldx == 1 && ldy == 1) {
+        norm_one(y, x, rows, gamma, beta, eps, is_rms, mean, rstd);
+        return;
+    }
     if (is_rms)
         memset(mean, 0, (size_t)n * sizeof(float));
     else
@@ -114,6 +137,20 @@ static UM_ALWAYS_INLINE void scale_row(float *s, float scale, int32_t i, const i
         s[j] = ((i >= first[j]) & (i < last[j])) ? s[j] * scale : HIDDEN;
 }
 
+static float k_exp_row(float *x, int64_t n)
+{
+    float most = x[0], sum = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = um_exp(x[i] - most);
+        sum += x[i];
+    }
+    return sum;
+}
+
 static void k_softmax(float *s, int64_t lds, int64_t rows, int64_t n, float scale,
                       const int32_t *first, const int32_t *last, float *lse)
 {
@@ -181,6 +218,7 @@ void UM_LEVELED(um_kernels_fill_column)(struct um_kernels *k)
     k->norm_grad = k_norm_grad;
     k->norm_grad_row = k_norm_grad_row;
     k->softmax = k_softmax;
+    k->exp_row = k_exp_row;
     k->softmax_again = k_softmax_again;
     k->column_dots = k_column_dots;
 }

@@ -17,6 +17,7 @@ void UM_LEVELED(um_kernels_fill_math)(struct um_kernels *k);
 void UM_LEVELED(um_kernels_fill_column)(struct um_kernels *k);
 void UM_LEVELED(um_kernels_fill_select)(struct um_kernels *k);
 void UM_LEVELED(um_kernels_fill_expand)(struct um_kernels *k);
+void UM_LEVELED(um_kernels_fill_dot)(struct um_kernels *k);
 
 /* exp for |x| <= 87, clamped beyond; relative error below 2e-7. x = n ln 2 + r, |r| <= ln 2 / 2;
  * e^r by the Taylor-like minimax polynomial of Cephes' expf. */

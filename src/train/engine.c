@@ -119,15 +119,23 @@ static struct um_input input_of(const struct um_batch *batch)
                              .n_sequences = batch->n_rows};
 }
 
-/* Runs the tape forward, writes y [rows, n] as [n, rows], closes the tape. */
+/* Runs the tape forward and writes y [rows, n] as [n, rows]. */
+static enum um_status run_again(float *outputs, struct um_tape *tape, struct um_value *y,
+                                struct um_error *err)
+{
+    y->is_output = true;
+    UM_RETURN_IF(um_tape_forward(tape, err));
+    for (int64_t i = 0; !tape->pool->is_dry && i < y->cols; i++)
+        for (int64_t k = 0; k < y->rows; k++)
+            outputs[i * y->rows + k] = y->data[k * y->ld + i];
+    return UM_OK;
+}
+
+/* The same once: closes the tape. */
 static enum um_status run_outputs(float *outputs, struct um_tape *tape, struct um_value *y,
                                   struct um_error *err)
 {
-    y->is_output = true;
-    enum um_status status = um_tape_forward(tape, err);
-    for (int64_t i = 0; status == UM_OK && !tape->pool->is_dry && i < y->cols; i++)
-        for (int64_t k = 0; k < y->rows; k++)
-            outputs[i * y->rows + k] = y->data[k * y->ld + i];
+    enum um_status status = run_again(outputs, tape, y, err);
     um_tape_close(tape);
     return status;
 }
@@ -150,24 +158,75 @@ static struct um_value *record_logits(struct um_tape *tape, const struct um_mode
     return model->dims.logit_cap == 0 ? y : um_soft_cap(tape, y, (float)model->dims.logit_cap);
 }
 
+/* Places of tokens: behind what the cache holds of their texts. */
+static void place_tokens(struct um_batch *batch, const struct um_cache *cache,
+                         const int32_t *slots)
+{
+    for (int64_t b = 0; b < batch->n_rows; b++)
+        for (int64_t t = batch->offsets[b]; t < batch->offsets[b + 1]; t++)
+            batch->positions[t] = (int32_t)(t - batch->offsets[b] + cache->lengths[slots[b]]);
+}
+
+static void move_on(const struct um_batch *batch, struct um_cache *cache, const int32_t *slots)
+{
+    for (int64_t b = 0; b < batch->n_rows; b++)
+        cache->lengths[slots[b]] += batch->offsets[b + 1] - batch->offsets[b];
+}
+
+/* Records going on with texts. Returns the logits [V, n_rows]. */
+static struct um_value *record_going_on(struct um_tape *tape, struct um_engine *engine,
+                                        const struct um_batch *batch, struct um_cache *cache,
+                                        const int32_t *slots)
+{
+    const struct um_input input = input_of(batch);
+    open_tape(tape, engine, batch, false);
+    tape->cache = cache;
+    tape->slots = slots;
+    struct um_value *y = engine->model->arch->hidden(engine->model, tape, &input);
+    return record_logits(tape, engine->model,
+                         um_take_columns(tape, y, batch->last, batch->n_rows));
+}
+
 enum um_status um_engine_go_on(float *logits, struct um_engine *engine, struct um_batch *batch,
                                struct um_cache *cache, const int32_t *slots, struct um_error *err)
 {
     struct um_tape tape;
-    const struct um_input input = input_of(batch);
-    for (int64_t b = 0; b < batch->n_rows; b++)
-        for (int64_t t = batch->offsets[b]; t < batch->offsets[b + 1]; t++)
-            batch->positions[t] = (int32_t)(t - batch->offsets[b] + cache->lengths[slots[b]]);
-    open_tape(&tape, engine, batch, false);
-    tape.cache = cache;
-    tape.slots = slots;
-    struct um_value *y = engine->model->arch->hidden(engine->model, &tape, &input);
-    y = um_take_columns(&tape, y, batch->last, batch->n_rows);
-    y = record_logits(&tape, engine->model, y);
+    place_tokens(batch, cache, slots);
+    struct um_value *y = record_going_on(&tape, engine, batch, cache, slots);
     UM_RETURN_IF(run_outputs(logits, &tape, y, err));
-    for (int64_t b = 0; !engine->pool.is_dry && b < batch->n_rows; b++)
-        cache->lengths[slots[b]] += batch->offsets[b + 1] - batch->offsets[b];
+    if (!engine->pool.is_dry)
+        move_on(batch, cache, slots);
     return UM_OK;
+}
+
+static bool is_recorded(const struct um_step *step, const struct um_batch *batch)
+{
+    const struct um_input *old = &step->input;
+    return step->logits && old->n_sequences == batch->n_rows && old->ids == batch->ids &&
+           old->positions == batch->positions && old->last == batch->last &&
+           step->tape.sequences.offsets == batch->offsets;
+}
+
+enum um_status um_engine_step(float *logits, struct um_step *step, struct um_engine *engine,
+                              struct um_batch *batch, struct um_cache *cache, const int32_t *slots,
+                              struct um_error *err)
+{
+    place_tokens(batch, cache, slots);
+    if (!is_recorded(step, batch)) {
+        um_step_close(step);
+        step->logits = record_going_on(&step->tape, engine, batch, cache, slots);
+        step->input = input_of(batch);
+    }
+    UM_RETURN_IF(run_again(logits, &step->tape, step->logits, err));
+    move_on(batch, cache, slots);
+    return UM_OK;
+}
+
+void um_step_close(struct um_step *step)
+{
+    if (step->logits)
+        um_tape_close(&step->tape);
+    *step = (struct um_step){0};
 }
 
 enum um_status um_engine_logits(float *logits, struct um_engine *engine,

@@ -73,6 +73,22 @@ enum um_status um_engine_logits(float *logits, struct um_engine *engine,
 enum um_status um_engine_go_on(float *logits, struct um_engine *engine, struct um_batch *batch,
                                struct um_cache *cache, const int32_t *slots, struct um_error *err);
 
+/* A recorded pass that goes on by one token a sequence, to be run again and again: nothing is recorded or
+ * allocated then. All zeros: not recorded yet. */
+struct um_step {
+    struct um_tape tape;
+    struct um_input input; /* what it was recorded with */
+    struct um_value *logits;
+};
+
+/* As um_engine_go_on, for a batch of one token a sequence. From call to call engine, cache, slots and
+ * the engine's pool must be the same ones; another number of sequences, or arrays of the batch that have
+ * moved, are recorded anew. */
+enum um_status um_engine_step(float *logits, struct um_step *step, struct um_engine *engine,
+                              struct um_batch *batch, struct um_cache *cache, const int32_t *slots,
+                              struct um_error *err);
+void um_step_close(struct um_step *step);
+
 /* The loss of the batch's learnt tokens, summed, without dropout. */
 enum um_status um_engine_loss(double *loss, struct um_engine *engine,
                               const struct um_batch *batch, struct um_error *err);

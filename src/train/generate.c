@@ -30,6 +30,7 @@ struct generator {
     struct um_sampler sampler;
     struct um_cache cache;
     struct um_batch batch;
+    struct um_step step; /* going on, recorded */
     struct writing *slots;
     int32_t *rows;    /* slots of the batch's sequences */
     float *logits;    /* [n_slots, V] */
@@ -107,6 +108,7 @@ static void close_generator(struct generator *g)
         um_free(g->slots[s].ids);
     }
     um_sampler_close(&g->sampler);
+    um_step_close(&g->step);
     um_cache_close(&g->cache);
     um_batch_free(&g->batch);
     um_free(g->slots);
@@ -266,7 +268,11 @@ static enum um_status pass(struct generator *g, int64_t n_rows, bool is_prompt,
         int64_t past = g->cache.lengths[g->rows[r]];
         um_batch_add(&g->batch, w->ids + past, NULL, w->n_ids - past, 0, 0);
     }
-    UM_RETURN_IF(um_engine_go_on(g->logits, g->job->engine, &g->batch, &g->cache, g->rows, err));
+    struct um_engine *engine = g->job->engine;
+    UM_RETURN_IF(is_prompt
+                     ? um_engine_go_on(g->logits, engine, &g->batch, &g->cache, g->rows, err)
+                     : um_engine_step(g->logits, &g->step, engine, &g->batch, &g->cache, g->rows,
+                                      err));
     if (!um_kernels()->is_finite(g->logits, n_rows * V))
         return um_fail(err, UM_E_INPUT, "the model's outputs are not finite: a weight is bad");
     for (int64_t r = 0; r < n_rows; r++)

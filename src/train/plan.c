@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "base/cpu.h"
+#include "tensor/gemm.h"
 #include "train/run.h"
 
 /* The batches that count: the one of most tokens, and the one of the longest row beside it. */
@@ -137,10 +138,8 @@ static int64_t data_bytes(const struct um_run *run)
 /* What the process takes beside model, method and data. */
 static int64_t process_bytes(const struct um_run *run)
 {
-    /* Seen with oneDNN: operands are packed into buffers, per thread; kernels are compiled. Of a
-     * tokenizer: what BPE of 32,000 to 262,000 entries takes an entry. */
-    enum { GEMM_THREAD_BYTES = 12 << 20, GEMM_BYTES = 16 << 20, TOKEN_BYTES = 400 };
-    int64_t bytes = um_threads() * GEMM_THREAD_BYTES + GEMM_BYTES + run->resident_before;
+    enum { TOKEN_BYTES = 300 }; /* of a tokenizer that is not there: 150 to 350 were seen */
+    int64_t bytes = run->resident_before + um_gemm_bytes();
     return run->is_plan ? bytes + run->tm.model.dims.V * TOKEN_BYTES
                         : bytes - um_tuning_opened_bytes(&run->tuning) - data_bytes(run);
 }
