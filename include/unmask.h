@@ -90,8 +90,8 @@ UM_API UM_CHECKED enum um_status um_recipe_save(const struct um_recipe *recipe, 
 /* Row `index` of the option table, from 0; NULL past the end. */
 UM_API const struct um_option_info *um_recipe_option(size_t index);
 
-/* The members of a family ("method", "task", "architecture", "schedule", "importance",
- * "lr_schedule", "optimizer", "metric", "template"): name and one-line summary. */
+/* The members of a family ("method", "importance", "strategy", "schedule", "region", "task",
+ * "architecture", "lr_schedule", "optimizer", "metric", "template"): name and one-line summary. */
 struct um_member_info {
     const char *name, *summary;
 };
@@ -137,11 +137,15 @@ struct um_progress {
     int64_t step, n_steps; /* steps done, of how many */
     double epoch, loss, lr, grad_norm;
     int64_t n_unmasked;    /* unmasked parameters, whole ones included */
+    int64_t n_touched;     /* those that ever were unmasked */
+    int64_t n_updates;     /* parameter updates so far */
     int64_t n_scored;      /* candidates scored exactly by this step's selection */
     const char *selection; /* which bound ran: "rank-1", "segments", "tiles" or "none" */
     int64_t n_tokens;      /* in this step */
     double tokens_per_second, seconds, seconds_left;
     int64_t rss_bytes;
+    const char *phase;     /* NULL; "calibration" or "trial" before the first step: then step and
+                              n_steps count rows or steps of that */
     const char *split;     /* NULL for a step; "dev" and so on for an evaluation */
     const char *metric;    /* an evaluation's main metric and its value */
     double metric_value;
@@ -174,7 +178,9 @@ struct um_callbacks {
 /* What a finished run promises, counted and verified. */
 struct um_summary {
     int64_t n_steps, budget, n_changed, n_unmasked, n_updates;
-    bool is_within_budget; /* n_changed <= budget */
+    int64_t n_touched;     /* parameters that ever were unmasked: n_unmasked, unless some are dropped */
+    bool is_within_budget; /* n_unmasked <= budget; n_changed too, unless the dropped keep their values
+                              (method.dropped: keep): then n_changed <= n_touched */
     bool is_base_intact;   /* every masked parameter bit-identical to the base */
     const char *metric;    /* main metric of the task; NULL if nothing was evaluated */
     double metric_before, metric_best, metric_last; /* NaN where not evaluated */

@@ -40,6 +40,17 @@ static void print_message(const char *line, void *user)
     (void)fprintf(stderr, "%s\n", line);
 }
 
+/* What goes before the first step. */
+static void print_phase(const struct um_progress *p)
+{
+    bool is_last = p->step == p->n_steps;
+    (void)fprintf(stderr, "%s%s %lld/%lld%s", state.is_terminal ? "\r\033[K" : "", p->phase,
+                  (long long)p->step, (long long)p->n_steps,
+                  state.is_terminal && !is_last ? "" : "\n");
+    state.is_line_open = state.is_terminal && !is_last;
+    (void)fflush(stderr);
+}
+
 static void print_step(const struct um_progress *p)
 {
     char unmasked[32], left[32];
@@ -75,7 +86,10 @@ static bool on_answering(const struct um_answering *a, void *user)
 static bool on_progress(const struct um_progress *p, void *user)
 {
     (void)user;
-    if (p->split) {
+    if (p->phase) {
+        if (state.is_terminal || p->step == p->n_steps)
+            print_phase(p);
+    } else if (p->split) {
         cli_progress_end();
         (void)fprintf(stderr, "step %lld/%lld  %s: %s %.4f%s\n", (long long)p->step,
                       (long long)p->n_steps, p->split, p->metric ? p->metric : "loss",

@@ -188,6 +188,7 @@ static void print_summary_json(const struct um_summary *s, const char *out)
     cli_json_bool("is_within_budget", s->is_within_budget);
     cli_json_bool("is_base_intact", s->is_base_intact);
     cli_json_integer("n_unmasked", s->n_unmasked);
+    cli_json_integer("n_touched", s->n_touched);
     cli_json_integer("n_updates", s->n_updates);
     cli_json_text("metric", s->metric);
     cli_json_real("metric_before", s->metric_before);
@@ -219,9 +220,14 @@ void cli_print_summary(const struct um_summary *s, const char *out, bool is_json
         print_summary_json(s, out);
         return;
     }
-    printf("%-12s %s of at most %s parameters: %s\n", "changed",
+    bool are_kept = s->is_within_budget && s->n_changed > s->budget;
+    printf("%-12s %s of at most %s parameters%s: %s\n", "changed",
            cli_format_count(text, s->n_changed), cli_format_count(other, s->budget),
+           are_kept ? " at a time" : "",
            s->is_within_budget ? "within the budget" : "OVER THE BUDGET");
+    if (s->n_touched != s->n_unmasked)
+        printf("%-12s %s parameters were unmasked at some time, %s at the end\n", "touched",
+               cli_format_count(text, s->n_touched), cli_format_count(other, s->n_unmasked));
     printf("%-12s %s\n", "untouched",
            s->is_base_intact ? "every other parameter is bit-identical to the base: verified"
                              : "A PARAMETER THAT WAS NEVER UNMASKED DIFFERS FROM THE BASE");

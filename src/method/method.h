@@ -1,10 +1,14 @@
 /*
- * Methods: which parameters train. A named method is a row of one table that composes an
- * importance, a strategy and (for incremental strategies) a schedule; the scope is the run's.
+ * Methods: which parameters train. Selective tuning is importance x strategy x schedule x region of
+ * the model, four small families; a named method is a row of one table that names one of each.
  *
- * A tuning is a method at work on a model's parameters. Per optimizer step: begin, a backward pass
- * for each micro-batch with the tuning's sink, end (which leaves the gradients of the trainable set
- * in its gradient column, newly unmasked elements included), then the optimizer's step.
+ * A tuning is a method at work on a model's parameters. Before the first step a static choice may
+ * be calibrated (method/calibration.h). Per optimizer step: begin, a backward pass for each
+ * micro-batch with the tuning's sink, end (which leaves the gradients of the trainable set in its
+ * gradient column, newly unmasked elements included), then the optimizer's step.
+ *
+ * What the budget B bounds: the elements that train at any one time, whole ones included; and for
+ * every strategy but `repeat` with kept values also those that ever changed.
  */
 #ifndef UM_METHOD_METHOD_H
 #define UM_METHOD_METHOD_H
@@ -27,15 +31,39 @@ extern const struct um_importance *const um_importances[];
 extern const size_t um_n_importances;
 const struct um_importance *um_importance_find(const char *name);
 
-enum um_strategy {
-    UM_STRATEGY_ALL,       /* everything in scope is whole: full fine-tuning */
-    UM_STRATEGY_INCREMENT, /* more at every step, chosen by that step's gradient: ID3 */
+/* When a method chooses. */
+struct um_strategy {
+    const char *name, *summary;
+    const char *schedule; /* its default; NULL if it knows none */
+    int64_t every;        /* steps from one choice to the next, by default; 0: it knows none */
+    bool is_whole;        /* all in scope trains from the first step, nothing is chosen */
+    bool is_fresh;        /* each choice is of everything: members that lose leave the set */
+    bool chooses_once;    /* before or at the first step */
 };
+extern const struct um_strategy *const um_strategies[];
+extern const size_t um_n_strategies;
+const struct um_strategy *um_strategy_find(const char *name);
 
+/* What of the model a method is about; scope.include and scope.exclude narrow it further. */
+struct um_region_context {
+    int n_layers, n_top; /* the model's layers; how many of the top ones */
+    bool has_task_head;
+};
+struct um_region {
+    const char *name, *summary;
+    bool (*has)(const struct um_param *param, const struct um_region_context *context);
+};
+extern const struct um_region *const um_regions[];
+extern const size_t um_n_regions;
+const struct um_region *um_region_find(const char *name);
+
+/* A named method: one of each family, by name, and what else it sets. */
 struct um_method {
     const char *name, *summary;
-    enum um_strategy strategy;
-    const char *importance; /* its default; NULL if the strategy uses none */
+    const char *strategy;
+    const char *importance; /* NULL if the strategy chooses nothing */
+    const char *region;     /* NULL: all */
+    int64_t samples;        /* rows that a static choice is calibrated on; 0: the first step's */
     const char *addition;   /* what it puts beside the model (model/addition.h); NULL = as asked */
 };
 extern const struct um_method *const um_methods[];
@@ -49,38 +77,49 @@ struct um_patterns {
 
 struct um_tuning_options {
     const struct um_method *method;
+    const struct um_strategy *strategy; /* NULL here and below: the method's own */
     const struct um_schedule *schedule;
-    struct um_select_options select;
-    const char *budget;       /* as a recipe says it */
+    const struct um_region *region;
+    struct um_select_options select; /* importance NULL: the method's own */
+    const char *budget;              /* as a recipe says it */
     double until;
-    int64_t every;            /* steps from one selection to the next */
-    int64_t n_micro;          /* micro-batches per step at most */
+    int64_t every;      /* steps from one selection to the next; below 1: the method's own */
+    int64_t samples;    /* rows of calibration; negative: the method's own */
+    int64_t n_top;      /* layers of region `top-layers`; 0: 1 */
+    bool is_per_matrix; /* rankings of each tensor, its size its share of the budget */
+    bool keeps_dropped; /* elements that leave the set keep their values */
+    int64_t n_micro;    /* micro-batches per step at most */
     struct um_patterns include, exclude, whole;
     struct um_adalora_options adalora;
     bool has_column[UM_N_COLUMNS]; /* the optimizer's state */
     bool is_plan;             /* scope and budget only, no state: um_tuning_bytes is all it is for */
 };
 
+/* Puts the method's own in place of what is left open. UM_E_USAGE: families that do not go
+ * together. */
+enum um_status um_tuning_options_resolve(struct um_tuning_options *options, struct um_error *err);
+
 struct um_tuning {
     const struct um_method *method;
-    struct um_tuning_options options;
+    struct um_tuning_options options; /* resolved */
     struct um_trainable set;
-    struct um_selector *selector;   /* NULL if the strategy selects nothing */
+    struct um_selector *selector; /* NULL if the strategy selects nothing (any more) */
     struct um_gradient_work work;
-    struct um_held held;            /* of the vocabulary head, in this step */
-    int64_t budget;                 /* all, whole ones included */
-    int64_t n_scope, n_base;        /* parameters in scope; of the base model */
-    struct um_adalora adalora;      /* no pairs: the model is not in its form */
-    double penalty;                 /* of this step, to be added to its loss */
+    struct um_held held;     /* of the vocabulary head, in this step */
+    int64_t budget;          /* all, whole ones included */
+    int64_t n_scope, n_base; /* parameters in scope; of the base model */
+    int64_t *quotas;         /* per entry, of this selection; NULL: one ranking of all */
+    float **accumulated;     /* per parameter: gradient over micro-batches, while selecting */
+    int64_t n_params;
+    struct um_adalora adalora; /* no pairs: the model is not in its form */
+    double penalty;            /* of this step, to be added to its loss */
     int64_t n_steps;
-    float **accumulated;            /* per parameter: gradient over micro-batches, if n_micro > 1 */
-    struct um_arena sums;           /* of those */
-    int64_t step, micro;            /* being worked on */
+    int64_t step, micro; /* being worked on */
     bool is_last_micro;
-    bool is_selecting;              /* in this step */
-    struct um_select_stats stats;   /* of this step */
-    int64_t n_updates;              /* parameter updates so far */
-    enum um_status status;          /* of what the sink did; reported by end */
+    bool is_selecting;            /* by the gradients of this step */
+    struct um_select_stats stats; /* of this step */
+    int64_t n_updates;            /* parameter updates so far */
+    enum um_status status;        /* of what the sink did; reported by end */
     struct um_error fault;
 };
 
@@ -113,6 +152,11 @@ int64_t um_tuning_bytes(const struct um_tuning *tuning, const struct um_tuning_l
 /* Of those, what is there since the tuning was opened. */
 int64_t um_tuning_opened_bytes(const struct um_tuning *tuning);
 
+/* Whether there is something to do before the first step: method/calibration.h. */
+bool um_tuning_is_calibrated(const struct um_tuning *tuning);
+/* Whether steps select by their gradients, now or later. */
+bool um_tuning_selects_by_steps(const struct um_tuning *tuning);
+
 enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n_steps,
                                struct um_error *err);
 /* Before each backward pass: which micro-batch of the step, and whether it is the last. */
@@ -121,5 +165,11 @@ struct um_sink um_tuning_sink(struct um_tuning *tuning);
 enum um_status um_tuning_end(struct um_tuning *tuning, struct um_error *err);
 /* After the optimizer's step, which multiplied gradients by g_scale. */
 void um_tuning_updated(struct um_tuning *tuning, double g_scale);
+
+/* The selection that is due at a step: how many, by which quotas (in tuning->quotas). */
+struct um_selection um_tuning_selection(struct um_tuning *tuning, int64_t step, int64_t n_steps);
+/* Ends a selection, of a selector over the tuning's set, and brings its picks into the set. */
+enum um_status um_tuning_take(struct um_tuning *tuning, struct um_selector *selector,
+                              struct um_error *err);
 
 #endif

@@ -37,6 +37,26 @@ static enum um_status check_patterns(const struct um_patterns *patterns, const c
     return UM_OK;
 }
 
+static struct um_region_context context_of(const struct um_param *params, int64_t n_params,
+                                         const struct um_tuning_options *options)
+{
+    struct um_region_context context = {.n_top = options->n_top > 1 ? (int)options->n_top : 1};
+    for (int64_t p = 0; p < n_params; p++) {
+        context.n_layers = params[p].layer >= context.n_layers ? params[p].layer + 1
+                                                               : context.n_layers;
+        context.has_task_head |= params[p].is_task_head;
+    }
+    return context;
+}
+
+static bool is_in_scope(const struct um_param *param, const struct um_region_context *context,
+                        const struct um_tuning_options *options)
+{
+    return options->region->has(param, context) &&
+           (options->include.n == 0 || matches_any(&options->include, param->name)) &&
+           !matches_any(&options->exclude, param->name);
+}
+
 enum um_status um_scope_work_out(struct um_scope *scope, struct um_param *params,
                                  int64_t n_params, const struct um_tuning_options *options,
                                  struct um_error *err)
@@ -48,6 +68,7 @@ enum um_status um_scope_work_out(struct um_scope *scope, struct um_param *params
     UM_RETURN_IF(check_patterns(&options->include, "scope.include", params, n_params, err));
     UM_RETURN_IF(check_patterns(&options->exclude, "scope.exclude", params, n_params, err));
     UM_RETURN_IF(check_patterns(&options->whole, "scope.whole", params, n_params, err));
+    const struct um_region_context context = context_of(params, n_params, options);
     for (int64_t p = 0; p < n_params; p++)
         scope->n_attached += params[p].is_attached ? params[p].n_elements : 0;
     for (int64_t p = 0; p < n_params; p++) {
@@ -56,21 +77,20 @@ enum um_status um_scope_work_out(struct um_scope *scope, struct um_param *params
         bool is_whole = is_head || matches_any(&options->whole, param->name);
         /* Beside an addition, the model itself stays as it is. */
         bool is_in = is_whole || ((scope->n_attached == 0 || param->is_attached) &&
-                                  (options->include.n == 0 ||
-                                   matches_any(&options->include, param->name)) &&
-                                  !matches_any(&options->exclude, param->name));
+                                  is_in_scope(param, &context, options));
         param->wants_grad = is_in;
         scope->n_base += param->is_added ? 0 : param->n_elements;
         if (!is_in)
             continue;
-        is_whole = is_whole || options->method->strategy == UM_STRATEGY_ALL;
+        is_whole = is_whole || options->strategy->is_whole;
         scope->params[scope->n] = param;
         scope->is_whole[scope->n++] = is_whole;
         scope->n_elements += param->n_elements;
         scope->n_whole += is_whole ? param->n_elements : 0;
     }
     if (scope->n_elements == 0)
-        return um_fail(err, UM_E_USAGE, "scope: nothing is left to train");
+        return um_fail(err, UM_E_USAGE, "scope: nothing is left to train of region '%s'",
+                       options->region->name);
     return UM_OK;
 }
 
@@ -120,7 +140,7 @@ enum um_status um_budget_parse(int64_t *budget, const char *text, int64_t n_base
 enum um_status um_budget_check(int64_t *budget, const struct um_scope *scope,
                                const struct um_tuning_options *options, struct um_error *err)
 {
-    if (options->method->strategy == UM_STRATEGY_ALL) {
+    if (options->strategy->is_whole) {
         *budget = scope->n_elements;
         return UM_OK;
     }

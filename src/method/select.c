@@ -8,107 +8,18 @@
  * differs from the exact one by at most T 2^-23 r c (twice what is needed); a GEMM may differ from
  * the dot product by twice that.
  */
-#include "method/select.h"
-
 #include <float.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "method/top.h"
+#include "method/select_private.h"
 #include "tensor/gemm.h"
 
 enum {
-    PANEL_MAX = 1 << 18, /* entries of a panel at most (or one row) */
     CHUNK = 1024,        /* of the most promising candidates, to raise the cut */
     SEGMENTS = 16,
     SERIAL_MAX = 1 << 14 /* numbers that one thread goes through faster than two can start */
 };
-
-struct um_selector {
-    const struct um_trainable *set;
-    struct um_select_options options;
-    double column_power, row_power; /* power / exp and 1 / exp; or 1 and 1 / power without size */
-    struct um_top top;
-    struct um_select_stats stats;
-    struct um_pick *picks;
-    size_t picks_capacity;
-    struct um_gradient_work work;
-    /* Scratch, grown to the largest panel and factor seen. */
-    float *row_norms, *column_norms, *column_bounds; /* r, c, c^column_power */
-    float *row_segments, *column_segments;           /* [rows, S] and [S, cols] */
-    float *tile, *theta;
-    int32_t *hits, *n_hits;      /* of each row of a panel: columns that may reach the cut */
-    int64_t *starts;             /* of each row's hits among the pairs */
-    struct um_pair *pairs;       /* hits to confirm, with their scores' upper bounds, */
-    double *bounds, *scores;     /* gradients and scores */
-    float *dots;
-    bool is_settled;             /* the cut hardly rose over the last panel */
-    size_t row_norms_capacity, column_norms_capacity, column_bounds_capacity;
-    size_t row_segments_capacity, column_segments_capacity, tile_capacity, theta_capacity;
-    size_t dots_capacity, hits_capacity, n_hits_capacity, pairs_capacity;
-    size_t bounds_capacity, scores_capacity, starts_capacity;
-};
-
-const char *um_bound_name(enum um_bound bound)
-{
-    static const char *const names[] = {[UM_BOUND_AUTO] = "none",
-                                        [UM_BOUND_RANK1] = "rank-1",
-                                        [UM_BOUND_SEGMENTS] = "segments",
-                                        [UM_BOUND_TILES] = "tiles"};
-    return names[bound];
-}
-
-double um_importance_score(const struct um_select_options *o, double gradient, double value)
-{
-    double size = fabs(gradient);
-    if (o->importance->power != 1)
-        size = pow(size, o->importance->power);
-    if (!o->importance->uses_size || o->exp == 0)
-        return size;
-    double weight = fabs(value) + o->eps;
-    return size / (o->exp == 1 ? weight : pow(weight, o->exp));
-}
-
-enum um_status um_selector_new(struct um_selector **selector, const struct um_trainable *set,
-                               const struct um_select_options *options, struct um_error *err)
-{
-    struct um_selector *s = *selector = UM_NEW(1, struct um_selector);
-    if (!s)
-        return um_fail_memory(err, "the selector", sizeof(*s));
-    bool is_sized = options->importance->uses_size && options->exp > 0;
-    s->set = set;
-    s->options = *options;
-    s->column_power = is_sized ? options->importance->power / options->exp : 1;
-    s->row_power = is_sized ? 1 / options->exp : 1 / options->importance->power;
-    return UM_OK;
-}
-
-void um_selector_free(struct um_selector *s)
-{
-    if (!s)
-        return;
-    um_top_free(&s->top);
-    um_gradient_work_free(&s->work);
-    void *const owned[] = {s->picks, s->row_norms, s->column_norms, s->column_bounds,
-                           s->row_segments, s->column_segments, s->tile, s->theta, s->dots,
-                           s->hits, s->n_hits, s->starts, s->pairs, s->bounds, s->scores};
-    for (size_t i = 0; i < UM_COUNT(owned); i++)
-        um_free(owned[i]);
-    um_free(s);
-}
-
-enum um_status um_selector_begin(struct um_selector *s, int64_t n_wanted, struct um_error *err)
-{
-    s->stats = (struct um_select_stats){0};
-    s->is_settled = false;
-    return um_top_begin(&s->top, n_wanted, err);
-}
-
-static bool is_sized(const struct um_selector *s)
-{
-    return s->options.importance->uses_size && s->options.exp > 0;
-}
 
 /* x^power as a float that errs upwards: never too small, never zero. */
 static float upper(double x, double power)
@@ -153,17 +64,16 @@ static enum um_status work_out_norms(struct um_selector *s, const struct um_grad
 /* What a bound is multiplied with before it is compared with |theta| + eps (or with 1). */
 static float scan_scale(const struct um_selector *s, double row_norm, int64_t n_tokens)
 {
-    double cut = um_top_cut(&s->top);
+    double cut = um_top_cut(s->top);
     if (cut == 0)
         return INFINITY;
     double bound = row_norm * slack(n_tokens);
-    return is_sized(s) ? upper(pow(bound, s->options.importance->power) / cut, s->row_power)
+    return um_selector_is_sized(s) ? upper(pow(bound, s->options.importance->power) / cut, s->row_power)
                        : upper(bound / pow(cut, s->row_power), 1);
 }
 
-/* Room for a panel of n entries. */
-static enum um_status panel_room(struct um_selector *s, int64_t n_rows, int64_t n,
-                                 struct um_error *err)
+enum um_status um_selector_panel_room(struct um_selector *s, int64_t n_rows, int64_t n,
+                                      struct um_error *err)
 {
     size_t need = (size_t)n;
     if (!um_grow(&s->hits, &s->hits_capacity, need, sizeof(*s->hits)) ||
@@ -183,7 +93,7 @@ static int64_t scan_panel(struct um_selector *s, const struct um_gradient *g, in
 {
     const float *theta = NULL;
     int64_t total = 0;
-    if (is_sized(s)) {
+    if (um_selector_is_sized(s)) {
         /* A vector is one row here, but n rows of one to the parameter. */
         int64_t per_row = g->param->rows / g->rows;
         theta = um_param_read(g->param, first * per_row, n_rows * per_row, s->theta);
@@ -271,7 +181,7 @@ static enum um_status find_hits(int64_t *n_hits, struct um_selector *s,
     int64_t n = n_rows * g->cols;
     enum um_bound used = UM_BOUND_RANK1, asked = s->options.bound;
     *n_hits = scan_panel(s, g, first, n_rows, s->column_bounds, 0, s->row_norms);
-    bool can_tighten = g->dy && um_top_cut(&s->top) > 0;
+    bool can_tighten = g->dy && um_top_cut(s->top) > 0;
     for (enum um_bound b = UM_BOUND_SEGMENTS; can_tighten && b <= UM_BOUND_TILES; b++) {
         if (asked == UM_BOUND_AUTO ? !pays(b, *n_hits, n, g->n_tokens) : b != asked)
             continue;
@@ -303,7 +213,7 @@ static int32_t drop_members(int32_t *hits, int32_t n, const struct um_entry *ent
 
 static double value_at(const struct um_gradient *g, struct um_pair pair)
 {
-    return (double)um_param_stored(g->param, pair.row * g->cols + pair.column);
+    return (double)um_param_value(g->param, pair.row * g->cols + pair.column);
 }
 
 /* The hits of a panel as pairs in order, with the rank-1 bounds of their scores. */
@@ -313,7 +223,7 @@ static void collect(struct um_selector *s, const struct um_gradient *g, int64_t 
     const struct um_entry *entry = s->set->of_param[g->param->index];
     bool is_serial = *n <= SERIAL_MAX / 4;
 #pragma omp parallel for schedule(static) if (!is_serial)
-    for (int64_t i = 0; i < n_rows; i++)
+    for (int64_t i = 0; i < (s->selection.is_fresh ? 0 : n_rows); i++)
         s->n_hits[i] = drop_members(s->hits + i * g->cols, s->n_hits[i], entry,
                                     (first + i) * g->cols);
     *n = 0;
@@ -371,15 +281,15 @@ static enum um_status confirm(struct um_selector *s, const struct um_gradient *g
 #pragma omp parallel for schedule(static) if (n > SERIAL_MAX / 4)
     for (int64_t k = 0; k < n; k++)
         s->scores[k] = um_importance_score(&s->options, (double)s->dots[k], value_at(g, pairs[k]));
-    double cut = um_top_cut(&s->top);
+    double cut = um_top_cut(s->top);
     for (int64_t k = 0; k < n; k++) {
         if (s->scores[k] < cut)
             continue;
-        um_top_offer(&s->top, s->scores[k],
+        um_top_offer(s->top, s->scores[k],
                      (struct um_pick){.param = g->param->index,
                                       .index = pairs[k].row * g->cols + pairs[k].column,
                                       .grad = s->dots[k]});
-        cut = um_top_cut(&s->top);
+        cut = um_top_cut(s->top);
     }
     s->stats.n_scored += n;
     return UM_OK;
@@ -411,7 +321,7 @@ static int64_t keep_possible(struct um_selector *s, int64_t first, int64_t n, in
 {
     /* The slack covers the rounding of bound and score. */
     double loosen = pow(slack(n_tokens), s->options.importance->power);
-    double least = um_top_cut(&s->top) * (1 - 1e-4);
+    double least = um_top_cut(s->top) * (1 - 1e-4);
     int64_t kept = first;
     for (int64_t k = first; k < n; k++)
         if (!(s->bounds[k] * loosen < least))
@@ -440,8 +350,8 @@ static enum um_status confirm_hits(struct um_selector *s, const struct um_gradie
                                    int64_t first, int64_t n_rows, int64_t n, struct um_error *err)
 {
     UM_RETURN_IF(candidate_room(s, n_rows, n, err));
-    double cut = um_top_cut(&s->top);
-    int64_t chunk = s->top.n_wanted > CHUNK ? s->top.n_wanted : CHUNK, done = 0;
+    double cut = um_top_cut(s->top);
+    int64_t chunk = s->top->n_wanted > CHUNK ? s->top->n_wanted : CHUNK, done = 0;
     collect(s, g, first, n_rows, &n);
     if (!s->is_settled && n > 2 * chunk) {
         memcpy(s->scores, s->bounds, (size_t)n * sizeof(*s->scores));
@@ -450,7 +360,7 @@ static enum um_status confirm_hits(struct um_selector *s, const struct um_gradie
         n = keep_possible(s, done, n, g->n_tokens);
     }
     UM_RETURN_IF(confirm(s, g, done, n - done, err));
-    s->is_settled = cut > 0 && um_top_cut(&s->top) < 1.1 * cut;
+    s->is_settled = cut > 0 && um_top_cut(s->top) < 1.1 * cut;
     return UM_OK;
 }
 
@@ -460,13 +370,13 @@ static enum um_status offer_product(struct um_selector *s, const struct um_gradi
     bool has_segments = false;
     UM_RETURN_IF(work_out_norms(s, g, err));
     /* Small panels first: they raise the cut for the large ones. */
-    int64_t entries = 4 * s->top.n_wanted;
+    int64_t entries = 4 * s->top->n_wanted;
     for (int64_t first = 0, n_rows; first < g->rows; first += n_rows) {
         int64_t left = g->rows - first, n_hits;
-        n_rows = (entries < PANEL_MAX ? entries : PANEL_MAX) / g->cols;
+        n_rows = (entries < UM_PANEL_MAX ? entries : UM_PANEL_MAX) / g->cols;
         n_rows = n_rows < 1 ? 1 : n_rows > left ? left : n_rows;
         entries = 2 * n_rows * g->cols;
-        UM_RETURN_IF(panel_room(s, n_rows, n_rows * g->cols, err));
+        UM_RETURN_IF(um_selector_panel_room(s, n_rows, n_rows * g->cols, err));
         UM_RETURN_IF(find_hits(&n_hits, s, g, first, n_rows, &has_segments, err));
         UM_RETURN_IF(confirm_hits(s, g, first, n_rows, n_hits, err));
     }
@@ -480,7 +390,7 @@ static enum um_status offer_dense(struct um_selector *s, const struct um_gradien
     const struct um_entry *entry = s->set->of_param[g->param->index];
     for (int64_t k = 0; k < g->n_rows; k++) {
         int64_t row = g->row ? g->row[k] : k;
-        UM_RETURN_IF(panel_room(s, 1, g->cols, err));
+        UM_RETURN_IF(um_selector_panel_room(s, 1, g->cols, err));
         if (!um_grow(&s->tile, &s->tile_capacity, (size_t)g->cols, sizeof(float)))
             return um_fail_memory(err, "bounds", (size_t)g->cols * sizeof(float));
         const float *values = g->dense + k * g->cols;
@@ -491,10 +401,10 @@ static enum um_status offer_dense(struct um_selector *s, const struct um_gradien
         for (int64_t h = 0; h < n; h++) {
             int64_t index = row * g->cols + s->hits[h];
             float grad = values[s->hits[h]];
-            if (grad == 0 || um_entry_has(entry, index))
+            if (grad == 0 || (!s->selection.is_fresh && um_entry_has(entry, index)))
                 continue;
-            double value = (double)um_param_stored(g->param, index);
-            um_top_offer(&s->top, um_importance_score(&s->options, (double)grad, value),
+            double value = (double)um_param_value(g->param, index);
+            um_top_offer(s->top, um_importance_score(&s->options, (double)grad, value),
                          (struct um_pick){.param = g->param->index, .index = index, .grad = grad});
             s->stats.n_scored++;
         }
@@ -505,90 +415,8 @@ static enum um_status offer_dense(struct um_selector *s, const struct um_gradien
 enum um_status um_selector_offer(struct um_selector *s, const struct um_gradient *g,
                                  struct um_error *err)
 {
-    if (s->top.n_wanted == 0)
+    um_selector_turn_to(s, g->param);
+    if (s->top->n_wanted == 0)
         return UM_OK;
     return g->is_product ? offer_product(s, g, err) : offer_dense(s, g, err);
-}
-
-static int compare_picks(const void *a, const void *b)
-{
-    const struct um_pick *x = a, *y = b;
-    if (x->param != y->param)
-        return x->param < y->param ? -1 : 1;
-    return (x->index > y->index) - (x->index < y->index);
-}
-
-static void sort_picks(struct um_selector *s, int64_t n)
-{
-    if (n > 1)
-        qsort(s->picks, (size_t)n, sizeof(*s->picks), compare_picks);
-}
-
-static bool is_picked(const struct um_selector *s, int64_t n, struct um_pick pick)
-{
-    return n && bsearch(&pick, s->picks, (size_t)n, sizeof(pick), compare_picks);
-}
-
-/* Too few scores above zero: zeros follow, by parameter and position. */
-static int64_t fill_with_zeros(struct um_selector *s, int64_t n)
-{
-    int64_t n_scored = n;
-    for (size_t e = 0; e < s->set->n_entries && n < s->top.n_wanted; e++) {
-        const struct um_entry *entry = &s->set->entries[e];
-        const struct um_param *param = entry->param;
-        for (int64_t i = 0; i < param->n_elements && n < s->top.n_wanted; i++) {
-            struct um_pick pick = {.param = param->index, .index = i};
-            double value = (double)um_param_stored(param, i);
-            if (um_entry_has(entry, i) || is_picked(s, n_scored, pick) ||
-                !isfinite(um_importance_score(&s->options, 0, value)))
-                continue;
-            s->picks[n++] = pick;
-        }
-    }
-    return n;
-}
-
-enum um_status um_selector_finish(struct um_selector *s, const struct um_pick **picks,
-                                  int64_t *n_picks, struct um_select_stats *stats,
-                                  struct um_error *err)
-{
-    int64_t n = s->top.n;
-    if (!um_grow(&s->picks, &s->picks_capacity, (size_t)s->top.n_wanted, sizeof(*s->picks)))
-        return um_fail_memory(err, "picks", (size_t)s->top.n_wanted * sizeof(*s->picks));
-    for (int64_t i = 0; i < n; i++)
-        s->picks[i] = s->top.items[i].pick;
-    sort_picks(s, n);
-    if (n < s->top.n_wanted) {
-        n = fill_with_zeros(s, n);
-        sort_picks(s, n);
-    }
-    *picks = s->picks;
-    *n_picks = n;
-    for (int b = UM_BOUND_RANK1; b < UM_N_BOUNDS; b++)
-        if (s->stats.n_entries[b] > s->stats.n_entries[s->stats.bound])
-            s->stats.bound = (enum um_bound)b;
-    if (stats)
-        *stats = s->stats;
-    return UM_OK;
-}
-
-int64_t um_selector_bytes(const struct um_trainable *set, int64_t n_wanted, int64_t n_tokens)
-{
-    int64_t made = 0, longest = 0, widest = 0; /* norms: r, c and c^power; of segments too */
-    for (size_t e = 0; e < set->n_entries; e++) {
-        const struct um_param *param = set->entries[e].param;
-        longest = param->rows > longest ? param->rows : longest;
-        widest = param->cols > widest ? param->cols : widest;
-        if (param->is_head && !set->entries[e].is_whole)
-            made = um_gradient_made_bytes(param, n_tokens);
-    }
-    /* The first panel, while there is no cut, is all hits; tiles only where a bound is tightened. */
-    int64_t panel = PANEL_MAX > widest ? PANEL_MAX : widest;
-    int64_t hits = 4 * n_wanted < panel ? 4 * n_wanted : panel;
-    hits = hits > widest ? hits : widest;
-    int64_t per_entry = (int64_t)(sizeof(int32_t) + sizeof(float));
-    int64_t per_hit = (int64_t)(3 * sizeof(struct um_pair) + 2 * sizeof(double) + sizeof(float));
-    return n_wanted * (int64_t)(sizeof(struct um_scored) + sizeof(struct um_pick)) +
-           panel * per_entry + hits * per_hit + (longest + 2 * widest) * (int64_t)sizeof(float) +
-           made;
 }

@@ -3,26 +3,45 @@
 
 #include <string.h>
 
+#include "method/quota.h"
 #include "method/scope.h"
+
+/* Of the set's columns, those that the optimizer and the strategy need. */
+static void choose_columns(bool has_column[UM_N_COLUMNS], const struct um_tuning_options *o,
+                           bool allots)
+{
+    for (int c = 0; c < UM_N_COLUMNS; c++)
+        has_column[c] = o->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD ||
+                        (allots && (c == UM_COLUMN_SENSITIVITY || c == UM_COLUMN_UNCERTAINTY));
+    has_column[UM_COLUMN_START] = o->strategy->is_fresh && !o->keeps_dropped;
+}
+
+static enum um_dropped dropped(const struct um_tuning_options *o)
+{
+    if (!o->strategy->is_fresh)
+        return UM_DROPPED_NONE;
+    return o->keeps_dropped ? UM_DROPPED_KEPT : UM_DROPPED_RESTORED;
+}
 
 enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params, int64_t n_params,
                               const struct um_tuning_options *options, struct um_error *err)
 {
-    struct um_scope scope;
+    struct um_scope scope = {0};
     enum um_status status;
     bool has_column[UM_N_COLUMNS], is_adalora = um_adalora_is_there(params, n_params);
-    bool allots = is_adalora && options->method->strategy == UM_STRATEGY_ALL;
     *tuning = (struct um_tuning){.method = options->method, .options = *options};
-    UM_TRY(um_scope_work_out(&scope, params, n_params, options, err));
-    UM_TRY(um_budget_check(&tuning->budget, &scope, options, err));
-    for (int c = 0; c < UM_N_COLUMNS; c++)
-        has_column[c] = options->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD ||
-                        (allots && (c == UM_COLUMN_SENSITIVITY || c == UM_COLUMN_UNCERTAINTY));
+    struct um_tuning_options *o = &tuning->options;
+    UM_TRY(um_tuning_options_resolve(o, err));
+    bool allots = is_adalora && o->strategy->is_whole;
+    UM_TRY(um_scope_work_out(&scope, params, n_params, o, err));
+    UM_TRY(um_budget_check(&tuning->budget, &scope, o, err));
+    choose_columns(has_column, o, allots);
     if (is_adalora)
-        UM_TRY(um_adalora_open(&tuning->adalora, params, n_params, &options->adalora, allots, err));
+        UM_TRY(um_adalora_open(&tuning->adalora, params, n_params, &o->adalora, allots, err));
     tuning->n_scope = scope.n_elements;
     tuning->n_base = scope.n_base;
-    if (options->is_plan) {
+    tuning->n_params = n_params;
+    if (o->is_plan) {
         UM_TRY(um_trainable_open_plan(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
                                       err));
         memcpy(tuning->set.has_column, has_column, sizeof(has_column));
@@ -31,13 +50,14 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
                                  has_column, err));
         UM_TRY(um_adalora_check(&tuning->adalora, &tuning->set, err));
     }
-    if (options->method->strategy == UM_STRATEGY_INCREMENT)
-        UM_TRY(um_selector_new(&tuning->selector, &tuning->set, &options->select, err));
-    if (tuning->selector && options->n_micro > 1) {
-        tuning->accumulated = UM_NEW(n_params, float *);
-        if (!tuning->accumulated)
-            UM_TRY(um_fail_memory(err, "gradients over micro-batches", 0));
-    }
+    tuning->set.dropped = dropped(o);
+    if (o->strategy->is_whole)
+        goto out;
+    UM_TRY(um_selector_new(&tuning->selector, &tuning->set, &o->select, err));
+    tuning->quotas = o->is_per_matrix ? UM_NEW(scope.n, int64_t) : NULL;
+    tuning->accumulated = UM_NEW(n_params, float *);
+    if ((o->is_per_matrix && !tuning->quotas) || !tuning->accumulated)
+        UM_TRY(um_fail_memory(err, "a selection", (size_t)n_params * sizeof(float *)));
 out:
     um_scope_free(&scope);
     if (status != UM_OK)
@@ -45,31 +65,58 @@ out:
     return status;
 }
 
+static void free_accumulated(struct um_tuning *tuning)
+{
+    for (int64_t p = 0; tuning->accumulated && p < tuning->n_params; p++) {
+        um_free(tuning->accumulated[p]);
+        tuning->accumulated[p] = NULL;
+    }
+}
+
 void um_tuning_close(struct um_tuning *tuning)
 {
     um_selector_free(tuning->selector);
     um_gradient_work_free(&tuning->work);
     um_held_free(&tuning->held);
+    um_free(tuning->quotas);
+    free_accumulated(tuning);
     um_adalora_close(&tuning->adalora);
     um_free(tuning->accumulated);
-    um_arena_free(&tuning->sums);
     um_trainable_close(&tuning->set);
     *tuning = (struct um_tuning){0};
 }
 
-/* Elements unmasked in all once the selection of step `step` is done. */
+bool um_tuning_is_calibrated(const struct um_tuning *tuning)
+{
+    const struct um_tuning_options *o = &tuning->options;
+    return tuning->selector && tuning->set.n == tuning->set.n_whole &&
+           tuning->budget > tuning->set.n_whole &&
+           (o->samples > 0 || o->select.importance->source == UM_SOURCE_MOVEMENT);
+}
+
+bool um_tuning_selects_by_steps(const struct um_tuning *tuning)
+{
+    const struct um_tuning_options *o = &tuning->options;
+    return tuning->selector && o->samples == 0 &&
+           o->select.importance->source == UM_SOURCE_GRADIENT;
+}
+
+/* Elements that are to be in the set, whole ones aside, once the selection of step `step` is done. */
 static int64_t total_after(const struct um_tuning *tuning, int64_t step, int64_t n_steps)
 {
-    int64_t every = tuning->options.every > 1 ? tuning->options.every : 1;
-    int64_t last = step + every < n_steps ? step + every - 1 : n_steps - 1;
-    return um_schedule_total(tuning->options.schedule, tuning->budget - tuning->set.n_whole, last,
-                             n_steps, tuning->options.until);
+    const struct um_tuning_options *o = &tuning->options;
+    int64_t last = step + o->every < n_steps ? step + o->every - 1 : n_steps - 1;
+    return um_schedule_total(o->schedule, tuning->budget - tuning->set.n_whole, last, n_steps,
+                             o->until);
 }
 
 int64_t um_tuning_most_wanted(const struct um_tuning *tuning, int64_t n_steps)
 {
-    int64_t every = tuning->options.every > 1 ? tuning->options.every : 1, most = 0, before = 0;
-    for (int64_t step = 0; tuning->selector && step < n_steps; step += every) {
+    const struct um_strategy *strategy = tuning->options.strategy;
+    int64_t most = 0, before = 0;
+    if (strategy->is_whole || strategy->chooses_once || strategy->is_fresh)
+        return strategy->is_whole ? 0 : tuning->budget - tuning->set.n_whole;
+    for (int64_t step = 0; step < n_steps; step += tuning->options.every) {
         int64_t after = total_after(tuning, step, n_steps);
         most = after - before > most ? after - before : most;
         before = after;
@@ -77,28 +124,76 @@ int64_t um_tuning_most_wanted(const struct um_tuning *tuning, int64_t n_steps)
     return most;
 }
 
+struct um_selection um_tuning_selection(struct um_tuning *tuning, int64_t step, int64_t n_steps)
+{
+    const struct um_tuning_options *o = &tuning->options;
+    bool is_fresh = o->strategy->is_fresh;
+    int64_t n_held = tuning->set.n - tuning->set.n_whole;
+    struct um_selection selection = {.is_fresh = is_fresh, .draw = is_fresh ? (uint64_t)step : 0};
+    if (!tuning->selector || (o->strategy->chooses_once ? step > 0 : step % o->every != 0))
+        return selection;
+    int64_t total = total_after(tuning, step, n_steps);
+    selection.n_wanted = is_fresh ? total : total - n_held;
+    if (selection.n_wanted <= 0)
+        selection.n_wanted = 0;
+    else if (tuning->quotas)
+        um_quotas(tuning->quotas, &tuning->set, total, is_fresh);
+    selection.quotas = tuning->quotas;
+    return selection;
+}
+
+enum um_status um_tuning_take(struct um_tuning *tuning, struct um_selector *selector,
+                              struct um_error *err)
+{
+    const struct um_pick *picks;
+    int64_t n_picks;
+    bool is_fresh = tuning->options.strategy->is_fresh;
+    UM_RETURN_IF(um_selector_finish(selector, &picks, &n_picks, &tuning->stats, err));
+    UM_RETURN_IF((is_fresh ? um_trainable_replace
+                           : um_trainable_insert)(&tuning->set, picks, n_picks, tuning->step, err));
+    if (tuning->options.strategy->chooses_once) { /* its memory is of no more use */
+        um_selector_free(tuning->selector);
+        tuning->selector = NULL;
+    }
+    return UM_OK;
+}
+
+/* Begins the selection that is due at this step; one by values is done at once. */
+static enum um_status select(struct um_tuning *tuning, int64_t n_steps, struct um_error *err)
+{
+    const struct um_selection selection = um_tuning_selection(tuning, tuning->step, n_steps);
+    tuning->is_selecting = false;
+    if (selection.n_wanted == 0)
+        return UM_OK;
+    const struct um_importance *importance = tuning->options.select.importance;
+    if (importance->source == UM_SOURCE_MOVEMENT)
+        return um_fail(err, UM_E_RUNTIME, "importance '%s' was not calibrated", importance->name);
+    UM_RETURN_IF(um_selector_begin(tuning->selector, &selection, err));
+    if (importance->source == UM_SOURCE_VALUES) {
+        UM_RETURN_IF(um_selector_offer_values(tuning->selector, err));
+        return um_tuning_take(tuning, tuning->selector, err);
+    }
+    tuning->is_selecting = true;
+    return UM_OK;
+}
+
 enum um_status um_tuning_begin(struct um_tuning *tuning, int64_t step, int64_t n_steps,
                                struct um_error *err)
 {
-    int64_t every = tuning->options.every > 1 ? tuning->options.every : 1, n_wanted = 0;
     tuning->step = step;
     tuning->n_steps = n_steps;
     tuning->status = UM_OK;
     tuning->stats = (struct um_select_stats){0};
     um_held_begin(&tuning->held);
+    UM_RETURN_IF(select(tuning, n_steps, err));
+    if (!tuning->is_selecting)
+        free_accumulated(tuning);
     for (size_t e = 0; e < tuning->set.n_entries; e++) {
         struct um_entry *entry = &tuning->set.entries[e];
         if (entry->n)
             memset(entry->column[UM_COLUMN_GRAD], 0, (size_t)entry->n * sizeof(float));
     }
-    if (!tuning->selector)
-        return UM_OK;
-    if (step % every == 0) {
-        int64_t total = total_after(tuning, step, n_steps);
-        n_wanted = total - (tuning->set.n - tuning->set.n_whole);
-    }
-    tuning->is_selecting = n_wanted > 0;
-    return um_selector_begin(tuning->selector, n_wanted > 0 ? n_wanted : 0, err);
+    return UM_OK;
 }
 
 void um_tuning_micro(struct um_tuning *tuning, int64_t micro, bool is_last)
@@ -112,7 +207,7 @@ static float *sums_of(struct um_tuning *tuning, const struct um_param *param)
 {
     float **sums = &tuning->accumulated[param->index];
     if (!*sums)
-        *sums = UM_ARENA_NEW(&tuning->sums, param->n_elements, float);
+        *sums = UM_NEW(param->n_elements, float);
     return *sums;
 }
 
@@ -172,11 +267,8 @@ enum um_status um_tuning_end(struct um_tuning *tuning, struct um_error *err)
         return tuning->status;
     }
     if (tuning->is_selecting) {
-        const struct um_pick *picks;
-        int64_t n_picks;
         UM_RETURN_IF(um_held_offer(&tuning->held, tuning->selector, err));
-        UM_RETURN_IF(um_selector_finish(tuning->selector, &picks, &n_picks, &tuning->stats, err));
-        UM_RETURN_IF(um_trainable_insert(&tuning->set, picks, n_picks, tuning->step, err));
+        UM_RETURN_IF(um_tuning_take(tuning, tuning->selector, err));
     }
     tuning->penalty = tuning->adalora.n ? um_adalora_penalty(&tuning->adalora, &tuning->set) : 0;
     tuning->n_updates += tuning->set.n;

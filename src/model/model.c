@@ -252,7 +252,9 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
     *param = (struct um_param){.index = (int)model->n_params,
                                .rows = dim_of(&model->dims, weight->rows),
                                .cols = dim_of(&model->dims, weight->cols),
-                               .n_dims = weight->cols == '1' ? 1 : 2};
+                               .n_dims = weight->cols == '1' ? 1 : 2,
+                               .is_task_head = weight->flags & UM_WEIGHT_TASK,
+                               .layer = (int)layer};
     param->n_elements = param->rows * param->cols;
     if (model->folder.gguf && (weight->flags & UM_WEIGHT_TURNED)) {
         int64_t rows = param->rows;

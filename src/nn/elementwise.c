@@ -225,7 +225,7 @@ static const struct um_op op_dropout = {.name = "dropout",
 
 struct um_value *um_dropout(struct um_tape *tape, struct um_value *x, float p)
 {
-    if (!tape->is_training || p == 0)
+    if (!um_tape_drops(tape, p))
         return x;
     struct um_value *y = um_tape_value(tape, x->rows, x->cols);
     um_tape_input(um_tape_append(tape, &op_dropout, y, &p, sizeof(p)), x);
@@ -239,7 +239,7 @@ static void residual_forward(struct um_tape *tape, struct um_node *node)
     const struct um_value *a = node->in[0], *x = node->in[1];
     struct um_value *y = node->out;
     float p = *(const float *)node->options;
-    bool is_dropped = tape->is_training && p > 0; /* then rows are streams of their own */
+    bool is_dropped = um_tape_drops(tape, p); /* then rows are streams of their own */
     struct um_extent extent = is_dropped ? (struct um_extent){x->rows, x->cols} : um_extent_of(y);
 #pragma omp parallel for schedule(static) if (extent.rows > 1)
     for (int64_t i = 0; i < extent.rows; i++) {

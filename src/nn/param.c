@@ -63,3 +63,10 @@ float um_param_stored(const struct um_param *param, int64_t index)
 {
     return param->values ? param->values[index] : um_to_f32_at(param->stored, param->dtype, index);
 }
+
+float um_param_value(const struct um_param *param, int64_t index)
+{
+    int64_t k = param->n_overlay ? overlay_from(param, index) : 0;
+    bool is_laid_over = k < param->n_overlay && param->overlay_index[k] == index;
+    return is_laid_over ? param->overlay_value[k] : um_param_stored(param, index);
+}

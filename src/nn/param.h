@@ -37,6 +37,8 @@ struct um_param {
     bool is_planned_f32;  /* for plans: there are no values, but they would be fp32 */
     bool is_added;        /* freshly initialised, not in the base */
     bool is_head;         /* the vocabulary head: its gradient comes in parts (um_head_loss) */
+    bool is_task_head;    /* of the task's head, fresh or the checkpoint's own */
+    int layer;            /* the layer it is of, -1 = of none */
     bool wants_grad;      /* someone consumes its gradient */
     bool is_map;          /* a linear map's matrix: a low-rank change can be attached */
     bool is_turned;       /* a map stored [inputs, outputs] */
@@ -60,6 +62,8 @@ const float *um_param_read(const struct um_param *param, int64_t first, int64_t 
 /* One element by its flat position, as fp32 (a quantised one costs its block); the overlay is not
  * looked at (masked elements have none). */
 float um_param_stored(const struct um_param *param, int64_t index);
+/* The same with the overlay. */
+float um_param_value(const struct um_param *param, int64_t index);
 
 /* Where the overlay's *n entries of rows first..first+n_rows-1 start. */
 int64_t um_param_overlay(int64_t *n, const struct um_param *param, int64_t first, int64_t n_rows);

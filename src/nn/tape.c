@@ -93,11 +93,16 @@ void um_tape_input(struct um_node *node, struct um_value *value)
     node->in[node->n_in++] = value;
 }
 
+bool um_tape_drops(const struct um_tape *tape, float p)
+{
+    return tape->is_training && !tape->keeps_all && p > 0;
+}
+
 struct um_drop um_tape_drop(const struct um_tape *tape, const struct um_node *node, float p,
                             uint64_t row)
 {
     struct um_drop d = {.seed = tape->seed, .scale = 1};
-    if (tape->is_training && p > 0) {
+    if (um_tape_drops(tape, p)) {
         d.threshold = (uint32_t)lrintf(p * 65536.0F);
         d.scale = 65536.0F / (float)(65536 - d.threshold);
         /* Step and micro-batch, node and row side by side in the stream's 64 bits, well mixed. */

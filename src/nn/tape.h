@@ -102,6 +102,7 @@ struct um_tape {
     struct um_profile *profile; /* NULL = not measured (borrows) */
     uint64_t seed, stream;      /* of dropout: stream = step and micro-batch */
     bool is_training;           /* dropout is on, a backward pass will follow */
+    bool keeps_all;             /* but dropout is off */
     bool recompute;             /* blocks are computed again in the backward pass */
     bool is_failed;             /* recording: out of memory or shapes that do not fit */
     const char *fault;          /* why */
@@ -139,6 +140,8 @@ struct um_node *um_tape_append(struct um_tape *tape, const struct um_op *op, str
 void um_tape_input(struct um_node *node, struct um_value *value);
 void um_tape_fail(struct um_tape *tape, const char *why);
 
+/* Whether dropout with probability p does anything. */
+bool um_tape_drops(const struct um_tape *tape, float p);
 /* The random stream of a row of a node's dropout mask. */
 struct um_drop um_tape_drop(const struct um_tape *tape, const struct um_node *node, float p,
                             uint64_t row);

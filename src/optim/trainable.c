@@ -1,8 +1,15 @@
 /* The trainable set: columns of state kept in step with the positions. */
-#include "optim/trainable.h"
+#include "optim/trainable_private.h"
 
 #include <assert.h>
 #include <string.h>
+
+const bool um_column_is_of_whole[UM_N_COLUMNS] = {
+    [UM_COLUMN_GRAD] = true,
+    [UM_COLUMN_FIRST] = true,
+    [UM_COLUMN_SECOND] = true,
+    [UM_COLUMN_SENSITIVITY] = true,
+    [UM_COLUMN_UNCERTAINTY] = true};
 
 static enum um_status open_whole(struct um_trainable *set, struct um_entry *entry,
                                  struct um_error *err)
@@ -10,7 +17,7 @@ static enum um_status open_whole(struct um_trainable *set, struct um_entry *entr
     struct um_param *param = entry->param;
     entry->n = param->n_elements;
     for (int c = 0; c < UM_N_COLUMNS; c++) {
-        if (!set->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_BORN)
+        if (!set->has_column[c] || !um_column_is_of_whole[c])
             continue;
         entry->column[c] = UM_NEW(entry->n, float);
         if (!entry->column[c])
@@ -84,6 +91,8 @@ void um_trainable_close(struct um_trainable *set)
 {
     for (size_t i = 0; set->entries && i < set->n_entries; i++) {
         um_free(set->entries[i].index);
+        um_free(set->entries[i].touched.index);
+        um_free(set->entries[i].touched.value);
         for (int c = 0; c < UM_N_COLUMNS; c++)
             um_free(set->entries[i].column[c]);
     }
@@ -112,14 +121,14 @@ static bool grow_entry(const struct um_trainable *set, struct um_entry *entry, i
     return true;
 }
 
-static void set_element(struct um_entry *entry, int64_t at, const struct um_pick *pick,
-                        int64_t step)
+void um_entry_set_element(struct um_entry *entry, int64_t at, const struct um_pick *pick,
+                          float value, int64_t step)
 {
     entry->index[at] = pick->index;
-    const float start[UM_N_COLUMNS] = {
-        [UM_COLUMN_VALUE] = um_param_stored(entry->param, pick->index),
-        [UM_COLUMN_GRAD] = pick->grad,
-        [UM_COLUMN_BORN] = (float)step};
+    const float start[UM_N_COLUMNS] = {[UM_COLUMN_VALUE] = value,
+                                       [UM_COLUMN_GRAD] = pick->grad,
+                                       [UM_COLUMN_BORN] = (float)step,
+                                       [UM_COLUMN_START] = value};
     for (int c = 0; c < UM_N_COLUMNS; c++)
         if (entry->column[c])
             entry->column[c][at] = start[c];
@@ -140,41 +149,56 @@ static void merge_picks(struct um_entry *entry, const struct um_pick *picks, int
     int64_t old = entry->n - 1, fresh = n_picks - 1;
     for (int64_t to = entry->n + n_picks - 1; fresh >= 0; to--) {
         assert(old < 0 || entry->index[old] != picks[fresh].index);
-        if (old >= 0 && entry->index[old] > picks[fresh].index)
+        if (old >= 0 && entry->index[old] > picks[fresh].index) {
             move_element(entry, to, old--);
-        else
-            set_element(entry, to, &picks[fresh--], step);
+            continue;
+        }
+        const struct um_pick *pick = &picks[fresh--];
+        um_entry_set_element(entry, to, pick, um_param_stored(entry->param, pick->index), step);
     }
     entry->n += n_picks;
+}
+
+int64_t um_picks_of_param(const struct um_pick *picks, int64_t n_picks, int param)
+{
+    int64_t n = 0;
+    while (n < n_picks && picks[n].param == param)
+        n++;
+    return n;
 }
 
 enum um_status um_trainable_insert(struct um_trainable *set, const struct um_pick *picks,
                                    int64_t n_picks, int64_t step, struct um_error *err)
 {
-    for (int64_t i = 0, end; i < n_picks; i = end) {
-        end = i + 1;
-        while (end < n_picks && picks[end].param == picks[i].param)
-            end++;
+    for (int64_t i = 0, n; i < n_picks; i += n) {
+        n = um_picks_of_param(picks + i, n_picks - i, picks[i].param);
         struct um_entry *entry = set->of_param[picks[i].param];
-        if (!grow_entry(set, entry, end - i))
-            return um_fail_memory(err, entry->param->name, (size_t)(end - i) * sizeof(float));
-        merge_picks(entry, picks + i, end - i, step);
-        set->n += end - i;
+        if (!grow_entry(set, entry, n))
+            return um_fail_memory(err, entry->param->name, (size_t)n * sizeof(float));
+        merge_picks(entry, picks + i, n, step);
+        set->n += n;
+        um_entry_publish(entry); /* what lay over the parameter has moved */
     }
     return UM_OK;
 }
 
-int64_t um_entry_from(const struct um_entry *entry, int64_t index)
+int64_t um_laid_from(const struct um_laid *laid, int64_t index)
 {
-    int64_t low = 0, high = entry->n;
+    int64_t low = 0, high = laid->n;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (entry->index[middle] < index)
+        if (laid->index[middle] < index)
             low = middle + 1;
         else
             high = middle;
     }
     return low;
+}
+
+int64_t um_entry_from(const struct um_entry *entry, int64_t index)
+{
+    const struct um_laid all = {.n = entry->n, .index = entry->index};
+    return um_laid_from(&all, index);
 }
 
 bool um_entry_has(const struct um_entry *entry, int64_t index)
@@ -190,15 +214,25 @@ float *um_entry_values(const struct um_entry *entry)
     return entry->is_whole ? entry->param->values : entry->column[UM_COLUMN_VALUE];
 }
 
+struct um_laid um_entry_laid(const struct um_entry *entry)
+{
+    const struct um_touched *t = &entry->touched;
+    return t->value ? (struct um_laid){t->n, t->index, t->value}
+                    : (struct um_laid){entry->n, entry->index, um_entry_values(entry)};
+}
+
 void um_entry_publish(struct um_entry *entry)
 {
     struct um_param *param = entry->param;
     if (entry->is_whole)
         return;
+    if (entry->touched.value)
+        um_entry_write_touched(entry);
     if (!param->values) {
-        param->overlay_index = entry->index;
-        param->overlay_value = entry->column[UM_COLUMN_VALUE];
-        param->n_overlay = entry->n;
+        struct um_laid laid = um_entry_laid(entry);
+        param->overlay_index = laid.index;
+        param->overlay_value = laid.value;
+        param->n_overlay = laid.n;
         return;
     }
     for (int64_t i = 0; i < entry->n; i++)

@@ -115,6 +115,7 @@ enum um_status um_bench(struct um_bench_report *report, const struct um_recipe *
 {
     struct um_run *run = NULL;
     struct um_profile profile = {0};
+    bool goes_on;
     enum um_status status;
     *report = (struct um_bench_report){0};
     um_set_threads((int)um_recipe_config(recipe)->threads);
@@ -128,6 +129,9 @@ enum um_status um_bench(struct um_bench_report *report, const struct um_recipe *
     run->is_in_memory = true;
     run->profile = &profile;
     UM_TRY(um_run_open_memory(run, err));
+    UM_TRY(um_run_calibrate(&goes_on, run, err));
+    if (!goes_on)
+        UM_TRY(um_fail(err, UM_E_INTERRUPTED, "stopped before the first step"));
     UM_TRY(time_steps(report, run, &profile, n_steps, err));
     double needed = 0;
     for (int p = 0; p < UM_N_PARTS; p++)

@@ -1,8 +1,10 @@
 /*
  * Checkpoints: RUN/checkpoints/step-NNNNNNNN.safetensors, each written aside and renamed. One file
  * holds all that a resumed run needs: for every entry of the trainable set NAME.index (sparse ones)
- * and its columns NAME.value, .first, .second, .born; in the metadata the state's numbers. Orders of
- * rows and dropout are functions of seed and step, so there is no other random state.
+ * and its columns NAME.value, .first, .second, .born; where elements can leave the set, NAME.touched
+ * (positions that ever were in it) and, if the dropped keep their values, NAME.touched_value; in the
+ * metadata the state's numbers. Orders of rows, dropout and random choices are functions of seed and
+ * step, so there is no other random state.
  */
 #include <dirent.h>
 #include <math.h>
@@ -74,6 +76,23 @@ out:
 
 /* ---- saving */
 
+static enum um_status each_touched(struct um_safetensors_writer *w, const struct um_entry *entry,
+                                   bool is_declaring, struct um_str *name, struct um_error *err)
+{
+    const struct um_touched *t = &entry->touched;
+    const char *own = entry->param->name;
+    if (!t->index)
+        return UM_OK;
+    if (is_declaring) {
+        um_safetensors_declare(w, part(name, own, "touched"), UM_I64, 1, &t->n);
+        if (t->value)
+            um_safetensors_declare(w, part(name, own, "touched_value"), UM_F32, 1, &t->n);
+        return UM_OK;
+    }
+    UM_RETURN_IF(um_safetensors_put(w, t->index, (size_t)t->n * 8, err));
+    return t->value ? um_safetensors_put(w, t->value, (size_t)t->n * 4, err) : UM_OK;
+}
+
 /* Calls declare or put for every tensor of the checkpoint, in one order. */
 static enum um_status each_tensor(struct um_safetensors_writer *w, const struct um_run *run,
                                   bool is_declaring, struct um_str *name, struct um_error *err)
@@ -87,6 +106,8 @@ static enum um_status each_tensor(struct um_safetensors_writer *w, const struct 
         else if (!entry->is_whole)
             UM_RETURN_IF(um_safetensors_put(w, entry->index, (size_t)entry->n * 8, err));
     }
+    for (size_t e = 0; e < set->n_entries; e++)
+        UM_RETURN_IF(each_touched(w, &set->entries[e], is_declaring, name, err));
     for (size_t e = 0; e < set->n_entries; e++) {
         const struct um_entry *entry = &set->entries[e];
         for (int c = 0; c < UM_N_COLUMNS; c++) {
@@ -189,27 +210,57 @@ static enum um_status find(const struct um_tensor_view **view, const struct um_s
     return UM_OK;
 }
 
-/* The positions of a sparse entry, checked, as picks; columns follow. */
-static enum um_status load_positions(struct um_run *run, struct um_entry *entry,
+/* A tensor of ascending positions of an entry's parameter as picks (owned). */
+static enum um_status read_positions(struct um_pick **picks, const struct um_entry *entry,
                                      const struct um_tensor_view *view, const char *path,
                                      struct um_error *err)
 {
     int64_t n = view->n_elements;
-    struct um_pick *picks = UM_NEW(n, struct um_pick);
-    if (!picks)
-        return um_fail_memory(err, path, (size_t)n * sizeof(*picks));
-    enum um_status status = UM_OK;
-    for (int64_t i = 0; i < n && status == UM_OK; i++) {
-        picks[i].param = entry->param->index;
-        memcpy(&picks[i].index, view->bytes + 8 * i, sizeof(picks[i].index));
-        if (picks[i].index < 0 || picks[i].index >= entry->param->n_elements ||
-            (i > 0 && picks[i].index <= picks[i - 1].index))
-            status = um_fail(err, UM_E_INPUT, "cannot load '%s': positions of '%s' do not ascend",
-                             path, entry->param->name);
+    *picks = UM_NEW(n, struct um_pick);
+    if (!*picks)
+        return um_fail_memory(err, path, (size_t)n * sizeof(**picks));
+    for (int64_t i = 0; i < n; i++) {
+        struct um_pick *pick = &(*picks)[i];
+        pick->param = entry->param->index;
+        memcpy(&pick->index, view->bytes + 8 * i, sizeof(pick->index));
+        if (pick->index < 0 || pick->index >= entry->param->n_elements ||
+            (i > 0 && pick->index <= pick[-1].index))
+            return um_fail(err, UM_E_INPUT, "cannot load '%s': positions of '%s' do not ascend",
+                           path, entry->param->name);
     }
-    if (status == UM_OK)
-        status = um_trainable_insert(&run->tuning.set, picks, n, 0, err);
+    return UM_OK;
+}
+
+/* The positions of a sparse entry and those it touched; columns follow. */
+static enum um_status load_positions(struct um_run *run, struct um_entry *entry,
+                                     const struct um_safetensors *st, struct um_str *name,
+                                     const char *path, struct um_error *err)
+{
+    const struct um_tensor_view *view, *values = NULL;
+    struct um_pick *picks = NULL, *touched = NULL;
+    const char *own = entry->param->name;
+    enum um_status status;
+    UM_TRY(find(&view, st, part(name, own, "index"), UM_I64, -1, path, err));
+    UM_TRY(read_positions(&picks, entry, view, path, err));
+    int64_t n = view->n_elements;
+    bool is_expected = run->tuning.set.dropped != UM_DROPPED_NONE && n > 0;
+    if (um_safetensors_find(st, part(name, own, "touched")) || is_expected) {
+        UM_TRY(find(&view, st, part(name, own, "touched"), UM_I64, -1, path, err));
+        UM_TRY(read_positions(&touched, entry, view, path, err));
+        int64_t n_touched = view->n_elements;
+        if (run->tuning.set.dropped == UM_DROPPED_KEPT)
+            UM_TRY(find(&values, st, part(name, own, "touched_value"), UM_F32, n_touched, path,
+                        err));
+        UM_TRY(um_trainable_touch(&run->tuning.set, touched, n_touched,
+                                  values ? values->bytes : NULL, err));
+        if (!um_entry_has_touched(entry, picks, n))
+            UM_TRY(um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' misses positions of '%s.index'",
+                           path, part(name, own, "touched"), own));
+    }
+    UM_TRY(um_trainable_insert(&run->tuning.set, picks, n, 0, err));
+out:
     um_free(picks);
+    um_free(touched);
     return status;
 }
 
@@ -219,10 +270,8 @@ static enum um_status load_entry(struct um_run *run, struct um_entry *entry,
 {
     const struct um_tensor_view *view;
     const char *own = entry->param->name;
-    if (!entry->is_whole) {
-        UM_RETURN_IF(find(&view, st, part(name, own, "index"), UM_I64, -1, path, err));
-        UM_RETURN_IF(load_positions(run, entry, view, path, err));
-    }
+    if (!entry->is_whole)
+        UM_RETURN_IF(load_positions(run, entry, st, name, path, err));
     for (int c = 0; c < UM_N_COLUMNS; c++) {
         float *values = c == UM_COLUMN_VALUE ? um_entry_values(entry) : entry->column[c];
         if (!column_names[c] || !values || entry->n == 0)

@@ -185,7 +185,7 @@ static bool has_budget(const char *variant)
 {
     char name[64];
     (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(variant, ":"), variant);
-    return um_method_find(name)->strategy != UM_STRATEGY_ALL;
+    return !um_strategy_find(um_method_find(name)->strategy)->is_whole;
 }
 
 static void add_cells(struct um_comparison *c, const char *task)

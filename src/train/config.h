@@ -32,9 +32,12 @@ struct um_config {
     struct {
         char *name, *budget;
         double exp, eps;
-        char *schedule, *importance; /* importance "" = the method's own */
+        char *strategy, *schedule, *importance; /* "" = the method's own */
         double until;
-        int64_t every;
+        int64_t every, samples; /* -1 = the method's own */
+        char *ranking; /* global, matrix */
+        char *dropped; /* restore, keep: elements that leave the set */
+        double trial;  /* of lt-sft: times the run's steps */
         char *on;    /* what is put beside the model, to be tuned in its place; base = nothing */
         int64_t rank, init_rank, bottleneck;
         double alpha, dropout;
@@ -46,6 +49,8 @@ struct um_config {
         char *bound; /* auto, rank-1, segments, tiles: which selection bound (all give one mask) */
     } method;
     struct {
+        char *region; /* "" = the method's own */
+        int64_t layers;
         struct um_list include, exclude, whole;
     } scope;
     struct {

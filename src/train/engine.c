@@ -93,6 +93,7 @@ static void open_tape(struct um_tape *tape, struct um_engine *engine,
     um_tape_open(tape, &engine->pool,
                  (struct um_sequences){.n = batch->n_rows, .offsets = batch->offsets});
     tape->is_training = is_training;
+    tape->keeps_all = engine->keeps_all;
     tape->recompute = engine->recompute;
     tape->profile = engine->profile;
     tape->seed = engine->seed;

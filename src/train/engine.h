@@ -47,6 +47,7 @@ struct um_engine {
     struct um_profile *profile;   /* borrows; NULL = not measured */
     enum um_objective objective;
     bool recompute;
+    bool keeps_all;               /* training passes are without dropout: for calibration */
     uint64_t seed;
     int64_t n_passes;             /* backward passes so far */
 };

@@ -26,6 +26,8 @@ typedef bool member_fn(struct um_member_info *member, size_t i);
 
 DEFINE_GET(method, um_methods, um_n_methods)
 DEFINE_GET(importance, um_importances, um_n_importances)
+DEFINE_GET(strategy, um_strategies, um_n_strategies)
+DEFINE_GET(region, um_regions, um_n_regions)
 DEFINE_GET(schedule, um_schedules, um_n_schedules)
 DEFINE_GET(optimizer, um_optimizers, um_n_optimizers)
 DEFINE_GET(lr_schedule, um_lr_schedules, um_n_lr_schedules)
@@ -51,7 +53,9 @@ static const struct {
 } families[] = {
     {"method", get_method},
     {"importance", get_importance},
+    {"strategy", get_strategy},
     {"schedule", get_schedule},
+    {"region", get_region},
     {"optimizer", get_optimizer},
     {"lr_schedule", get_lr_schedule},
     {"addition", get_addition},

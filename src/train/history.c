@@ -1,6 +1,7 @@
 /*
  * Where a run unmasked, and when: RUN/unmasked.jsonl, a line for each logged step that unmasked
- * anything, {"step": 12, "new": {"TENSOR": 5, ...}}: values that came since the line before.
+ * anything, {"step": 12, "new": {"TENSOR": 5, ...}}: values that came since the line before, less
+ * those that left.
  */
 #include <string.h>
 

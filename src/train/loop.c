@@ -6,9 +6,9 @@
 #include "train/run.h"
 
 static enum um_status forward_backward(double *loss, int64_t *n_tokens, struct um_run *run,
-                                       struct um_error *err)
+                                       const struct um_course *course, struct um_error *err)
 {
-    int64_t n_losses, step = run->state.step, n_micro = um_run_step_shape(&n_losses, run, step);
+    int64_t n_losses, step = course->step, n_micro = um_run_step_shape(&n_losses, run, step);
     for (int64_t m = 0; m < n_micro; m++) {
         int64_t n;
         um_profile_enter(run->profile, UM_PART_DATA);
@@ -16,19 +16,18 @@ static enum um_status forward_backward(double *loss, int64_t *n_tokens, struct u
         UM_RETURN_IF(um_task_model_batch(&run->tm, &run->train_tokens,
                                          um_run_row_truth(run, &run->train), rows, n, err));
         um_profile_enter(run->profile, UM_PART_OTHER);
-        um_tuning_micro(&run->tuning, m, m + 1 == n_micro);
+        um_tuning_micro(course->tuning, m, m + 1 == n_micro);
         UM_RETURN_IF(um_engine_train(loss, &run->tm.engine, &run->tm.batch, n_losses,
                                      (uint64_t)step << 16 | (uint64_t)m,
-                                     um_tuning_sink(&run->tuning), err));
+                                     um_tuning_sink(course->tuning), err));
         *n_tokens += run->tm.batch.n_tokens;
     }
     return UM_OK;
 }
 
 /* The tensor whose gradient is not finite, for the message. */
-static enum um_status fail_norm(const struct um_run *run, struct um_error *err)
+static enum um_status fail_norm(const struct um_trainable *set, struct um_error *err)
 {
-    const struct um_trainable *set = &run->tuning.set;
     for (size_t e = 0; e < set->n_entries; e++)
         if (!um_kernels()->is_finite(set->entries[e].column[UM_COLUMN_GRAD], set->entries[e].n))
             return um_fail(err, UM_E_RUNTIME, "the gradient of '%s' is not finite",
@@ -36,37 +35,48 @@ static enum um_status fail_norm(const struct um_run *run, struct um_error *err)
     return um_fail(err, UM_E_RUNTIME, "the gradient's norm is not finite");
 }
 
-enum um_status um_run_step(struct um_progress *p, struct um_run *run, struct um_error *err)
+enum um_status um_run_course_step(struct um_progress *p, struct um_run *run,
+                                  const struct um_course *course, struct um_error *err)
 {
-    struct um_tuning *t = &run->tuning;
-    int64_t step = run->state.step;
+    struct um_tuning *t = course->tuning;
+    int64_t step = course->step;
     double start = um_seconds(), loss = 0;
     p->n_tokens = 0;
     p->lr = run->optimizer_options.lr *
-            run->lr_schedule->factor(step, run->n_steps, run->n_warmup);
-    UM_RETURN_IF(um_tuning_begin(t, step, run->n_steps, err));
-    UM_RETURN_IF(forward_backward(&loss, &p->n_tokens, run, err));
+            run->lr_schedule->factor(step, course->n_steps,
+                                     um_run_warmup(run, course->n_steps));
+    UM_RETURN_IF(um_tuning_begin(t, step, course->n_steps, err));
+    UM_RETURN_IF(forward_backward(&loss, &p->n_tokens, run, course, err));
     um_profile_enter(run->profile, UM_PART_SELECTION);
     UM_RETURN_IF(um_tuning_end(t, err));
     um_profile_enter(run->profile, UM_PART_UPDATE);
     p->grad_norm = um_grad_norm(&t->set);
     if (!isfinite(p->grad_norm))
-        return fail_norm(run, err);
+        return fail_norm(&t->set, err);
     um_optimizer_step(run->optimizer, &t->set, &run->optimizer_options, p->grad_norm, p->lr, step);
     um_tuning_updated(t, um_clip_scale(&run->optimizer_options, p->grad_norm));
     um_profile_enter(run->profile, UM_PART_OTHER);
-    run->state.step = step + 1;
-    run->state.n_updates = t->n_updates;
     p->step = step + 1;
-    p->n_steps = run->n_steps;
+    p->n_steps = course->n_steps;
     p->epoch = (double)(step + 1) / (double)run->steps_per_epoch;
     p->loss = loss + t->penalty;
     p->n_unmasked = t->set.n;
+    p->n_touched = um_trainable_touched(&t->set);
+    p->n_updates = t->n_updates;
     p->n_scored = t->stats.n_scored;
     p->selection = um_bound_name(t->stats.bound);
     p->seconds = um_seconds() - start;
     p->tokens_per_second = (double)p->n_tokens / p->seconds;
     p->rss_bytes = um_memory_rss();
+    return UM_OK;
+}
+
+enum um_status um_run_step(struct um_progress *p, struct um_run *run, struct um_error *err)
+{
+    const struct um_course course = {&run->tuning, run->state.step, run->n_steps};
+    UM_RETURN_IF(um_run_course_step(p, run, &course, err));
+    run->state.step++;
+    run->state.n_updates = run->tuning.n_updates;
     return UM_OK;
 }
 
@@ -86,7 +96,7 @@ static bool is_better(const struct um_run *run, double value, double than)
     return run->best->is_error ? value < than : value > than;
 }
 
-static bool report(struct um_run *run, const struct um_progress *progress)
+bool um_run_report(const struct um_run *run, const struct um_progress *progress)
 {
     return !run->callbacks.progress || run->callbacks.progress(progress, run->callbacks.user);
 }
@@ -140,7 +150,7 @@ static enum um_status evaluate(bool *goes_on, struct um_run *run, struct um_erro
         int64_t patience = run->config->eval.patience;
         s->is_stopped = patience > 0 && s->n_stale >= patience;
     }
-    *goes_on = report(run, &p);
+    *goes_on = um_run_report(run, &p);
     return UM_OK;
 }
 
@@ -172,7 +182,7 @@ static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, str
         UM_RETURN_IF(um_record_step(run, &p, err));
         UM_RETURN_IF(um_history_put(run, err));
     }
-    *goes_on = report(run, &p);
+    *goes_on = um_run_report(run, &p);
     if (*goes_on && is_evaluation_due(run))
         UM_RETURN_IF(evaluate(goes_on, run, err));
     run->state.seconds += um_seconds() - start;
@@ -186,7 +196,7 @@ static void say_what_trains(struct um_run *run)
 {
     const struct um_tuning *t = &run->tuning;
     char whole[64] = "";
-    if (t->set.n_whole && t->method->strategy != UM_STRATEGY_ALL)
+    if (t->set.n_whole && !t->options.strategy->is_whole)
         (void)snprintf(whole, sizeof(whole), ", %lld of them whole", (long long)t->set.n_whole);
     um_run_say(run, "%s: %lld of %lld parameters may change (%.4g %%%s), scope %lld", t->method->name,
                (long long)t->budget, (long long)um_model_n_elements(&run->tm.model, true),
@@ -220,8 +230,11 @@ enum um_status um_run_train(struct um_summary *summary, struct um_run *run, stru
     UM_RETURN_IF(um_run_open_memory(run, err)); /* before there is a run folder */
     UM_RETURN_IF(um_record_begin(run, err));
     say_what_trains(run);
+    UM_RETURN_IF(um_run_calibrate(&goes_on, run, err));
+    if (!goes_on)
+        UM_RETURN_IF(um_checkpoint_save(run, err));
     run->opened_at = um_seconds();
-    if (is_evaluation_due(run)) /* before the first step, or one that was interrupted */
+    if (goes_on && is_evaluation_due(run)) /* before the first step, or one that was interrupted */
         UM_RETURN_IF(evaluate(&goes_on, run, err));
     run->opened_at = um_seconds();
     while (goes_on && run->state.step < run->n_steps && !run->state.is_stopped)

@@ -55,10 +55,16 @@ static bool is_in_range(const struct um_option *option, double x)
 static enum um_status parse_int(struct value *value, const struct um_option *option,
                                 const char *text, struct um_error *err)
 {
+    if (option->word && strcmp(text, option->word) == 0) {
+        value->i = -1;
+        value->text = option->word;
+        return UM_OK;
+    }
     if (!um_parse_i64(&value->i, text) || !is_in_range(option, (double)value->i)) {
         char expected[96];
-        (void)snprintf(expected, sizeof(expected), "a whole number from %.0f to %.0f", option->low,
-                       option->high);
+        (void)snprintf(expected, sizeof(expected), "a whole number from %.0f to %.0f%s%s",
+                       option->low, option->high, option->word ? ", or " : "",
+                       option->word ? option->word : "");
         return fail_value(option, expected, text, err);
     }
     (void)snprintf(value->buffer, sizeof(value->buffer), "%lld", (long long)value->i);

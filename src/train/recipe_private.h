@@ -23,7 +23,7 @@ struct um_option {
     double low, high;
     bool above_low;
     const char *choices; /* "a|b|c" for a choice that is no family */
-    const char *word;    /* a FLOAT's one word, which stands for -1 */
+    const char *word;    /* a number's one word, which stands for -1 */
 };
 
 extern const struct um_option um_options[];

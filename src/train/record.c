@@ -83,8 +83,10 @@ enum um_status um_record_step(struct um_run *run, const struct um_progress *p,
     add_number(&line, "loss", p->loss);
     add_number(&line, "lr", p->lr);
     add_number(&line, "grad_norm", p->grad_norm);
-    um_str_addf(&line, ", \"unmasked\": %lld, \"scored\": %lld, \"selection\": \"%s\"",
-                (long long)p->n_unmasked, (long long)p->n_scored, p->selection);
+    um_str_addf(&line, ", \"unmasked\": %lld, \"touched\": %lld, \"updates\": %lld",
+                (long long)p->n_unmasked, (long long)p->n_touched, (long long)p->n_updates);
+    um_str_addf(&line, ", \"scored\": %lld, \"selection\": \"%s\"", (long long)p->n_scored,
+                p->selection);
     um_str_addf(&line, ", \"tokens\": %lld", (long long)p->n_tokens);
     add_number(&line, "tokens_per_second", p->tokens_per_second);
     add_number(&line, "rss_mib", (double)p->rss_bytes / 1048576);
@@ -141,17 +143,18 @@ static enum um_status make_entries(struct um_delta *d, const struct um_run *run,
     }
     for (size_t e = 0; e < set->n_entries; e++) {
         const struct um_entry *entry = &set->entries[e];
+        const struct um_laid laid = um_entry_laid(entry);
         const struct um_param *p = entry->param;
-        if (entry->n == 0 || p->is_attached)
+        if (laid.n == 0 || p->is_attached)
             continue;
         d->entries[d->n_entries++] = (struct um_delta_entry){.name = p->name,
                                                              .n_dims = p->n_dims,
                                                              .dims = {p->rows, p->cols},
                                                              .is_whole = entry->is_whole,
                                                              .is_added = p->is_added,
-                                                             .n = entry->n,
-                                                             .index = entry->index,
-                                                             .value = um_entry_values(entry)};
+                                                             .n = laid.n,
+                                                             .index = laid.index,
+                                                             .value = laid.value};
     }
     qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_names);
     return UM_OK;
@@ -201,12 +204,12 @@ static void compare_rows(int64_t *n_changed, int64_t *n_broken, const struct um_
 {
     const struct um_entry *entry = run->tuning.set.of_param[param->index];
     bool is_sparse = entry && !entry->is_whole;
-    int64_t next = is_sparse ? um_entry_from(entry, first) : 0;
+    const struct um_laid laid = is_sparse ? um_entry_laid(entry) : (struct um_laid){0};
+    int64_t next = um_laid_from(&laid, first);
     for (int64_t i = first; i < first + n; i++) {
-        bool is_next = is_sparse && next < entry->n && entry->index[next] == i;
+        bool is_next = next < laid.n && laid.index[next] == i;
         bool is_in = is_next || (entry && entry->is_whole);
-        float now = is_next ? entry->column[UM_COLUMN_VALUE][next++]
-                            : param->values[i];
+        float now = is_next ? laid.value[next++] : param->values[i];
         bool is_changed = memcmp(&base[i - first], &now, sizeof(now)) != 0;
         *n_changed += is_changed;
         *n_broken += is_changed && !is_in;
@@ -218,9 +221,10 @@ static void compare_overlay(int64_t *n_changed, const struct um_run *run,
                             const struct um_param *param, const struct um_tensor_view *stored)
 {
     const struct um_entry *entry = run->tuning.set.of_param[param->index];
-    for (int64_t k = 0; entry && k < entry->n; k++) {
-        float base = um_to_f32_at(stored->bytes, stored->dtype, entry->index[k]);
-        *n_changed += memcmp(&base, &entry->column[UM_COLUMN_VALUE][k], sizeof(base)) != 0;
+    const struct um_laid laid = entry ? um_entry_laid(entry) : (struct um_laid){0};
+    for (int64_t k = 0; k < laid.n; k++) {
+        float base = um_to_f32_at(stored->bytes, stored->dtype, laid.index[k]);
+        *n_changed += memcmp(&base, &laid.value[k], sizeof(base)) != 0;
     }
 }
 
@@ -296,7 +300,10 @@ static enum um_status verify(struct um_summary *s, const struct um_run *run, str
             UM_TRY(um_fail(err, UM_E_INPUT, "'%s' changed while the run was going on: no '%s'",
                            run->config->model, param->name));
     }
-    s->is_within_budget = s->n_changed <= s->budget && s->n_unmasked <= s->budget;
+    /* Where dropped elements keep their values, the budget bounds those that train at a time. */
+    bool are_kept = run->tuning.set.dropped == UM_DROPPED_KEPT;
+    s->is_within_budget = s->n_changed <= (are_kept ? s->n_touched : s->budget) &&
+                          s->n_unmasked <= s->budget;
     s->is_base_intact = n_broken == 0;
 out:
     um_folder_close(&base);
@@ -322,16 +329,19 @@ static json_t *real_or_null(double value)
 static enum um_status save_summary(const struct um_summary *s, const struct um_run *run,
                                    struct um_error *err)
 {
+    const struct um_tuning_options *o = &run->tuning.options;
     json_t *names = json_array();
     for (int64_t p = 0; p < run->tm.model.n_params; p++)
         (void)json_array_append_new(names, json_string(run->tm.model.params[p].name));
     json_t *json = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:o, s:o, s:o, s:I, s:f, s:f, s:I, s:I,"
-        " s:s, s:i, s:o}",
-        "method", run->tuning.method->name, "task", run->task->name, "steps",
-        (json_int_t)s->n_steps, "budget", (json_int_t)s->budget, "changed",
-        (json_int_t)s->n_changed, "unmasked", (json_int_t)s->n_unmasked, "updates",
-        (json_int_t)s->n_updates, "is_within_budget", s->is_within_budget ? 1 : 0,
+        "{s:s, s:s, s:s?, s:s?, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:o, s:o, s:o,"
+        " s:I, s:f, s:f, s:I, s:I, s:s, s:i, s:o}",
+        "method", run->tuning.method->name, "strategy", o->strategy->name, "importance",
+        o->select.importance ? o->select.importance->name : NULL, "schedule",
+        o->schedule ? o->schedule->name : NULL, "region", o->region->name, "task",
+        run->task->name, "steps", (json_int_t)s->n_steps, "budget", (json_int_t)s->budget,
+        "changed", (json_int_t)s->n_changed, "unmasked", (json_int_t)s->n_unmasked, "touched",
+        (json_int_t)s->n_touched, "updates", (json_int_t)s->n_updates, "is_within_budget", s->is_within_budget ? 1 : 0,
         "is_base_intact", s->is_base_intact ? 1 : 0, "metric", s->metric, "metric_before",
         real_or_null(s->metric_before), "metric_best", real_or_null(s->metric_best), "metric_last",
         real_or_null(s->metric_last), "best_step", (json_int_t)s->best_step, "seconds", s->seconds,
@@ -353,6 +363,7 @@ enum um_status um_record_summary(struct um_summary *summary, struct um_run *run,
     *summary = (struct um_summary){.n_steps = run->state.step,
                                    .budget = run->tuning.budget,
                                    .n_unmasked = run->tuning.set.n,
+                                   .n_touched = um_trainable_touched(&run->tuning.set),
                                    .n_updates = run->state.n_updates,
                                    .metric = run->best->name,
                                    .metric_before = run->state.metric_before,

@@ -137,9 +137,6 @@ void um_run_work_out_steps(struct um_run *run)
     run->n_steps = (int64_t)ceil(c->train.epochs * (double)run->steps_per_epoch);
     if (c->train.max_steps > 0)
         run->n_steps = c->train.max_steps;
-    run->n_warmup = c->lr_schedule.warmup < 1
-                        ? (int64_t)ceil(c->lr_schedule.warmup * (double)run->n_steps)
-                        : (int64_t)c->lr_schedule.warmup;
 }
 
 static enum um_status open_steps(struct um_run *run, struct um_error *err)
@@ -153,6 +150,12 @@ static enum um_status open_steps(struct um_run *run, struct um_error *err)
     return UM_OK;
 }
 
+int64_t um_run_warmup(const struct um_run *run, int64_t n_steps)
+{
+    double warmup = run->config->lr_schedule.warmup;
+    return warmup < 1 ? (int64_t)ceil(warmup * (double)n_steps) : (int64_t)warmup;
+}
+
 static enum um_bound bound_of(const char *name)
 {
     for (int b = UM_BOUND_RANK1; b < UM_N_BOUNDS; b++)
@@ -161,9 +164,42 @@ static enum um_bound bound_of(const char *name)
     return UM_BOUND_AUTO;
 }
 
+static struct um_tuning_options tuning_options(const struct um_config *c)
+{
+    return (struct um_tuning_options){
+        .method = um_method_find(c->method.name),
+        .strategy = um_strategy_find(c->method.strategy), /* "" finds none: the method's own */
+        .schedule = um_schedule_find(c->method.schedule),
+        .region = um_region_find(c->scope.region),
+        .select = {.importance = um_importance_find(c->method.importance),
+                   .exp = c->method.exp,
+                   .eps = c->method.eps,
+                   .bound = bound_of(c->method.bound),
+                   .seed = (uint64_t)c->train.seed},
+        .budget = c->method.budget,
+        .until = c->method.until,
+        .every = c->method.every,
+        .samples = c->method.samples,
+        .n_top = c->scope.layers,
+        .is_per_matrix = strcmp(c->method.ranking, "matrix") == 0,
+        .keeps_dropped = strcmp(c->method.dropped, "keep") == 0,
+        .n_micro = c->train.accumulate,
+        .adalora = {.target_rank = c->method.rank,
+                    .tinit = c->method.tinit,
+                    .tfinal = c->method.tfinal,
+                    .every = c->method.delta_t,
+                    .beta1 = c->method.beta1,
+                    .beta2 = c->method.beta2,
+                    .orthogonality = c->method.orthogonality},
+        .include = {c->scope.include.items, c->scope.include.n},
+        .exclude = {c->scope.exclude.items, c->scope.exclude.n},
+        .whole = {c->scope.whole.items, c->scope.whole.n}};
+}
+
 enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
 {
     const struct um_config *c = run->config;
+    struct um_tuning_options options = tuning_options(c);
     run->optimizer = um_optimizer_find(c->optimizer.name);
     run->lr_schedule = um_lr_schedule_find(c->lr_schedule.name);
     run->optimizer_options = (struct um_optimizer_options){
@@ -175,35 +211,9 @@ enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
         .weight_decay = c->optimizer.weight_decay,
         .clip = c->optimizer.clip,
         .is_age_per_parameter = strcmp(c->optimizer.bias_correction, "per-parameter") == 0};
-    struct um_tuning_options options = {
-        .method = um_method_find(c->method.name),
-        .schedule = um_schedule_find(c->method.schedule),
-        .budget = c->method.budget,
-        .until = c->method.until,
-        .every = c->method.every,
-        .n_micro = c->train.accumulate,
-        .adalora = {.target_rank = c->method.rank,
-                    .tinit = c->method.tinit,
-                    .tfinal = c->method.tfinal,
-                    .every = c->method.delta_t,
-                    .beta1 = c->method.beta1,
-                    .beta2 = c->method.beta2,
-                    .orthogonality = c->method.orthogonality},
-        .is_plan = run->is_plan,
-        .include = {c->scope.include.items, c->scope.include.n},
-        .exclude = {c->scope.exclude.items, c->scope.exclude.n},
-        .whole = {c->scope.whole.items, c->scope.whole.n}};
-    if (!run->optimizer || !run->lr_schedule || !options.method || !options.schedule)
-        return um_fail(err, UM_E_USAGE, "the recipe names an unknown method, schedule or optimizer");
-    const char *importance = *c->method.importance ? c->method.importance
-                                                   : options.method->importance;
-    options.select = (struct um_select_options){
-        .importance = importance ? um_importance_find(importance) : NULL,
-        .exp = c->method.exp,
-        .eps = c->method.eps,
-        .bound = bound_of(c->method.bound)};
-    if (options.method->strategy == UM_STRATEGY_INCREMENT && !options.select.importance)
-        return um_fail(err, UM_E_USAGE, "method.importance: unknown '%s'", importance);
+    if (!run->optimizer || !run->lr_schedule || !options.method)
+        return um_fail(err, UM_E_USAGE, "the recipe names an unknown method or optimizer");
+    options.is_plan = run->is_plan;
     bool is_adalora = um_adalora_is_there(run->tm.model.params, run->tm.model.n_params);
     if (is_adalora && c->method.tinit >= run->n_steps - c->method.tfinal)
         return um_fail(err, UM_E_USAGE, "method.tinit %lld and method.tfinal %lld leave none of "

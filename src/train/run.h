@@ -1,7 +1,8 @@
 /*
  * A run: everything a recipe names, opened; its progress; and the parts of its life, one file each:
- * run.c (opening), plan.c (what it will need), forecast.c (without data), loop.c (steps and evaluations), checkpoint.c (save, resume), record.c
- * (the run folder: log, delta, verified summary).
+ * run.c (opening), plan.c (what it will need), forecast.c (without data), calibrate.c (what a static
+ * choice takes before the first step), loop.c (steps and evaluations), checkpoint.c (save, resume),
+ * record.c (the run folder: log, delta, verified summary).
  */
 #ifndef UM_TRAIN_RUN_H
 #define UM_TRAIN_RUN_H
@@ -42,7 +43,7 @@ struct um_run {
     const struct um_optimizer *optimizer;
     struct um_optimizer_options optimizer_options;
     const struct um_lr_schedule *lr_schedule;
-    int64_t steps_per_epoch, n_steps, n_warmup;
+    int64_t steps_per_epoch, n_steps;
     int64_t resident_before;        /* bytes, before anything was computed */
     struct um_run_state state;
     FILE *lock;                     /* held while this process works on the run */
@@ -78,8 +79,26 @@ int64_t um_run_step_shape(int64_t *n_losses, struct um_run *run, int64_t step);
 /* The truth beside the tokens of a data set's rows; NULL if the tokens are it. */
 const struct um_row *um_run_row_truth(const struct um_run *run, const struct um_dataset *data);
 
-/* loop.c: one optimizer step. Fills loss, norm and lr of `progress`. */
+/* Warm-up steps of a course of n_steps. */
+int64_t um_run_warmup(const struct um_run *run, int64_t n_steps);
+
+/* A course of training: the run's own, or a trial before it. */
+struct um_course {
+    struct um_tuning *tuning;
+    int64_t step, n_steps; /* the step to do, from 0, of how many */
+};
+
+/* loop.c: one optimizer step of a course, and the run's next. Fills loss, norm and lr of `progress`. */
+enum um_status um_run_course_step(struct um_progress *progress, struct um_run *run,
+                                  const struct um_course *course, struct um_error *err);
 enum um_status um_run_step(struct um_progress *progress, struct um_run *run, struct um_error *err);
+
+/* Whether the run is to go on, by its callback. */
+bool um_run_report(const struct um_run *run, const struct um_progress *progress);
+
+/* calibrate.c: before the first step, chooses what is chosen by more than a step's gradient. *goes_on:
+ * false if the callback stopped it; nothing is chosen then. */
+enum um_status um_run_calibrate(bool *goes_on, struct um_run *run, struct um_error *err);
 
 /* checkpoint.c */
 enum um_status um_checkpoint_save(struct um_run *run, struct um_error *err);

@@ -195,7 +195,7 @@ static int64_t select_and_compare(struct world *w, const struct um_select_option
     int64_t n_dense = dense_ranking(dense, w, options);
     int64_t expected = u < n_dense ? u : n_dense;
     assert_ok(um_selector_new(&selector, &w->set, options, &err), err);
-    assert_ok(um_selector_begin(selector, u, &err), err);
+    assert_ok(um_selector_begin(selector, &(struct um_selection){.n_wanted = u}, &err), err);
     for (int p = N_PARAMS - 1; p >= 0; p--) { /* in backward order */
         struct um_gradient g;
         assert_ok(um_gradient_of(&g, &w->work, &w->m[p].param, &w->m[p].factor, &err), err);
@@ -268,7 +268,7 @@ static void test_gradient_that_is_not_finite_is_named(void **state)
     w.m[1].dy[0] = NAN;
     w.m[1].param.name = "layer.weight";
     assert_ok(um_selector_new(&selector, &w.set, &options, &err), err);
-    assert_ok(um_selector_begin(selector, 3, &err), err);
+    assert_ok(um_selector_begin(selector, &(struct um_selection){.n_wanted = 3}, &err), err);
     assert_ok(um_gradient_of(&g, &w.work, &w.m[1].param, &w.m[1].factor, &err), err);
     assert_fails(um_selector_offer(selector, &g, &err), UM_E_RUNTIME, "layer.weight", err);
     um_selector_free(selector);

@@ -1,0 +1,61 @@
+/* The table of regions: what of a model a method is about. Told by kind and place, not by name, so
+ * that they mean the same for every architecture. */
+#include <string.h>
+
+#include "method/method.h"
+
+static bool is_any(const struct um_param *param, const struct um_region_context *context)
+{
+    (void)param;
+    (void)context;
+    return true;
+}
+
+static bool is_vector(const struct um_param *param, const struct um_region_context *context)
+{
+    (void)context;
+    return param->n_dims == 1;
+}
+
+static bool is_bias(const struct um_param *param, const struct um_region_context *context)
+{
+    size_t n = strlen(param->name);
+    return is_vector(param, context) && n >= 4 && strcmp(param->name + n - 4, "bias") == 0;
+}
+
+static bool is_matrix(const struct um_param *param, const struct um_region_context *context)
+{
+    return !is_vector(param, context);
+}
+
+static bool is_head(const struct um_param *param, const struct um_region_context *context)
+{
+    return context->has_task_head ? param->is_task_head : param->is_head;
+}
+
+static bool is_on_top(const struct um_param *param, const struct um_region_context *context)
+{
+    if (param->layer >= 0)
+        return param->layer >= context->n_layers - context->n_top;
+    return is_head(param, context);
+}
+
+static const struct um_region regions[] = {
+    {"all", "every parameter", is_any},
+    {"biases", "biases", is_bias},
+    {"vectors", "biases and the weights of norms", is_vector},
+    {"matrices", "all but those", is_matrix},
+    {"top-layers", "the last scope.layers layers, and the head", is_on_top},
+    {"head", "the task's head, or the vocabulary's of a model that has no other", is_head},
+};
+const struct um_region *const um_regions[] = {&regions[0], &regions[1], &regions[2],
+                                              &regions[3], &regions[4], &regions[5]};
+const size_t um_n_regions = UM_COUNT(um_regions);
+
+const struct um_region *um_region_find(const char *name)
+{
+    for (size_t i = 0; i < um_n_regions; i++)
+        if (strcmp(regions[i].name, name) == 0)
+            return &regions[i];
+    return NULL;
+}
