@@ -390,16 +390,41 @@ UM_API void um_delta_get_info(struct um_delta_info *info, const struct um_delta 
 UM_API bool um_delta_get_tensor(struct um_delta_tensor *tensor, const struct um_delta *delta,
                                 int64_t index); /* false past the end */
 
+/* What a merge writes. All zero (or NULL for the whole): the form by the name of `out`, the base's own
+ * types. */
+struct um_merge_options {
+    const char *format; /* "folder" or "gguf"; NULL: gguf if `out` ends in .gguf, else folder */
+    /* Type of the values: "f32", "f16", "bf16"; in GGUF files also "q8_0". NULL: what the base has;
+     * of a quantised base, f32 in a folder, and f16 for the tensors that the delta touches in a GGUF
+     * file (the others stay as they are, with any `type`). In GGUF files vectors and norms are f32. */
+    const char *type;
+};
+
 struct um_merge_report {
     int64_t n_tensors, n_changed, n_written; /* values that differ from the base; values written */
+    int64_t n_rounded; /* values written that are base + delta rounded to their type, not it exactly */
+    int64_t n_untouched; /* tensors that are the base's, byte for byte */
     int64_t bytes;
-    bool is_verified; /* read back: merged = base + delta, bit for bit */
+    bool is_gguf;
+    bool is_verified; /* read back: each value is base + delta in its type, bit for bit */
+    char note[600];   /* what a user should know, a line each; "" if nothing */
 };
-/* Writes model + delta as a model folder of its own, tensor by tensor, then reads it back and
- * verifies. `out` must not exist or be empty. */
+/* Writes model + delta as a model of its own, piece by piece (no tensor is held whole), then reads it
+ * back and verifies. The model is a folder or a GGUF file, `out` either; it must not exist, or be an
+ * empty folder. `options` may be NULL. UM_E_USAGE: the model cannot be put into that form. */
 UM_API UM_CHECKED enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
                                                 const char *delta, const char *out,
+                                                const struct um_merge_options *options,
                                                 struct um_error *err);
+/* Writes a delta's LoRA, DoRA or AdaLoRA, and a task head, as a folder that PEFT loads
+ * (adapter_config.json, adapter_model.safetensors). `out` must not exist or be empty. UM_E_USAGE: the
+ * delta holds something else. */
+UM_API UM_CHECKED enum um_status um_delta_export_peft(const char *model, const char *delta,
+                                                      const char *out, struct um_error *err);
+/* Makes a delta over `model` of such a folder. */
+UM_API UM_CHECKED enum um_status um_delta_import_peft(struct um_delta_info *info,
+                                                      const char *folder, const char *model,
+                                                      const char *out, struct um_error *err);
 /* Checks that the delta fits the base (architecture, SHA-256 of the tensors touched, shapes). */
 UM_API UM_CHECKED enum um_status um_delta_verify(const char *model, const char *delta,
                                                  struct um_error *err);

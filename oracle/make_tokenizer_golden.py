@@ -2,16 +2,19 @@
 
     python oracle/make_tokenizer_golden.py SHARED tests/golden/tokenizer
 
-SHARED holds tokenizers/NAME/tokenizer.json and data/glue; the Unigram tokenizer is one trained here
-on generated lines and kept as unigram/tokenizer.json (made anew only if it is not there). Of lines
-only hashes are kept:
+SHARED holds tokenizers/NAME/tokenizer.json and data/glue. The Unigram tokenizer is one trained here
+on generated lines and kept as unigram/tokenizer.json (made anew only if it is not there). GPT-2's is
+made of the vocabulary and merges in a GGUF file, by transformers' own class; so is SmolLM2's (give
+its folder as SMOLLM2 in the environment), with single digits set apart first, as in its original
+tokenizer.json, which the conversion drops. Of lines only hashes are kept:
 
     [real] KEY+IDS  FNV-1a of the line (the first 10 of 16 hex digits) and of its ids (first 6)
     [pair] KEY+IDS  a line and the one before it, cut to 48 tokens: ids, then types
     [made] IDS      generated lines 0, 1, 2, ...
     [text] TEXT     the ids of those lines decoded, special tokens left out
+    [blocks] IDS+TEXT  generated lines 4,000 to 39,999, a thousand to a row
 
-The lines are those of tests/text/lines.h. Needs: pip install tokenizers
+The lines are those of tests/text/lines.h. Needs: pip install tokenizers transformers gguf
 """
 import glob
 import os
@@ -20,8 +23,8 @@ import sys
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-NAMES = ["bert-uncased", "llama2", "llama3.1", "qwen3", "gemma3", "unigram"]
-N_MADE = 4000
+NAMES = ["bert-uncased", "llama2", "llama3.1", "qwen3", "gemma3", "unigram", "gpt2", "smollm2"]
+N_MADE, N_MANY, BLOCK = 4000, 40000, 1000
 START, PRIME, MASK = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
 CATALOGUES = ["iso_639-2", "iso_639-3", "iso_639-5", "iso_3166-1", "iso_3166-2", "iso_15924",
               "iso_4217"]
@@ -116,13 +119,49 @@ def train_unigram(path):
     tokenizer.save(path, pretty=False)
 
 
-def write(name, shared, out, real):
+def load_gpt2(path):
+    from gguf import GGUFReader
+    from transformers import GPT2Tokenizer
+    fields = GGUFReader(path).fields
+    tokens = fields["tokenizer.ggml.tokens"].contents()
+    merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"].contents()]
+    vocab = {token: i for i, token in enumerate(tokens)}
+    return GPT2Tokenizer(vocab=vocab, merges=merges).backend_tokenizer
+
+
+def load_smollm2(folder):
+    tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True),
+         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+    return tokenizer
+
+
+def load(name, shared, out):
+    if name == "gpt2":
+        return load_gpt2(f"{shared}/tokenizers/gguf-vocab/ggml-vocab-gpt-2.gguf")
+    if name == "smollm2":
+        return load_smollm2(os.environ["SMOLLM2"])
     path = f"{shared}/tokenizers/{name}/tokenizer.json"
     if name == "unigram":
         path = f"{out}/unigram/tokenizer.json"
         if not os.path.exists(path):
             train_unigram(path)
-    tokenizer = Tokenizer.from_file(path)
+    return Tokenizer.from_file(path)
+
+
+def block_row(tokenizer, first):
+    """Ids of each line with -1 behind them, texts with a byte FF behind them."""
+    ids, texts = START, START
+    for i in range(first, first + BLOCK):
+        line = tokenizer.encode(made_line(i)).ids
+        ids = fnv1a(struct.pack(f"<{len(line) + 1}i", *line, -1), ids)
+        texts = fnv1a(tokenizer.decode(line).encode() + b"\xff", texts)
+    return "%06x%06x" % (ids >> 40, texts >> 40)
+
+
+def write(name, shared, out, real):
+    tokenizer = load(name, shared, out)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     rows = ["[real]"]
@@ -139,6 +178,8 @@ def write(name, shared, out, real):
     rows += [hash_ids(ids) for ids in made]
     rows.append("[text]")
     rows += ["%06x" % (fnv1a(tokenizer.decode(ids).encode()) >> 40) for ids in made]
+    rows.append("[blocks]")
+    rows += [block_row(tokenizer, first) for first in range(N_MADE, N_MANY, BLOCK)]
     with open(os.path.join(out, name + ".txt"), "w") as file:
         file.write("\n".join(rows) + "\n")
     print(name, len(rows))

@@ -21,7 +21,7 @@ const char *um_cpu_level_name(enum um_cpu_level level)
     return level_names[level];
 }
 
-static enum um_cpu_level detect(void)
+enum um_cpu_level um_cpu_level_of_machine(void)
 {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -38,7 +38,7 @@ static enum um_cpu_level detect(void)
 
 enum um_cpu_level um_cpu_level(void)
 {
-    enum um_cpu_level level = detect();
+    enum um_cpu_level level = um_cpu_level_of_machine();
     const char *cap = getenv("UNMASK_CPU");
     for (int i = 0; cap && i < (int)level; i++)
         if (strcmp(cap, level_names[i]) == 0)

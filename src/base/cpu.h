@@ -8,6 +8,8 @@ enum um_cpu_level { UM_CPU_GENERIC, UM_CPU_AVX2, UM_CPU_AVX512 };
 
 /* The best level that cpuid and the operating system have, not above UNMASK_CPU=generic|avx2|avx512. */
 enum um_cpu_level um_cpu_level(void);
+/* The same without UNMASK_CPU: what libraries that look for themselves go by. */
+enum um_cpu_level um_cpu_level_of_machine(void);
 const char *um_cpu_level_name(enum um_cpu_level level);
 
 int um_cpu_count(void);       /* processors this process may use */

@@ -37,10 +37,10 @@ struct cli_command {
     enum um_status (*run)(const struct cli_args *args, struct um_error *err);
 };
 
-extern const struct cli_command cli_bench, cli_compare, cli_delta_add, cli_delta_apply, cli_delta_compose,
-    cli_delta_diff, cli_delta_info, cli_delta_map, cli_delta_overlap, cli_delta_scale, cli_delta_subtract,
-    cli_delta_verify, cli_eval, cli_generate, cli_help, cli_inspect, cli_merge, cli_predict,
-    cli_tokenize, cli_train;
+extern const struct cli_command cli_bench, cli_compare, cli_delta_add, cli_delta_apply,
+    cli_delta_compose, cli_delta_diff, cli_delta_export, cli_delta_import, cli_delta_info,
+    cli_delta_map, cli_delta_overlap, cli_delta_scale, cli_delta_subtract, cli_delta_verify,
+    cli_eval, cli_generate, cli_help, cli_inspect, cli_merge, cli_predict, cli_tokenize, cli_train;
 extern const struct cli_command *const cli_commands[];        /* NULL at the end */
 const struct cli_command *cli_command_find(const char *name); /* NULL if unknown */
 bool cli_is_group(const char *group); /* whether some command is called "group ..." */

@@ -24,6 +24,8 @@ const struct cli_command *const cli_commands[] = {
     &cli_delta_scale,
     &cli_delta_compose,
     &cli_delta_overlap,
+    &cli_delta_export,
+    &cli_delta_import,
     &cli_inspect,
     &cli_tokenize,
     &cli_bench,

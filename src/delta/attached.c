@@ -34,9 +34,8 @@ static enum um_status lay_over(struct um_model *model, const struct um_delta_ent
     return UM_OK;
 }
 
-/* The delta must hold every attached parameter: there is no other place for its values. */
-static enum um_status check_attached(const struct um_model *model, const struct um_delta *delta,
-                                     const char *where, struct um_error *err)
+enum um_status um_delta_check_attached(const struct um_delta *delta, const struct um_model *model,
+                                       const char *where, struct um_error *err)
 {
     for (int64_t i = 0; i < model->n_params; i++) {
         size_t e = 0;
@@ -55,7 +54,7 @@ enum um_status um_delta_lay_over(struct um_model *model, const struct um_delta *
     UM_RETURN_IF(um_model_attach_text(model, delta->attached, where, err));
     for (size_t e = 0; e < delta->n_entries; e++)
         UM_RETURN_IF(lay_over(model, &delta->entries[e], err));
-    return *delta->attached ? check_attached(model, delta, where, err) : UM_OK;
+    return *delta->attached ? um_delta_check_attached(delta, model, where, err) : UM_OK;
 }
 
 /* Takes the entries of attached parameters out of the list. */
@@ -81,7 +80,7 @@ static enum um_status lay_over_folded(struct um_model *model, const struct um_de
         bool is_head = entry->is_added && (!param || !param->is_attached);
         UM_RETURN_IF(is_head ? UM_OK : lay_over(model, entry, err));
     }
-    return check_attached(model, delta, "the delta", err);
+    return um_delta_check_attached(delta, model, "the delta", err);
 }
 
 enum um_status um_delta_open_folded(struct um_model *model, struct um_delta *delta,

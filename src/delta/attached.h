@@ -14,6 +14,10 @@
 enum um_status um_delta_lay_over(struct um_model *model, const struct um_delta *delta,
                                  const char *where, struct um_error *err);
 
+/* A delta must hold every attached parameter: there is no other place for its values. */
+enum um_status um_delta_check_attached(const struct um_delta *delta, const struct um_model *model,
+                                       const char *where, struct um_error *err);
+
 /* Opens the base at `path` with the delta over it and takes what is attached out of the delta's list:
  * what stays there is the base's own, or a head. UM_E_USAGE if adapters are attached, which cannot be
  * folded. Does nothing (model->n_params is 0) if nothing is attached. Close with um_model_close. */
@@ -24,5 +28,8 @@ enum um_status um_delta_open_folded(struct um_model *model, struct um_delta *del
  * if nothing is attached to it. */
 enum um_status um_delta_fold(float **values, const struct um_model *model, const char *name,
                              struct um_error *err);
+
+/* What PEFT puts before a parameter's name in its files. */
+#define UM_PEFT_PREFIX "base_model.model."
 
 #endif

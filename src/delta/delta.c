@@ -216,10 +216,15 @@ static int compare_entries(const void *a, const void *b)
                   ((const struct um_delta_entry *)b)->name);
 }
 
+void um_delta_sort(struct um_delta *d)
+{
+    qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_entries);
+}
+
 /* Sorts entries by name; a tensor must not stand there both sparse and whole. */
 static enum um_status sort_entries(struct um_delta *d, const char *path, struct um_error *err)
 {
-    qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_entries);
+    um_delta_sort(d);
     for (size_t e = 1; e < d->n_entries; e++)
         if (strcmp(d->entries[e - 1].name, d->entries[e].name) == 0)
             return um_fail(err, UM_E_INPUT,

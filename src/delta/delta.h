@@ -12,7 +12,8 @@
  *                       low-rank change, adapters
  *   prefix              what merge puts before base names that lack it ("bert."), so that
  *                       transformers loads the result as task_class
- *   task_class          transformers' class of base and head ("BertForSequenceClassification")
+ *   task_class          transformers' class of base and head ("BertForSequenceClassification"); of a
+ *                       decoder that goes on with texts "LlamaForCausalLM" and the like
  */
 #ifndef UM_DELTA_DELTA_H
 #define UM_DELTA_DELTA_H
@@ -62,6 +63,9 @@ void um_delta_apply(float *values, const struct um_delta_entry *entry);
 /* What stands in a delta file now. */
 enum um_status um_delta_read_info(struct um_delta_info *info, const char *path,
                                   struct um_error *err);
+
+/* Sorts entries by name, as the hash and a file have them. */
+void um_delta_sort(struct um_delta *delta);
 
 /* Opens `path`, or path/delta.safetensors if it is a run folder. */
 enum um_status um_delta_open_any(struct um_delta **delta, const char *path, struct um_error *err);

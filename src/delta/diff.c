@@ -1,15 +1,18 @@
-/* The delta between two checkpoints of one model: elements whose bits differ. A tensor of which more
+/* The delta between two checkpoints of one model: values whose bits differ. A tensor of which more
  * than a third differs is stored whole, which takes less room. */
 #include "delta/delta.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+enum { PIECE = 1 << 18 }; /* a whole number of blocks of any type */
+
 struct diff {
     struct um_folder base, tuned;
     struct um_delta delta;
     size_t capacity;
     const char *prefix; /* of tuned names over base names */
+    float *piece;       /* two pieces of expanded values */
 };
 
 static enum um_status add_entry(struct diff *d, struct um_delta_entry entry, struct um_error *err)
@@ -35,35 +38,61 @@ static enum um_status add_whole(struct diff *d, const char *name,
     return add_entry(d, entry, err);
 }
 
+/* Tensors of one type; or of others if one is quantised, whose values take more room when they change. */
+static bool are_comparable(const struct um_tensor_view *a, const struct um_tensor_view *b)
+{
+    bool is_like = a->dtype == b->dtype ||
+                   (um_dtype_is_weight(a->dtype) && um_dtype_is_weight(b->dtype) &&
+                    (um_dtype_is_quantised(a->dtype) || um_dtype_is_quantised(b->dtype)));
+    return is_like && a->n_dims == b->n_dims && memcmp(a->dims, b->dims, sizeof(a->dims)) == 0;
+}
+
+/* Calls for both tensors' values piece by piece: counts those that differ, and keeps them if there is
+ * where to. */
+static int64_t find_changes(int64_t *index, float *value, float *pieces[2],
+                            const struct um_tensor_view *base, const struct um_tensor_view *tuned)
+{
+    int64_t n = 0;
+    for (int64_t first = 0; first < base->n_elements; first += PIECE) {
+        int64_t left = base->n_elements - first, n_piece = left < PIECE ? left : PIECE;
+        um_to_f32(pieces[0], base->bytes + um_dtype_size(base->dtype, first), base->dtype, n_piece);
+        um_to_f32(pieces[1], tuned->bytes + um_dtype_size(tuned->dtype, first), tuned->dtype,
+                  n_piece);
+        for (int64_t i = 0; i < n_piece; i++) {
+            if (memcmp(&pieces[0][i], &pieces[1][i], sizeof(float)) == 0)
+                continue;
+            if (index) {
+                index[n] = first + i;
+                value[n] = pieces[1][i];
+            }
+            n++;
+        }
+    }
+    return n;
+}
+
 static enum um_status compare_tensor(struct diff *d, const struct um_tensor_view *base,
                                      const struct um_tensor_view *tuned, struct um_error *err)
 {
-    size_t size = um_dtype_bytes(base->dtype);
-    int64_t n = 0;
-    if (base->dtype != tuned->dtype || base->n_dims != tuned->n_dims ||
-        memcmp(base->dims, tuned->dims, sizeof(base->dims)) != 0)
+    if (!are_comparable(base, tuned))
         return um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: tensor '%s' has "
                        "another shape or type", d->base.path, d->tuned.path, base->name);
-    if (memcmp(base->bytes, tuned->bytes, base->n_bytes) == 0)
+    if (base->dtype == tuned->dtype && memcmp(base->bytes, tuned->bytes, base->n_bytes) == 0)
         return UM_OK;
     if (!um_dtype_is_weight(base->dtype))
         return um_fail(err, UM_E_INPUT, "tensor '%s' differs, but is %s, not a weight", base->name,
                        um_dtype_name(base->dtype));
-    for (int64_t i = 0; i < base->n_elements; i++)
-        n += memcmp(base->bytes + (size_t)i * size, tuned->bytes + (size_t)i * size, size) != 0;
+    float *pieces[2] = {d->piece, d->piece + PIECE};
+    int64_t n = find_changes(NULL, NULL, pieces, base, tuned);
+    if (n == 0)
+        return UM_OK;
     if (n > base->n_elements / 3)
         return add_whole(d, base->name, tuned, false, err);
     int64_t *index = um_arena_alloc(&d->delta.arena, (size_t)n * sizeof(*index));
     float *value = um_arena_alloc(&d->delta.arena, (size_t)n * sizeof(*value));
     if (!index || !value)
         return um_fail_memory(err, base->name, (size_t)n * 12);
-    for (int64_t i = 0, k = 0; i < base->n_elements; i++) {
-        const unsigned char *to = tuned->bytes + (size_t)i * size;
-        if (memcmp(base->bytes + (size_t)i * size, to, size) == 0)
-            continue;
-        index[k] = i;
-        um_to_f32(&value[k++], to, tuned->dtype, 1);
-    }
+    (void)find_changes(index, value, pieces, base, tuned);
     return add_entry(d, (struct um_delta_entry){.name = base->name, .n = n, .index = index,
                                                 .value = value}, err);
 }
@@ -180,6 +209,9 @@ enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const
     enum um_status status;
     UM_TRY(um_folder_open(&d.base, base, err));
     UM_TRY(um_folder_open(&d.tuned, tuned, err));
+    d.piece = um_alloc(2 * PIECE * sizeof(float));
+    if (!d.piece)
+        UM_TRY(um_fail_memory(err, "comparing", 2 * PIECE * sizeof(float)));
     UM_TRY(compare_all(&d, err));
     if (d.delta.n_entries)
         qsort(d.delta.entries, d.delta.n_entries, sizeof(*d.delta.entries), compare_entries);
@@ -202,6 +234,7 @@ enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const
 out:
     um_folder_close(&d.base);
     um_folder_close(&d.tuned);
+    um_free(d.piece);
     um_free(d.delta.entries);
     um_arena_free(&d.delta.arena);
     return status;

@@ -1,335 +1,75 @@
 /*
- * Merging: base + delta as a model folder of its own, tensor by tensor, in the base's types and
- * shards; whole parameters that the base does not have go into the last shard. Written beside the
- * target as OUT.partial, read back and compared bit for bit, then renamed. A 16-bit base takes the
- * delta's values rounded to nearest even. Low-rank changes are folded into the maps they are attached to.
+ * Merging: base + delta as a model of its own, a Hugging Face folder or a GGUF file, from either.
+ * Written beside the target as OUT.partial, piece by piece, read back and compared bit for bit, then
+ * renamed. Types of 16 and 8 bits take base + delta rounded to nearest. Low-rank changes are folded
+ * into the maps that they are attached to.
  */
-#include "delta/attached.h"
-
 #include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
-struct merge {
-    struct um_delta *delta;
-    struct um_folder base;
-    struct um_model attached;  /* what low-rank changes are folded from; nothing if there are none */
-    char *partial;             /* OUT.partial */
-    struct um_merge_report *report;
-    unsigned char *bytes;      /* one merged tensor, as stored */
-    size_t bytes_capacity;
-};
+#include "delta/merge_private.h"
 
-static const struct um_delta_entry *find_entry(const struct um_delta *d, const char *name)
+void um_merge_note(struct um_merge *m, const char *fmt, ...)
 {
-    for (size_t e = 0; e < d->n_entries; e++)
-        if (strcmp(d->entries[e].name, name) == 0)
-            return &d->entries[e];
-    return NULL;
-}
-
-/* A base tensor that an added parameter of the same name replaces (another task's head). */
-static bool is_replaced(const struct um_delta *d, const char *name)
-{
-    const struct um_delta_entry *entry = find_entry(d, name);
-    return entry && entry->is_added;
-}
-
-/* The merged name: with the delta's prefix, unless it is there. */
-static char *merged_name(const struct um_delta *d, const char *name)
-{
-    struct um_str s = {0};
-    if (strncmp(name, d->prefix, strlen(d->prefix)) != 0)
-        um_str_add(&s, d->prefix);
-    um_str_add(&s, name);
-    if (s.failed)
-        um_str_free(&s);
-    return s.text;
-}
-
-/* A map with its low-rank change folded in, into m->bytes; *is_done false if it has none. */
-static enum um_status folded_bytes(bool *is_done, struct merge *m,
-                                   const struct um_tensor_view *view, struct um_error *err)
-{
-    float *values;
-    UM_RETURN_IF(um_delta_fold(&values, &m->attached, view->name, err));
-    *is_done = values != NULL;
-    bool has_room = !values || um_grow(&m->bytes, &m->bytes_capacity, view->n_bytes, 1);
-    if (values && has_room)
-        um_from_f32(m->bytes, values, view->dtype, view->n_elements);
-    um_free(values);
-    return has_room ? UM_OK : um_fail_memory(err, view->name, view->n_bytes);
-}
-
-/* The merged bytes of a base tensor: in the file's own map if nothing changes. */
-static enum um_status merged_bytes(const unsigned char **bytes, struct merge *m,
-                                   const struct um_tensor_view *view, struct um_error *err)
-{
-    const struct um_delta_entry *entry = find_entry(m->delta, view->name);
-    bool is_done;
-    *bytes = view->bytes;
-    UM_RETURN_IF(folded_bytes(&is_done, m, view, err));
-    if (is_done)
-        *bytes = m->bytes;
-    if (is_done || !entry)
-        return UM_OK;
-    if (!um_grow(&m->bytes, &m->bytes_capacity, view->n_bytes, 1))
-        return um_fail_memory(err, view->name, view->n_bytes);
-    size_t size = um_dtype_bytes(view->dtype);
-    if (entry->is_whole)
-        um_from_f32(m->bytes, entry->value, view->dtype, entry->n);
-    else
-        memcpy(m->bytes, view->bytes, view->n_bytes);
-    for (int64_t i = 0; !entry->is_whole && i < entry->n; i++)
-        um_from_f32(m->bytes + (size_t)entry->index[i] * size, &entry->value[i], view->dtype, 1);
-    *bytes = m->bytes;
-    return UM_OK;
-}
-
-static int64_t count_changed(const struct um_tensor_view *view, const unsigned char *bytes)
-{
-    size_t size = um_dtype_bytes(view->dtype);
-    int64_t n = 0;
-    for (int64_t i = 0; bytes != view->bytes && i < view->n_elements; i++)
-        n += memcmp(view->bytes + (size_t)i * size, bytes + (size_t)i * size, size) != 0;
-    return n;
-}
-
-static enum um_status declare_shard(struct um_safetensors_writer *w, const struct merge *m,
-                                    const struct um_safetensors *shard, bool is_last,
-                                    struct um_error *err)
-{
-    for (size_t t = 0; t < shard->n_tensors; t++) {
-        const struct um_tensor_view *view = &shard->tensors[t];
-        if (is_replaced(m->delta, view->name))
-            continue;
-        char *name = merged_name(m->delta, view->name);
-        if (!name)
-            return um_fail_memory(err, view->name, 0);
-        um_safetensors_declare(w, name, view->dtype, view->n_dims, view->dims);
-        um_free(name);
+    char *note = m->report->note;
+    size_t used = strlen(note), size = sizeof(m->report->note);
+    va_list args;
+    if (used && used + 1 < size) {
+        note[used++] = '\n';
+        note[used] = '\0';
     }
-    for (size_t e = 0; is_last && e < m->delta->n_entries; e++) {
-        const struct um_delta_entry *entry = &m->delta->entries[e];
-        if (entry->is_added)
-            um_safetensors_declare(w, entry->name, UM_F32, entry->n_dims, entry->dims);
-    }
-    return UM_OK;
+    va_start(args, fmt);
+    (void)vsnprintf(note + used, size - used, fmt, args);
+    va_end(args);
 }
 
-static enum um_status write_shard(struct merge *m, size_t s, struct um_error *err)
-{
-    const struct um_safetensors *shard = &m->base.shards[s];
-    bool is_last = s + 1 == m->base.n_shards;
-    struct um_safetensors_writer w = {0};
-    char *path = um_path_join(m->partial, m->base.shard_names[s]);
-    enum um_status status;
-    if (!path)
-        UM_TRY(um_fail_memory(err, m->partial, 0));
-    UM_TRY(um_safetensors_create(&w, err));
-    um_safetensors_declare_metadata(&w, "format", "pt"); /* what transformers asks for */
-    UM_TRY(declare_shard(&w, m, shard, is_last, err));
-    UM_TRY(um_safetensors_begin(&w, path, err));
-    for (size_t t = 0; t < shard->n_tensors; t++) {
-        const unsigned char *bytes;
-        if (is_replaced(m->delta, shard->tensors[t].name))
-            continue;
-        UM_TRY(merged_bytes(&bytes, m, &shard->tensors[t], err));
-        m->report->n_changed += count_changed(&shard->tensors[t], bytes);
-        m->report->n_written += shard->tensors[t].n_elements;
-        m->report->n_tensors++;
-        UM_TRY(um_safetensors_put(&w, bytes, shard->tensors[t].n_bytes, err));
-    }
-    for (size_t e = 0; is_last && e < m->delta->n_entries; e++) {
-        const struct um_delta_entry *entry = &m->delta->entries[e];
-        if (!entry->is_added)
-            continue;
-        m->report->n_changed += entry->n;
-        m->report->n_written += entry->n;
-        m->report->n_tensors++;
-        UM_TRY(um_safetensors_put(&w, entry->value, (size_t)entry->n * sizeof(float), err));
-    }
-    m->report->bytes += w.declared_bytes;
-    UM_TRY(um_safetensors_commit(&w, err));
-out:
-    um_safetensors_abandon(&w);
-    um_free(path);
-    return status;
-}
+/* ---- what is wanted */
 
-/* config.json with the task's class and labels; the keys that stay keep their order. */
-static enum um_status write_config(const struct merge *m, struct um_error *err)
-{
-    const struct um_delta *d = m->delta;
-    char *path = um_path_join(m->partial, "config.json");
-    json_t *config = json_deep_copy(m->base.config), *names = json_object(), *ids = json_object();
-    bool is_done = path && config && names && ids;
-    bool has_classes = strstr(d->task_class, "ForSequenceClassification") != NULL;
-    if (is_done && *d->task_class)
-        is_done = json_object_set_new(config, "architectures",
-                                      json_pack("[s]", d->task_class)) == 0;
-    for (size_t k = 0; is_done && k < d->n_labels; k++) {
-        char number[24];
-        (void)snprintf(number, sizeof(number), "%zu", k);
-        is_done = json_object_set_new(names, number, json_string(d->labels[k])) == 0 &&
-                  json_object_set_new(ids, d->labels[k], json_integer((json_int_t)k)) == 0;
-    }
-    if (is_done && d->n_labels == 0) /* one output: a regression */
-        is_done = json_object_set_new(names, "0", json_string("LABEL_0")) == 0 &&
-                  json_object_set_new(ids, "LABEL_0", json_integer(0)) == 0;
-    if (is_done && has_classes)
-        is_done = json_object_set(config, "id2label", names) == 0 &&
-                  json_object_set(config, "label2id", ids) == 0 &&
-                  json_object_set_new(config, "problem_type",
-                                      json_string(d->n_labels ? "single_label_classification"
-                                                              : "regression")) == 0;
-    enum um_status status = is_done ? um_json_save(path, config, 2, err)
-                                    : um_fail_memory(err, "config.json", 0);
-    um_free(path);
-    json_decref(config);
-    json_decref(names);
-    json_decref(ids);
-    return status;
-}
-
-/* The index of a sharded model, with merged names. */
-static enum um_status write_index(const struct merge *m, struct um_error *err)
-{
-    if (m->base.n_shards == 1 && strcmp(m->base.shard_names[0], "model.safetensors") == 0)
-        return UM_OK;
-    json_t *map = json_object();
-    bool is_done = map != NULL;
-    int64_t bytes = 0;
-    for (size_t s = 0; s < m->base.n_shards; s++) {
-        for (size_t t = 0; t < m->base.shards[s].n_tensors; t++) {
-            const struct um_tensor_view *view = &m->base.shards[s].tensors[t];
-            if (is_replaced(m->delta, view->name))
-                continue;
-            char *name = merged_name(m->delta, view->name);
-            is_done = is_done && name &&
-                      json_object_set_new(map, name, json_string(m->base.shard_names[s])) == 0;
-            bytes += (int64_t)view->n_bytes;
-            um_free(name);
-        }
-    }
-    const char *last = m->base.shard_names[m->base.n_shards - 1];
-    for (size_t e = 0; e < m->delta->n_entries; e++) {
-        const struct um_delta_entry *entry = &m->delta->entries[e];
-        if (!entry->is_added)
-            continue;
-        is_done = is_done && json_object_set_new(map, entry->name, json_string(last)) == 0;
-        bytes += entry->n * 4;
-    }
-    char *path = um_path_join(m->partial, "model.safetensors.index.json");
-    json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)bytes,
-                              "weight_map", map);
-    enum um_status status = is_done && path && index ? um_json_save(path, index, 2, err)
-                                                     : um_fail_memory(err, "the index", 0);
-    um_free(path);
-    json_decref(index);
-    json_decref(map);
-    return status;
-}
-
-static bool is_weight_file(const char *name)
+static bool ends_in_gguf(const char *name)
 {
     size_t n = strlen(name);
-    return strcmp(name, "config.json") == 0 ||
-           (n > 12 && strcmp(name + n - 12, ".safetensors") == 0) ||
-           strcmp(name, "model.safetensors.index.json") == 0 ||
-           strncmp(name, "pytorch_model", 13) == 0;
+    return n > 5 && strcasecmp(name + n - 5, ".gguf") == 0;
 }
 
-/* Tokenizer and other side files, as they are. */
-static enum um_status copy_side_files(const struct merge *m, struct um_error *err)
+static enum um_status read_format(struct um_merge *m, const char *format, struct um_error *err)
 {
-    DIR *dir = opendir(m->base.path);
-    enum um_status status = UM_OK;
-    if (!dir)
-        return um_fail(err, UM_E_INPUT, "cannot list '%s': %s", m->base.path, strerror(errno));
-    for (struct dirent *entry; status == UM_OK && (entry = readdir(dir));) {
-        if (entry->d_name[0] == '.' || is_weight_file(entry->d_name))
-            continue;
-        char *from = um_path_join(m->base.path, entry->d_name);
-        char *to = um_path_join(m->partial, entry->d_name);
-        if (!from || !to)
-            status = um_fail_memory(err, entry->d_name, 0);
-        else if (!um_path_is_folder(from))
-            status = um_file_copy(to, from, err);
-        um_free(from);
-        um_free(to);
-    }
-    (void)closedir(dir);
-    return status;
+    m->is_gguf = format ? strcmp(format, "gguf") == 0 : ends_in_gguf(m->out);
+    if (format && !m->is_gguf && strcmp(format, "folder") != 0)
+        return um_fail(err, UM_E_USAGE, "format '%s' is not one of folder, gguf", format);
+    return UM_OK;
 }
 
-static enum um_status check_disk(const struct merge *m, const char *out, struct um_error *err)
+static enum um_status read_type(struct um_merge *m, const char *type, struct um_error *err)
 {
-    char need[24], have[24];
-    int64_t bytes = um_folder_bytes(&m->base) + m->delta->file_bytes + (16 << 20);
-    int64_t there = um_disk_free(out);
-    if (there >= bytes)
+    static const enum um_dtype types[] = {UM_F32, UM_F16, UM_BF16, UM_Q8_0};
+    if (!type)
         return UM_OK;
-    return um_fail(err, UM_E_RUNTIME, "cannot write '%s': %s are needed, the disk has %s free", out,
-                   um_format_bytes(need, (double)bytes), um_format_bytes(have, (double)there));
-}
-
-/* Reads the merged folder back and compares every byte with base + delta. */
-static enum um_status verify(struct merge *m, struct um_error *err)
-{
-    struct um_folder merged;
-    UM_RETURN_IF(um_folder_open(&merged, m->partial, err));
-    enum um_status status = UM_OK;
-    bool is_same = true;
-    for (size_t s = 0; s < m->base.n_shards && status == UM_OK; s++) {
-        for (size_t t = 0; t < m->base.shards[s].n_tensors && status == UM_OK; t++) {
-            const struct um_tensor_view *view = &m->base.shards[s].tensors[t];
-            const unsigned char *bytes;
-            if (is_replaced(m->delta, view->name))
-                continue;
-            char *name = merged_name(m->delta, view->name);
-            const struct um_tensor_view *there = name ? um_folder_find(&merged, name) : NULL;
-            status = merged_bytes(&bytes, m, view, err);
-            is_same = is_same && status == UM_OK && there && there->n_bytes == view->n_bytes &&
-                      memcmp(there->bytes, bytes, view->n_bytes) == 0;
-            um_free(name);
+    for (size_t i = 0; i < UM_COUNT(types) - !m->is_gguf; i++) {
+        if (strcasecmp(type, um_dtype_name(types[i])) == 0) {
+            m->type = types[i];
+            m->has_type = true;
+            return UM_OK;
         }
     }
-    for (size_t e = 0; e < m->delta->n_entries; e++) {
-        const struct um_delta_entry *entry = &m->delta->entries[e];
-        const struct um_tensor_view *there =
-            entry->is_added ? um_folder_find(&merged, entry->name) : NULL;
-        if (entry->is_added)
-            is_same = is_same && there && there->n_bytes == (size_t)entry->n * 4 &&
-                      memcmp(there->bytes, entry->value, there->n_bytes) == 0;
-    }
-    um_folder_close(&merged);
-    m->report->is_verified = status == UM_OK && is_same;
-    if (status == UM_OK && !is_same)
-        status = um_fail(err, UM_E_RUNTIME, "'%s' is not base + delta when it is read back; is "
-                         "the disk sound?", m->partial);
-    return status;
+    return um_fail(err, UM_E_USAGE, "type '%s' is not one of f32, f16, bf16%s", type,
+                   m->is_gguf ? ", q8_0" : " (a folder holds no other)");
 }
 
-static enum um_status write_all(struct merge *m, struct um_error *err)
-{
-    UM_RETURN_IF(um_remove_folder(m->partial, err));
-    UM_RETURN_IF(um_make_folder(m->partial, err));
-    for (size_t s = 0; s < m->base.n_shards; s++)
-        UM_RETURN_IF(write_shard(m, s, err));
-    UM_RETURN_IF(write_index(m, err));
-    UM_RETURN_IF(write_config(m, err));
-    UM_RETURN_IF(copy_side_files(m, err));
-    return verify(m, err);
-}
+/* ---- what stands in the way */
 
 /* An empty folder may stand where the merged one is to go (rename replaces it), nothing else. */
-static enum um_status check_target(const char *out, struct um_error *err)
+static enum um_status check_target(const struct um_merge *m, struct um_error *err)
 {
-    if (!um_path_exists(out))
+    if (!um_path_exists(m->out))
         return UM_OK;
-    DIR *dir = opendir(out);
+    if (m->is_gguf)
+        return um_fail(err, UM_E_USAGE,
+                       "cannot merge into '%s': it is there already; name another", m->out);
+    DIR *dir = opendir(m->out);
     int n = 0;
     while (dir && readdir(dir))
         n++;
@@ -338,14 +78,85 @@ static enum um_status check_target(const char *out, struct um_error *err)
     if (dir && n <= 2) /* . and .. */
         return UM_OK;
     return um_fail(err, UM_E_USAGE, "cannot merge into '%s': it is there already and not an empty "
-                   "folder; name another", out);
+                   "folder; name another", m->out);
+}
+
+static enum um_status check_disk(const struct um_merge *m, struct um_error *err)
+{
+    char need[24], have[24];
+    int64_t bytes = um_merge_plan_bytes(m) + (16 << 20); /* and headers, vocabularies */
+    int64_t there = um_disk_free(m->out);
+    if (there >= bytes)
+        return UM_OK;
+    return um_fail(err, UM_E_RUNTIME, "cannot write '%s': %s are needed, the disk has %s free",
+                   m->out, um_format_bytes(need, (double)bytes),
+                   um_format_bytes(have, (double)there));
+}
+
+/* The base as a model, where its form changes: GGUF holds some decoders only. */
+static enum um_status open_model(struct um_merge *m, struct um_error *err)
+{
+    const struct um_model_options options = {.dropout = -1};
+    const char *type = json_string_value(json_object_get(m->base.config, "model_type"));
+    if (m->is_gguf == (m->base.gguf != NULL))
+        return UM_OK;
+    if (m->is_gguf && !um_gguf_family_of(type ? type : "")) {
+        um_fail(err, UM_E_USAGE, "cannot write '%s': '%s' is a '%s', which is not written as GGUF",
+                m->out, m->base.path, type ? type : "(no model_type)");
+        um_error_hint(err, "merge it into a folder; GGUF files are of decoders (llama, mistral, "
+                           "qwen2, qwen3, gemma, gemma2, gemma3_text, gpt2)");
+        return UM_E_USAGE;
+    }
+    return um_model_open(&m->model, m->base.path, &options, err);
+}
+
+static enum um_status write_all(struct um_merge *m, struct um_error *err)
+{
+    UM_RETURN_IF(m->is_gguf ? um_merge_write_gguf(m, err) : um_merge_write_folder(m, err));
+    UM_RETURN_IF(um_merge_verify(m, err));
+    return m->model.arch ? um_merge_check_settings(m, err) : UM_OK;
+}
+
+static enum um_status commit(struct um_merge *m, struct um_error *err)
+{
+    if (rename(m->partial, m->out) != 0)
+        return um_fail(err, UM_E_RUNTIME, "cannot rename '%s' to '%s': %s", m->partial, m->out,
+                       strerror(errno));
+    return um_sync_parent(m->out, err);
+}
+
+static void remove_partial(const struct um_merge *m)
+{
+    if (m->is_gguf)
+        (void)remove(m->partial);
+    else
+        (void)um_remove_folder(m->partial, NULL);
+}
+
+static void close_merge(struct um_merge *m)
+{
+    um_model_close(&m->model);
+    um_model_close(&m->attached);
+    um_folder_close(&m->base);
+    um_delta_free(m->delta);
+    um_arena_free(&m->arena);
+    um_free(m->tensors);
+    um_free(m->values);
+    um_free(m->before);
+    um_free(m->now);
+    um_free(m->column);
+    um_free(m->scratch);
+    um_free(m->bytes);
+    um_free(m->partial);
 }
 
 enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
-                              const char *delta, const char *out, struct um_error *err)
+                              const char *delta, const char *out,
+                              const struct um_merge_options *options, struct um_error *err)
 {
-    struct merge m = {.report = report};
+    struct um_merge m = {.out = out, .report = report};
     struct um_str partial = {0};
+    bool is_begun = false;
     size_t n = strlen(out);
     enum um_status status;
     *report = (struct um_merge_report){0};
@@ -355,26 +166,23 @@ enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
     m.partial = partial.text;
     if (partial.failed)
         UM_TRY(um_fail_memory(err, out, n));
-    UM_TRY(check_target(out, err));
+    UM_TRY(read_format(&m, options ? options->format : NULL, err));
+    UM_TRY(read_type(&m, options ? options->type : NULL, err));
+    report->is_gguf = m.is_gguf;
+    UM_TRY(check_target(&m, err));
     UM_TRY(um_delta_open_any(&m.delta, delta, err));
     UM_TRY(um_folder_open(&m.base, model, err));
+    UM_TRY(open_model(&m, err));
     UM_TRY(um_delta_check(m.delta, &m.base, err));
     UM_TRY(um_delta_open_folded(&m.attached, m.delta, model, err));
-    UM_TRY(check_disk(&m, out, err));
-    status = write_all(&m, err);
-    if (status == UM_OK && rename(m.partial, out) != 0)
-        status = um_fail(err, UM_E_RUNTIME, "cannot rename '%s' to '%s': %s", m.partial, out,
-                         strerror(errno));
-    if (status != UM_OK) {
-        (void)um_remove_folder(m.partial, NULL);
-        goto out;
-    }
-    UM_TRY(um_sync_parent(out, err));
+    UM_TRY(um_merge_plan(&m, err));
+    UM_TRY(check_disk(&m, err));
+    is_begun = true;
+    UM_TRY(write_all(&m, err));
+    UM_TRY(commit(&m, err));
 out:
-    um_model_close(&m.attached);
-    um_folder_close(&m.base);
-    um_delta_free(m.delta);
-    um_free(m.bytes);
-    um_str_free(&partial);
+    if (status != UM_OK && is_begun)
+        remove_partial(&m); /* not there any more if all was well but the last sync */
+    close_merge(&m);
     return status;
 }

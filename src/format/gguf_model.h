@@ -42,4 +42,10 @@ enum um_status um_gguf_declare_config(struct um_gguf_writer *w,
 enum um_status um_gguf_config(json_t **config, const struct um_gguf_family **family,
                               const struct um_gguf *gguf, const char *path, struct um_error *err);
 
+/* The same as transformers wants it, for a folder made of the file (without "architectures"): its
+ * keys, layer by layer where it wants that, LLaMA 3.1's frequencies as rope_scaling. Owned (free with
+ * json_decref, also after a failure). UM_E_USAGE: other rotary factors, which it cannot say. */
+enum um_status um_gguf_folder_config(json_t **out, const json_t *config, const struct um_gguf *gguf,
+                                     const char *path, struct um_error *err);
+
 #endif

@@ -355,6 +355,11 @@ enum um_status um_model_attach(struct um_model *model, const struct um_addition_
     return is_pair ? attach_pairs(model, err) : attach_adapters(model, err);
 }
 
+const struct um_addition_options *um_model_attached(const struct um_model *model)
+{
+    return model->attached ? &model->attached->options : NULL;
+}
+
 /* ---- as text */
 
 char *um_model_attached_text(const struct um_model *model)

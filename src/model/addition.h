@@ -49,6 +49,9 @@ enum um_status um_model_attach(struct um_model *model, const struct um_addition_
 enum um_status um_model_first_values(float *out, const struct um_model *model,
                                      const struct um_param *param, struct um_error *err);
 
+/* How what is attached was asked for, targets resolved; NULL if nothing is (borrows). */
+const struct um_addition_options *um_model_attached(const struct um_model *model);
+
 /* What is attached as JSON text for a delta's metadata, NULL = no memory (free with free); "" if
  * nothing is. And attaching what such a text says (seed 0: the values follow). */
 char *um_model_attached_text(const struct um_model *model);

@@ -133,6 +133,7 @@ const struct um_arch um_arch_gpt2 = {
     .model_types = model_types,
     .prefix = "transformer.",
     .task_class = "GPT2ForSequenceClassification",
+    .text_class = "GPT2LMHeadModel",
     .keys = keys,
     .n_keys = UM_COUNT(keys),
     .activation_key = "activation_function",

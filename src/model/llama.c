@@ -48,11 +48,13 @@ const struct um_arch um_arch_llama = {.name = "llama",
                                       .summary = "LLaMA 1 to 3, SmolLM2",
                                       .model_types = llama_types,
                                       .task_class = "LlamaForSequenceClassification",
+                                      .text_class = "LlamaForCausalLM",
                                       .n_keys = N_LLAMA_KEYS,
                                       SHARED};
 const struct um_arch um_arch_mistral = {.name = "mistral",
                                         .summary = "Mistral",
                                         .model_types = mistral_types,
                                         .task_class = "MistralForSequenceClassification",
+                                        .text_class = "MistralForCausalLM",
                                         .n_keys = UM_COUNT(keys),
                                         SHARED};

@@ -72,6 +72,7 @@ struct um_arch {
     const char *const *model_types;  /* config.json "model_type", NULL at the end */
     const char *prefix;              /* of base weights inside a task model: "bert." */
     const char *task_class;          /* "BertForSequenceClassification" */
+    const char *text_class;          /* of a decoder: "LlamaForCausalLM" */
     const struct um_config_key *keys;
     size_t n_keys;
     const char *activation_key;

@@ -15,4 +15,7 @@ void um_gemm(float *c, int64_t ldc, const float *a, int64_t lda, enum um_trans t
              const float *b, int64_t ldb, enum um_trans trans_b, int64_t m, int64_t n, int64_t k,
              float beta);
 
+/* About what the library behind it keeps: compiled kernels, and packed operands of each thread. */
+int64_t um_gemm_bytes(void);
+
 #endif

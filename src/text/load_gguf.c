@@ -253,6 +253,22 @@ static enum um_status get_cut(const struct um_gguf_cut **cut, const struct sourc
                             source->loader->where, err);
 }
 
+static json_t *byte_level_document(const struct um_gguf_cut *cut, bool adds_blank)
+{
+    json_t *form = cut->composes ? json_pack("{s:s}", "type", "NFC") : json_null();
+    json_t *first = json_null();
+    if (cut->digits_apart)
+        first = json_pack("{s:s, s:b}", "type", "Digits", "individual_digits", 1);
+    else if (cut->pattern)
+        first = json_pack("{s:s, s:{s:s}, s:s}", "type", "Split", "pattern", "Regex", cut->pattern,
+                          "behavior", "Isolated");
+    return json_pack("{s:o, s:{s:s, s:[o, {s:s, s:b, s:b}]}, s:{s:s, s:b}, s:{s:s}}", "normalizer",
+                     form, "pre_tokenizer", "type", "Sequence", "pretokenizers", first, "type",
+                     "ByteLevel", "add_prefix_space", adds_blank, "use_regex", !cut->pattern,
+                     "model", "type", "BPE", "ignore_merges", cut->ignores_merges, "decoder",
+                     "type", "ByteLevel");
+}
+
 static enum um_status build_byte_level(struct source *source, struct um_error *err)
 {
     const struct um_gguf_cut *cut;
@@ -263,19 +279,7 @@ static enum um_status build_byte_level(struct source *source, struct um_error *e
     if (!source->loader->merge_texts)
         return fail_key(source, KEY "merges", "an array of texts", err);
     UM_RETURN_IF(read_vocab(source, spell_as_is, err));
-    json_t *first = cut->digits_apart
-                        ? json_pack("{s:s, s:b}", "type", "Digits", "individual_digits", 1)
-                    : cut->pattern ? json_pack("{s:s, s:{s:s}, s:s}", "type", "Split", "pattern",
-                                               "Regex", cut->pattern, "behavior", "Isolated")
-                                   : json_null();
-    UM_RETURN_IF(build(
-        source,
-        json_pack("{s:o?, s:{s:s, s:[o, {s:s, s:b, s:b}]}, s:{s:s, s:b}, s:{s:s}}", "normalizer",
-                  cut->composes ? json_pack("{s:s}", "type", "NFC") : json_null(), "pre_tokenizer",
-                  "type", "Sequence", "pretokenizers", first, "type", "ByteLevel",
-                  "add_prefix_space", adds_blank, "use_regex", !cut->pattern, "model", "type",
-                  "BPE", "ignore_merges", cut->ignores_merges, "decoder", "type", "ByteLevel"),
-        err));
+    UM_RETURN_IF(build(source, byte_level_document(cut, adds_blank), err));
     return make_template(source, cut->starts, err);
 }
 

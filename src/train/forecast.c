@@ -1,5 +1,5 @@
-/* Opening a run to plan it only: without data, without a tokenizer, and of the model with no more than
- * its config.json. */
+/* Opening a run to plan it only: without data, without a tokenizer, and of the model with no more
+ * than its config.json. */
 #include <string.h>
 
 #include "base/cpu.h"
@@ -45,8 +45,8 @@ static enum um_status open_shape(struct um_run *run, const char *dtype, struct u
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
     UM_RETURN_IF(um_run_attach(run, err));
     UM_RETURN_IF(open_task(run, err));
-    tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
-                                                            : tm->model.dims.P;
+    tm->max_length =
+        c->train.max_length < tm->model.dims.P ? c->train.max_length : tm->model.dims.P;
     run->n_steps = c->train.max_steps > 0 ? c->train.max_steps : STEPS_ASSUMED;
     UM_RETURN_IF(um_run_open_method(run, err));
     run->resident_before = um_memory_rss();

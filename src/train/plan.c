@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "base/cpu.h"
+#include "tensor/gemm.h"
 #include "train/run.h"
 
 /* The batches that count: the one of most tokens, and the one of the longest row beside it. */
@@ -137,10 +138,8 @@ static int64_t data_bytes(const struct um_run *run)
 /* What the process takes beside model, method and data. */
 static int64_t process_bytes(const struct um_run *run)
 {
-    /* Seen with oneDNN: operands are packed into buffers, per thread; kernels are compiled. Of a
-     * tokenizer: what BPE of 32,000 to 262,000 entries takes an entry. */
-    enum { GEMM_THREAD_BYTES = 12 << 20, GEMM_BYTES = 16 << 20, TOKEN_BYTES = 400 };
-    int64_t bytes = um_threads() * GEMM_THREAD_BYTES + GEMM_BYTES + run->resident_before;
+    enum { TOKEN_BYTES = 300 }; /* of a tokenizer that is not there: 150 to 350 were seen */
+    int64_t bytes = run->resident_before + um_gemm_bytes();
     return run->is_plan ? bytes + run->tm.model.dims.V * TOKEN_BYTES
                         : bytes - um_tuning_opened_bytes(&run->tuning) - data_bytes(run);
 }
@@ -250,6 +249,29 @@ static struct um_config shorter(struct um_config c)
     return c;
 }
 
+/* Whether every row has something to learn within so many tokens: where one has not, a batch might
+ * be left with nothing to compute, and to cut rows so short is no advice. */
+static bool learns_within(const struct um_encoded *encoded, int64_t length)
+{
+    for (int64_t row = 0; row < encoded->n_rows; row++) {
+        const uint8_t *marks = encoded->types + encoded->offsets[row];
+        int64_t i = 1, n = encoded->lengths[row] < length ? encoded->lengths[row] : length;
+        while (i < n && !(marks[i] & UM_MARK_LEARNT))
+            i++;
+        if (i >= n)
+            return false;
+    }
+    return true;
+}
+
+static bool can_be_shorter(const struct um_run *run, int64_t length)
+{
+    if (length < 16 || um_objective_of(run->task) != UM_OBJECTIVE_TOKEN)
+        return length >= 16;
+    return learns_within(&run->train_tokens, length) &&
+           learns_within(&run->evaluator.tokens, length);
+}
+
 enum um_status um_run_plan_savings(struct um_saving savings[UM_SAVINGS_MAX], size_t *n_savings,
                                    const struct um_plan *plan, struct um_run *run,
                                    struct um_error *err)
@@ -260,7 +282,7 @@ enum um_status um_run_plan_savings(struct um_saving savings[UM_SAVINGS_MAX], siz
                                        shorter(now)};
     const bool is_other[] = {!now.train.recompute, now.train.batch > 1,
                              run->evaluator.data && now.eval.batch > 1,
-                             now.train.max_length >= 32};
+                             can_be_shorter(run, now.train.max_length / 2)};
     *n_savings = 0;
     for (size_t i = 0; i < UM_COUNT(others); i++) {
         const struct um_config *c = &others[i];

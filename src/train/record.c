@@ -113,12 +113,6 @@ enum um_status um_record_evaluation(struct um_run *run, const struct um_evaluati
 
 /* ---- the delta */
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(((const struct um_delta_entry *)a)->name,
-                  ((const struct um_delta_entry *)b)->name);
-}
-
 /* The trainable set as a delta's entries (borrowed), by name. What is attached to the base goes in as
  * a whole, however little of it was to change: the base does not have it. */
 static enum um_status make_entries(struct um_delta *d, const struct um_run *run,
@@ -156,7 +150,7 @@ static enum um_status make_entries(struct um_delta *d, const struct um_run *run,
                                                              .index = laid.index,
                                                              .value = laid.value};
     }
-    qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_names);
+    um_delta_sort(d);
     return UM_OK;
 }
 
@@ -171,7 +165,8 @@ enum um_status um_record_delta(struct um_run *run, struct um_error *err)
         .architecture = json_string_value(json_object_get(model->folder.config, "model_type")),
         .base_sha256 = hash,
         .prefix = model->has_prefix ? "" : model->arch->prefix,
-        .task_class = model->arch->task_class,
+        .task_class = um_objective_of(run->task) == UM_OBJECTIVE_TOKEN ? model->arch->text_class
+                                                                       : model->arch->task_class,
         .budget = run->tuning.budget,
         .labels = (const char **)run->train.labels,
         .n_labels = (size_t)run->train.n_labels};

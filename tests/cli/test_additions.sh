@@ -58,6 +58,30 @@ has err 'cannot be folded into the weights'
 expect 2 delta scale lora --by 2 --model "$base" --out scaled.safetensors
 has err 'attaches parameters to the base'
 
+# To PEFT's format and back: the same tensors, and the same predictions.
+for method in lora dora adalora; do
+    expect 0 delta export $method --out peft.$method
+    expect 0 delta import peft.$method --model "$base" --out imported.safetensors
+    expect 0 delta export --model "$base" --delta imported.safetensors --out again
+    cmp -s peft.$method/adapter_model.safetensors again/adapter_model.safetensors ||
+        fail "$method: exported, imported and exported, it differs"
+    rm -r again
+    expect 0 predict $method "baba kiba" "deba kiba loba" --scores
+    sed 1d out | cut -f2- >scores
+    expect 0 predict --model "$base" --delta imported.safetensors "baba kiba" "deba kiba loba" --scores
+    sed 1d out | cut -f2- | cmp -s - scores || fail "$method: imported, it predicts differently"
+done
+expect 2 delta export houlsby --out none
+expect 2 delta export lora --out peft.lora
+sed 's/"r": 3/"r": 4/' peft.lora/adapter_config.json >config
+mv config peft.lora/adapter_config.json
+expect 3 delta import peft.lora --model "$base" --out none
+has err 'does not fit a parameter of'
+sed 's/"bias": "none"/"bias": "all"/' peft.dora/adapter_config.json >config
+mv config peft.dora/adapter_config.json
+expect 3 delta import peft.dora --model "$base" --out none
+expect 0 inspect --plan dora/recipe.yaml
+
 # Selective tuning of what is added: within a budget that counts it.
 for on in lora dora adalora houlsby pfeiffer; do
     add id3.$on --method id3 --on $on --budget 300

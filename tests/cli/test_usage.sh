@@ -44,7 +44,7 @@ expect_error 2 "option '--set' takes key=value, found '=1'" train --set =1
 expect_error 2 "'unmask eval' needs a run folder or --model" eval
 expect_error 3 "'nowhere' is not a run folder" eval nowhere
 expect_error 3 "'nowhere' is not a run folder" predict nowhere text
-expect_error 2 "'unmask merge' needs --out DIR" merge run
+expect_error 2 "'unmask merge' needs --out DIR or FILE.gguf" merge run
 expect_error 2 "'unmask merge' needs a run folder or --delta" merge --model m --out o
 expect_error 2 "'unmask delta verify' needs a run folder or --delta" delta verify --model m
 expect_error 2 "'unmask delta info' needs a delta file or a run folder" delta info

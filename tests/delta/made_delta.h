@@ -1,5 +1,6 @@
-/* A random delta over a model folder, for tests: every third tensor sparse, every seventh whole, and
- * a fresh head where the model has none. Values are representable in the tensor's own type. */
+/* A random delta over a model, for tests: every third tensor sparse, every seventh whole, and a fresh
+ * head where an encoder has none. Values are representable in the tensor's own type (of a quantised
+ * one: F16). */
 #ifndef UM_TESTS_MADE_DELTA_H
 #define UM_TESTS_MADE_DELTA_H
 
@@ -13,14 +14,14 @@ static const char *const made_labels[] = {"no", "\"y\xc3\xa9s\"", "maybe"};
 /* A value of the tensor's type that differs from the base's. */
 static float other_value(struct um_random *random, const struct um_tensor_view *view, int64_t i)
 {
-    size_t size = um_dtype_bytes(view->dtype);
-    unsigned char stored[4];
-    float value;
+    enum um_dtype dtype = um_dtype_is_quantised(view->dtype) ? UM_F16 : view->dtype;
+    float base = um_to_f32_at(view->bytes, view->dtype, i), value;
     do {
+        unsigned char stored[4];
         value = (float)um_random_normal(random);
-        um_from_f32(stored, &value, view->dtype, 1);
-    } while (memcmp(stored, view->bytes + (size_t)i * size, size) == 0);
-    um_to_f32(&value, stored, view->dtype, 1);
+        um_from_f32(stored, &value, dtype, 1);
+        um_to_f32(&value, stored, dtype, 1);
+    } while (memcmp(&value, &base, sizeof(base)) == 0);
     return value;
 }
 
@@ -81,12 +82,16 @@ static void make_delta(struct um_delta *d, const struct um_folder *base, uint64_
 {
     struct um_random random = {.seed = seed};
     struct um_error err;
-    bool has_head = um_folder_find(base, "classifier.weight") != NULL;
+    const struct um_tensor_view *pooled = um_folder_find(base, "pooler.dense.bias"), *view;
+    bool has_head = !pooled || um_folder_find(base, "classifier.weight");
     char *hash;
-    size_t n = 2;
-    for (size_t s = 0; s < base->n_shards; s++)
-        n += base->shards[s].n_tensors;
-    *d = (struct um_delta){.method = "id3", .task = "made", .architecture = "bert", .budget = 1234,
+    size_t n = 0;
+    while (um_folder_tensor(base, n))
+        n++;
+    n += 2;
+    *d = (struct um_delta){.method = "id3", .task = "made", .budget = 1234,
+                           .architecture = json_string_value(json_object_get(base->config,
+                                                                             "model_type")),
                            .prefix = has_head ? "" : "bert.",
                            .task_class = "BertForSequenceClassification"};
     d->entries = UM_ARENA_NEW(&d->arena, n, struct um_delta_entry);
@@ -95,18 +100,14 @@ static void make_delta(struct um_delta *d, const struct um_folder *base, uint64_
     assert_true(d->entries && d->labels && hash);
     memcpy((void *)d->labels, made_labels, sizeof(made_labels));
     d->n_labels = 3;
-    n = 0;
-    for (size_t s = 0; s < base->n_shards; s++) {
-        for (size_t t = 0; t < base->shards[s].n_tensors; t++, n++) {
-            const struct um_tensor_view *view = &base->shards[s].tensors[t];
-            if (n % 7 == 6)
-                make_whole(d, &random, view);
-            else if (n % 3 == 0)
-                make_sparse(d, &random, view);
-        }
+    for (n = 0; (view = um_folder_tensor(base, n)); n++) {
+        if (n % 7 == 6)
+            make_whole(d, &random, view);
+        else if (n % 3 == 0)
+            make_sparse(d, &random, view);
     }
     if (!has_head) {
-        int64_t features = um_folder_find(base, "pooler.dense.bias")->n_elements;
+        int64_t features = pooled->n_elements;
         make_added(d, &random, "classifier.weight", 2, 3, features);
         make_added(d, &random, "classifier.bias", 1, 3, 0);
     }

@@ -53,7 +53,7 @@ static void test_merge_then_diff_gives_the_delta(void **state)
         (void)snprintf(name, sizeof(name), "merged%zu", i);
         const char *delta = save_delta(&made, &base, models[i], 10 + i);
         const char *merged = in_folder(name), *diff = in_folder("diff.safetensors");
-        assert_ok(um_delta_merge(&report, models[i], delta, merged, &err), err);
+        assert_ok(um_delta_merge(&report, models[i], delta, merged, NULL, &err), err);
         assert_true(report.is_verified);
         assert_int_equal(report.n_changed, count_values(&made));
         assert_ok(um_delta_diff(&info, models[i], merged, diff, &err), err);
@@ -82,7 +82,7 @@ static void test_merged_folder_has_all_that_belongs_to_it(void **state)
     const char *delta = save_delta(&made, &base, MODEL("bert_base"), 1), *key;
     const char *out = in_folder("complete/");
     assert_int_equal(mkdir(out, 0777), 0); /* empty: may be there */
-    assert_ok(um_delta_merge(&report, MODEL("bert_base"), delta, out, &err), err);
+    assert_ok(um_delta_merge(&report, MODEL("bert_base"), delta, out, NULL, &err), err);
     assert_ok(um_folder_open(&merged, out, &err), err);
     assert_true(um_path_exists(in_folder("complete/tokenizer.json")));
     assert_false(um_path_exists(in_folder("complete.partial")));
@@ -117,7 +117,7 @@ static void test_shards_stay(void **state)
     struct um_error err;
     const char *delta = save_delta(&made, &base, MODEL("bert_shards"), 2);
     const char *out = in_folder("sharded");
-    assert_ok(um_delta_merge(&report, MODEL("bert_shards"), delta, out, &err), err);
+    assert_ok(um_delta_merge(&report, MODEL("bert_shards"), delta, out, NULL, &err), err);
     assert_ok(um_folder_open(&merged, out, &err), err);
     assert_int_equal(merged.n_shards, base.n_shards);
     for (size_t s = 0; s < base.n_shards; s++) {
@@ -146,7 +146,7 @@ static void test_16_bit_bases_round_to_nearest_even(void **state)
         for (int64_t v = 0; v < made.entries[0].n; v++)
             values[v] = (float)(v + 1) / 3;
         assert_ok(um_delta_save(&made, delta, &err), err);
-        assert_ok(um_delta_merge(&report, models[i], delta, out, &err), err);
+        assert_ok(um_delta_merge(&report, models[i], delta, out, NULL, &err), err);
         assert_ok(um_folder_open(&merged, out, &err), err);
         const struct um_delta_entry *e = &made.entries[0];
         const struct um_tensor_view *view = um_folder_find(&merged, e->name);
@@ -221,17 +221,17 @@ static void test_targets_that_are_in_use_stay(void **state)
     struct um_error err;
     const char *delta = save_delta(&made, &base, MODEL("bert_base"), 3);
     const char *file = put_file("taken/precious", "x", 1);
-    assert_fails(um_delta_merge(&report, MODEL("bert_base"), delta, in_folder("taken"), &err),
+    assert_fails(um_delta_merge(&report, MODEL("bert_base"), delta, in_folder("taken"), NULL, &err),
                  UM_E_USAGE, "not an empty folder", err);
-    assert_fails(um_delta_merge(&report, MODEL("bert_base"), delta, file, &err), UM_E_USAGE,
+    assert_fails(um_delta_merge(&report, MODEL("bert_base"), delta, file, NULL, &err), UM_E_USAGE,
                  "not an empty folder", err);
     assert_true(um_path_exists(file));
     assert_fails(um_delta_merge(&report, MODEL("bert_base"), delta,
-                                in_folder("taken/precious/out"), &err),
+                                in_folder("taken/precious/out"), NULL, &err),
                  UM_E_RUNTIME, "cannot ", err);
     const char *empty = in_folder("empty");
     assert_int_equal(mkdir(empty, 0777), 0);
-    assert_fails(um_delta_merge(&report, MODEL("bert_cls"), delta, empty, &err), UM_E_INPUT,
+    assert_fails(um_delta_merge(&report, MODEL("bert_cls"), delta, empty, NULL, &err), UM_E_INPUT,
                  "the delta does not fit", err);
     assert_true(um_path_is_folder(empty));
     assert_false(um_path_exists(in_folder("empty.partial")));
@@ -250,7 +250,7 @@ static int merge_with_limit(const char *delta, const char *out, rlim_t limit)
         (void)signal(SIGXFSZ, SIG_IGN);
         um_set_threads(1); /* OpenMP's threads do not outlive a fork */
         enum um_status status = setrlimit(RLIMIT_FSIZE, &files) == 0
-                                    ? um_delta_merge(&report, MODEL("bert_base"), delta, out, &err)
+                                    ? um_delta_merge(&report, MODEL("bert_base"), delta, out, NULL, &err)
                                     : UM_OK;
         _exit(status == UM_E_RUNTIME && strstr(err.message, "cannot write") ? 7 : 1);
     }
@@ -285,7 +285,7 @@ static void test_links_in_a_stale_partial_folder_are_not_followed(void **state)
     const char *kept = put_file("elsewhere/kept", "x", 1);
     (void)put_file("stale.partial/old", "x", 1);
     assert_int_equal(symlink(in_folder("elsewhere"), in_folder("stale.partial/link")), 0);
-    assert_ok(um_delta_merge(&report, MODEL("bert_base"), delta, in_folder("stale"), &err), err);
+    assert_ok(um_delta_merge(&report, MODEL("bert_base"), delta, in_folder("stale"), NULL, &err), err);
     assert_true(um_path_exists(kept));
     assert_false(um_path_exists(in_folder("stale/old")));
     close_delta(&made, &base);
@@ -304,7 +304,7 @@ static void test_no_memory_is_an_error(void **state)
     enum um_status status = UM_E_RUNTIME;
     for (int64_t n = 1; status != UM_OK; n += 3) {
         um_mem_fail_after(n);
-        status = um_delta_merge(&report, MODEL("bert_base"), delta, out, &err);
+        status = um_delta_merge(&report, MODEL("bert_base"), delta, out, NULL, &err);
         um_mem_fail_after(0);
         assert_true(status == UM_OK || status == UM_E_RUNTIME);
         assert_int_equal(um_mem_used(), before);

@@ -7,7 +7,15 @@
 #include "lines.h"
 #include "unmask.h"
 
-enum { MAX_ROWS = 40000, PAIR_LENGTH = 48, MIN_REAL = 10000, MIN_PAIRS = 2500, MIN_MADE = 4000 };
+enum {
+    MAX_ROWS = 40000,
+    PAIR_LENGTH = 48,
+    MIN_REAL = 10000,
+    MIN_PAIRS = 2500,
+    MIN_MADE = 4000,
+    BLOCK_LINES = 1000, /* generated lines behind the first MIN_MADE, by blocks */
+    MIN_BLOCKS = 36
+};
 
 struct row {
     uint64_t key;
@@ -19,7 +27,7 @@ struct golden {
         char initial; /* of its name */
         struct row *rows;
         size_t n;
-    } real, pairs, made, texts; /* parts of one array; real and pairs sorted by key */
+    } real, pairs, made, texts, blocks; /* parts of one array; real and pairs sorted by key */
 };
 
 struct check {
@@ -44,9 +52,10 @@ static void read_golden(struct golden *golden, const char *name)
     assert_non_null(file);
     struct row *rows = calloc(MAX_ROWS, sizeof(*rows));
     assert_non_null(rows);
-    *golden = (struct golden){{'r', rows, 0}, {'p', rows, 0}, {'m', rows, 0}, {'t', rows, 0}};
+    *golden = (struct golden){
+        {'r', rows, 0}, {'p', rows, 0}, {'m', rows, 0}, {'t', rows, 0}, {'b', rows, 0}};
     struct section *const sections[] = {&golden->real, &golden->pairs, &golden->made,
-                                        &golden->texts};
+                                        &golden->texts, &golden->blocks};
     struct section *section = NULL;
     size_t n = 0;
     while (fgets(line, sizeof(line), file)) {
@@ -164,27 +173,65 @@ static void check_made_lines(struct check *check)
     um_str_free(&line);
 }
 
-/* `parent` has a folder `name` with the tokenizer in it. */
-static void check_tokenizer(const char *parent, const char *name)
+/* Lines first, first + 1, ...: their ids, and the texts of those as they come. */
+static void check_block(struct check *check, struct um_decoder *decoder, size_t first,
+                        const struct row *expected)
+{
+    struct um_error err;
+    struct um_str line = {0};
+    const char *text;
+    size_t n_text;
+    uint64_t ids = FNV_START, texts = FNV_START;
+    for (size_t i = first; i < first + BLOCK_LINES; i++) {
+        generate_line(&line, i);
+        encode(check, line.text, line.length, NULL, 0, 0);
+        ids = fnv1a(ids, check->tokens.ids, check->tokens.n * sizeof(*check->tokens.ids));
+        ids = fnv1a(ids, &(int32_t){-1}, sizeof(int32_t));
+        for (size_t k = 0, n; k < check->tokens.n; k += n) {
+            n = check->tokens.n - k < 1 + i % 5 ? check->tokens.n - k : 1 + i % 5;
+            assert_ok(um_decoder_put(&text, &n_text, decoder, check->tokens.ids + k, n, &err), err);
+            texts = fnv1a(texts, text, n_text);
+        }
+        assert_ok(um_decoder_end(&text, &n_text, decoder, &err), err);
+        texts = fnv1a(fnv1a(texts, text, n_text), "\xff", 1);
+    }
+    um_str_free(&line);
+    if (ids >> 40 != expected->key || texts >> 40 != expected->ids)
+        fail_msg("other %s for one of the generated lines %zu to %zu",
+                 ids >> 40 != expected->key ? "ids" : "text", first, first + BLOCK_LINES - 1);
+}
+
+static void check_blocks(struct check *check)
+{
+    struct um_error err;
+    struct um_decoder *decoder;
+    const struct section *blocks = &check->golden.blocks;
+    assert_true(blocks->n >= MIN_BLOCKS);
+    assert_ok(um_decoder_new(&decoder, check->tokenizer, true, &err), err);
+    for (size_t i = 0; i < blocks->n; i++)
+        check_block(check, decoder, MIN_MADE + i * BLOCK_LINES, &blocks->rows[i]);
+    um_decoder_free(decoder);
+}
+
+/* `path` is a folder with tokenizer.json or a GGUF file. */
+static void check_tokenizer(const char *path, const char *name)
 {
     struct um_error err;
     struct um_tokenizer *tokenizer;
     struct check check = {0};
-    char folder[1024], file[1100];
-    (void)snprintf(folder, sizeof(folder), "%s/%s", parent, name);
-    (void)snprintf(file, sizeof(file), "%s/tokenizer.json", folder);
-    if (!um_path_exists(file)) {
-        printf("skipped: '%s' is not there\n", file);
+    if (!um_path_exists(path)) {
+        printf("skipped: '%s' is not there\n", path);
         skip();
     }
-    assert_ok(um_tokenizer_open(&tokenizer, folder, &err), err);
+    assert_ok(um_tokenizer_open(&tokenizer, path, &err), err);
     check.tokenizer = tokenizer;
     read_golden(&check.golden, name);
     check_made_lines(&check);
+    check_blocks(&check);
     bool has_glue = read_glue_lines(check_line, &check);
     bool has_names = read_names(check_line, &check);
-    printf("%s: %zu generated lines, %zu real lines, %zu pairs equal\n", name, check.golden.made.n,
-           check.n_real, check.n_pairs);
+    printf("%s: %zu generated lines, %zu real lines, %zu pairs equal\n", name,
+           check.golden.made.n + BLOCK_LINES * check.golden.blocks.n, check.n_real, check.n_pairs);
     free(check.golden.real.rows);
     um_str_free(&check.before);
     um_str_free(&check.joined);
@@ -199,19 +246,32 @@ static void check_tokenizer(const char *parent, const char *name)
     assert_true(check.n_pairs >= MIN_PAIRS);
 }
 
-#define TEST(function, parent, name)                                                               \
+#define TEST(function, path, name)                                                                 \
     static void function(void **state)                                                             \
     {                                                                                              \
         (void)state;                                                                               \
-        check_tokenizer(parent, name);                                                             \
+        check_tokenizer(path, name);                                                               \
     }
 
-TEST(test_bert_uncased, SHARED_DIR "/tokenizers", "bert-uncased")
-TEST(test_llama2, SHARED_DIR "/tokenizers", "llama2")
-TEST(test_llama3, SHARED_DIR "/tokenizers", "llama3.1")
-TEST(test_qwen3, SHARED_DIR "/tokenizers", "qwen3")
-TEST(test_gemma3, SHARED_DIR "/tokenizers", "gemma3")
-TEST(test_unigram, GOLDEN_DIR "/tokenizer", "unigram")
+TEST(test_bert_uncased, SHARED_DIR "/tokenizers/bert-uncased", "bert-uncased")
+TEST(test_llama2, SHARED_DIR "/tokenizers/llama2", "llama2")
+TEST(test_llama3, SHARED_DIR "/tokenizers/llama3.1", "llama3.1")
+TEST(test_qwen3, SHARED_DIR "/tokenizers/qwen3", "qwen3")
+TEST(test_gemma3, SHARED_DIR "/tokenizers/gemma3", "gemma3")
+TEST(test_unigram, GOLDEN_DIR "/tokenizer/unigram", "unigram")
+TEST(test_gpt2, SHARED_DIR "/tokenizers/gguf-vocab/ggml-vocab-gpt-2.gguf", "gpt2")
+
+/* Its GGUF file is no part of the shared data: the environment says where it is. */
+static void test_smollm2(void **state)
+{
+    (void)state;
+    const char *path = getenv("UNMASK_TEST_SMOLLM2");
+    if (!path) {
+        printf("skipped: UNMASK_TEST_SMOLLM2 does not name SmolLM2's GGUF file\n");
+        skip();
+    }
+    check_tokenizer(path, "smollm2");
+}
 
 int main(void)
 {
@@ -219,6 +279,7 @@ int main(void)
         cmocka_unit_test(test_bert_uncased), cmocka_unit_test(test_llama2),
         cmocka_unit_test(test_llama3),       cmocka_unit_test(test_qwen3),
         cmocka_unit_test(test_gemma3),       cmocka_unit_test(test_unigram),
+        cmocka_unit_test(test_gpt2),         cmocka_unit_test(test_smollm2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

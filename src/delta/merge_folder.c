@@ -1,0 +1,163 @@
+/*
+ * What belongs beside the weights of a merged folder: config.json with the task's class and labels,
+ * the index of shards, tokenizer and other side files (copied, or made of a GGUF file's metadata).
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+
+#include "delta/merge_private.h"
+#include "text/gguf_vocabulary.h"
+
+static enum um_status save(const struct um_merge *m, const char *name, const json_t *json,
+                           struct um_error *err)
+{
+    char *path = um_path_join(m->partial, name);
+    enum um_status status = path && json ? um_json_save(path, json, 2, err)
+                                         : um_fail_memory(err, name, 0);
+    um_free(path);
+    return status;
+}
+
+/* ---- config.json */
+
+/* Class names and what kind of outputs they are of. */
+static bool add_labels(json_t *config, const struct um_delta *d)
+{
+    json_t *names = json_object(), *ids = json_object();
+    bool is_done = names && ids;
+    for (size_t k = 0; is_done && k < d->n_labels; k++) {
+        char number[24];
+        (void)snprintf(number, sizeof(number), "%zu", k);
+        is_done = json_object_set_new(names, number, json_string(d->labels[k])) == 0 &&
+                  json_object_set_new(ids, d->labels[k], json_integer((json_int_t)k)) == 0;
+    }
+    if (is_done && d->n_labels == 0) /* one output: a regression */
+        is_done = json_object_set_new(names, "0", json_string("LABEL_0")) == 0 &&
+                  json_object_set_new(ids, "LABEL_0", json_integer(0)) == 0;
+    is_done = is_done && json_object_set(config, "id2label", names) == 0 &&
+              json_object_set(config, "label2id", ids) == 0 &&
+              json_object_set_new(config, "problem_type",
+                                  json_string(d->n_labels ? "single_label_classification"
+                                                          : "regression")) == 0;
+    json_decref(names);
+    json_decref(ids);
+    return is_done;
+}
+
+/* The type of the weights, under the name that is there already (older versions: torch_dtype). */
+static bool set_type(json_t *config, enum um_dtype type)
+{
+    const char *key = json_object_get(config, "torch_dtype") ? "torch_dtype" : "dtype";
+    const char *name = type == UM_F32 ? "float32" : type == UM_F16 ? "float16" : "bfloat16";
+    return json_object_set_new(config, key, json_string(name)) == 0;
+}
+
+/* The keys that stay keep their order. */
+static enum um_status write_config(const struct um_merge *m, struct um_error *err)
+{
+    const struct um_delta *d = m->delta;
+    const char *class = d->task_class;
+    json_t *config = NULL;
+    enum um_status status = UM_OK;
+    if (m->base.gguf)
+        UM_TRY(um_gguf_folder_config(&config, m->base.config, m->base.gguf, m->base.path, err));
+    else
+        config = json_deep_copy(m->base.config);
+    if (!*class && m->model.arch)
+        class = m->model.arch->text_class;
+    bool is_done = config != NULL;
+    if (is_done && class && *class)
+        is_done = json_object_set_new(config, "architectures", json_pack("[s]", class)) == 0;
+    if (is_done && strstr(d->task_class, "ForSequenceClassification"))
+        is_done = add_labels(config, d);
+    if (is_done && (m->has_type || m->base.gguf))
+        is_done = set_type(config, m->has_type ? m->type : UM_F32);
+    UM_TRY(is_done ? save(m, "config.json", config, err) : um_fail_memory(err, "config.json", 0));
+out:
+    json_decref(config);
+    return status;
+}
+
+/* ---- the index of a sharded model */
+
+static enum um_status write_index(const struct um_merge *m, struct um_error *err)
+{
+    if (m->n_shards == 1 && strcmp(m->shard_names[0], "model.safetensors") == 0)
+        return UM_OK;
+    json_t *map = json_object();
+    bool is_done = map != NULL;
+    for (size_t i = 0; is_done && i < m->n_tensors; i++)
+        is_done = json_object_set_new(map, m->tensors[i].name,
+                                      json_string(m->shard_names[m->tensors[i].shard])) == 0;
+    json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size",
+                              (json_int_t)um_merge_plan_bytes(m), "weight_map", map);
+    enum um_status status = is_done ? save(m, "model.safetensors.index.json", index, err)
+                                    : um_fail_memory(err, "the index", 0);
+    json_decref(index);
+    json_decref(map);
+    return status;
+}
+
+/* ---- side files */
+
+static bool is_weight_file(const char *name)
+{
+    size_t n = strlen(name);
+    return strcmp(name, "config.json") == 0 ||
+           (n > 12 && strcmp(name + n - 12, ".safetensors") == 0) ||
+           strcmp(name, "model.safetensors.index.json") == 0 ||
+           strncmp(name, "pytorch_model", 13) == 0;
+}
+
+/* Tokenizer and other side files, as they are. */
+static enum um_status copy_side_files(const struct um_merge *m, struct um_error *err)
+{
+    DIR *dir = opendir(m->base.path);
+    enum um_status status = UM_OK;
+    if (!dir)
+        return um_fail(err, UM_E_INPUT, "cannot list '%s': %s", m->base.path, strerror(errno));
+    for (struct dirent *entry; status == UM_OK && (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.' || is_weight_file(entry->d_name))
+            continue;
+        char *from = um_path_join(m->base.path, entry->d_name);
+        char *to = um_path_join(m->partial, entry->d_name);
+        if (!from || !to)
+            status = um_fail_memory(err, entry->d_name, 0);
+        else if (!um_path_is_folder(from))
+            status = um_file_copy(to, from, err);
+        um_free(from);
+        um_free(to);
+    }
+    (void)closedir(dir);
+    return status;
+}
+
+/* tokenizer.json and what goes with it, of a GGUF file's vocabulary. */
+static enum um_status make_side_files(struct um_merge *m, struct um_error *err)
+{
+    json_t *tokenizer = NULL, *config = NULL;
+    const char *reason;
+    enum um_status status;
+    UM_TRY(um_vocabulary_from_gguf(&tokenizer, &config, &reason, m->base.gguf, m->base.path, err));
+    if (reason) {
+        um_merge_note(m, "no tokenizer.json is written (%s): put the original model's there", reason);
+        return UM_OK;
+    }
+    UM_TRY(save(m, "tokenizer.json", tokenizer, err));
+    UM_TRY(save(m, "tokenizer_config.json", config, err));
+out:
+    json_decref(tokenizer);
+    json_decref(config);
+    return status;
+}
+
+enum um_status um_merge_write_folder(struct um_merge *m, struct um_error *err)
+{
+    UM_RETURN_IF(um_remove_folder(m->partial, err));
+    UM_RETURN_IF(um_make_folder(m->partial, err));
+    UM_RETURN_IF(um_merge_write_shards(m, err));
+    UM_RETURN_IF(write_index(m, err));
+    UM_RETURN_IF(write_config(m, err));
+    return m->base.gguf ? make_side_files(m, err) : copy_side_files(m, err);
+}

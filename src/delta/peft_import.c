@@ -1,0 +1,236 @@
+/*
+ * A PEFT folder (LoRA, rsLoRA, DoRA, AdaLoRA) as a delta. Which maps are changed is read from the names
+ * of the tensors; target patterns of the config are not needed. What other settings would change the
+ * outputs is refused by name. Modules saved along become whole parameters.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "delta/attached.h"
+
+struct import {
+    const char *folder;
+    json_t *config;
+    struct um_safetensors file;
+    struct um_model model;
+    struct um_addition_options options;
+    struct um_delta delta; /* result; entries and values in its arena */
+};
+
+/* Settings that must be absent, null, or empty. */
+static const char *const refused[] = {"rank_pattern", "alpha_pattern", "layer_replication",
+                                      "trainable_token_indices", "target_parameters",
+                                      "lora_bias", "use_qalora", "arrow_config"};
+
+static bool is_empty(const json_t *value)
+{
+    return !value || json_is_null(value) || json_is_false(value) ||
+           (json_is_object(value) && json_object_size(value) == 0) ||
+           (json_is_array(value) && json_array_size(value) == 0);
+}
+
+static enum um_status read_config(struct import *x, struct um_error *err)
+{
+    const char *type = "", *bias = "none", *where = x->folder;
+    bool is_dora = false, is_adalora;
+    struct um_addition_options *o = &x->options;
+    o->rank = 8;
+    o->alpha = 8;
+    UM_RETURN_IF(um_json_get_str(&type, x->config, "peft_type", where, err));
+    UM_RETURN_IF(um_json_get_str(&bias, x->config, "bias", where, err));
+    UM_RETURN_IF(um_json_get_bool(&is_dora, x->config, "use_dora", where, err));
+    UM_RETURN_IF(um_json_get_bool(&o->is_rank_stabilised, x->config, "use_rslora", where, err));
+    UM_RETURN_IF(um_json_get_f64(&o->dropout, x->config, "lora_dropout", where, err));
+    UM_RETURN_IF(um_json_get_f64(&o->alpha, x->config, "lora_alpha", where, err));
+    is_adalora = strcmp(type, "ADALORA") == 0;
+    UM_RETURN_IF(um_json_get_i64(&o->rank, x->config, is_adalora ? "init_r" : "r", where, err));
+    if (!is_adalora && strcmp(type, "LORA") != 0)
+        return um_fail(err, UM_E_INPUT, "cannot import '%s': peft_type is '%s', expected LORA or "
+                       "ADALORA", where, type);
+    if (strcmp(bias, "none") != 0)
+        return um_fail(err, UM_E_INPUT, "cannot import '%s': biases train along (bias '%s')",
+                       where, bias);
+    for (size_t i = 0; i < UM_COUNT(refused); i++)
+        if (!is_empty(json_object_get(x->config, refused[i])))
+            return um_fail(err, UM_E_INPUT, "cannot import '%s': its '%s' is not supported", where,
+                           refused[i]);
+    o->addition = um_addition_find(is_adalora ? "adalora" : is_dora ? "dora" : "lora");
+    return UM_OK;
+}
+
+/* The name in transformers' model. */
+static const char *inner_name(const char *name)
+{
+    size_t n = strlen(UM_PEFT_PREFIX);
+    return strncmp(name, UM_PEFT_PREFIX, n) == 0 ? name + n : name;
+}
+
+/* The same as the base's file has it: its names may lack the architecture's prefix. */
+static const char *base_name(const struct import *x, const char *name)
+{
+    size_t n = strlen(x->model.arch->prefix);
+    name = inner_name(name);
+    return !x->model.has_prefix && strncmp(name, x->model.arch->prefix, n) == 0 ? name + n : name;
+}
+
+/* Rows of the last layer of a task head that was saved along; 0: none. */
+static int64_t head_outputs(const struct import *x)
+{
+    static const char *const heads[] = {"classifier.weight", "score.weight"};
+    for (size_t t = 0; t < x->file.n_tensors; t++)
+        for (size_t h = 0; h < UM_COUNT(heads); h++)
+            if (strcmp(inner_name(x->file.tensors[t].name), heads[h]) == 0 &&
+                x->file.tensors[t].n_dims == 2)
+                return x->file.tensors[t].dims[0];
+    return 0;
+}
+
+/* Attaches to every map that has a lora_A. */
+static enum um_status attach(struct import *x, struct um_error *err)
+{
+    struct um_arena *arena = &x->delta.arena;
+    char **targets = UM_ARENA_NEW(arena, x->file.n_tensors + 1, char *);
+    if (!targets)
+        return um_fail_memory(err, x->folder, 0);
+    x->options.targets = targets;
+    for (size_t t = 0; t < x->file.n_tensors; t++) {
+        const char *name = base_name(x, x->file.tensors[t].name), *end = strstr(name, ".lora_A");
+        if (!end)
+            continue;
+        char *target = um_arena_strndup(arena, name, (size_t)(end - name));
+        if (!target)
+            return um_fail_memory(err, x->folder, 0);
+        targets[x->options.n_targets++] = target;
+    }
+    if (x->options.n_targets == 0)
+        return um_fail(err, UM_E_INPUT, "cannot import '%s': it has no lora_A", x->folder);
+    return um_model_attach(&x->model, &x->options, err);
+}
+
+static const struct um_param *find(const struct import *x, const char *name)
+{
+    for (int64_t p = 0; p < x->model.n_params; p++)
+        if (strcmp(x->model.params[p].name, base_name(x, name)) == 0 ||
+            strcmp(x->model.params[p].name, inner_name(name)) == 0)
+            return &x->model.params[p];
+    return NULL;
+}
+
+/* Older files name DoRA's vector with ".weight" behind. */
+static const struct um_param *find_param(const struct import *x, const char *name)
+{
+    size_t n = strlen(name), m = strlen(".weight");
+    const struct um_param *param = find(x, name);
+    if (param || n < m || n >= 320 || !strstr(name, ".lora_magnitude_vector.weight"))
+        return param;
+    char text[320];
+    (void)snprintf(text, sizeof(text), "%.*s", (int)(n - m), name);
+    return find(x, text);
+}
+
+static enum um_status add_entry(struct import *x, const struct um_tensor_view *view,
+                                struct um_error *err)
+{
+    const struct um_param *p = find_param(x, view->name);
+    if (!p || view->n_elements != p->n_elements || view->dims[0] != p->rows ||
+        !um_dtype_is_weight(view->dtype) || um_dtype_is_quantised(view->dtype))
+        return um_fail(err, UM_E_INPUT, "cannot import '%s': '%s' does not fit a parameter of '%s'",
+                       x->folder, view->name, x->model.folder.path);
+    for (size_t e = 0; e < x->delta.n_entries; e++)
+        if (strcmp(x->delta.entries[e].name, p->name) == 0)
+            return um_fail(err, UM_E_INPUT, "cannot import '%s': '%s' is there twice", x->folder,
+                           p->name);
+    float *values = UM_ARENA_NEW(&x->delta.arena, view->n_elements, float);
+    if (!values)
+        return um_fail_memory(err, view->name, (size_t)view->n_elements * sizeof(float));
+    um_to_f32(values, view->bytes, view->dtype, view->n_elements);
+    x->delta.entries[x->delta.n_entries++] = (struct um_delta_entry){
+        .name = p->name, .n_dims = p->n_dims, .dims = {p->rows, p->cols}, .is_whole = true,
+        .is_added = p->is_added, .n = p->n_elements, .value = values};
+    x->delta.budget += p->n_elements;
+    return UM_OK;
+}
+
+static enum um_status add_entries(struct import *x, struct um_error *err)
+{
+    x->delta.entries = UM_ARENA_NEW(&x->delta.arena, x->file.n_tensors + 1, struct um_delta_entry);
+    if (!x->delta.entries)
+        return um_fail_memory(err, x->folder, 0);
+    for (size_t t = 0; t < x->file.n_tensors; t++)
+        UM_RETURN_IF(add_entry(x, &x->file.tensors[t], err));
+    um_delta_sort(&x->delta);
+    return UM_OK;
+}
+
+/* Classes have no names in a PEFT folder: LABEL_0 and so on, as transformers has it. */
+static enum um_status name_labels(struct import *x, int64_t n, struct um_error *err)
+{
+    if (n < 2)
+        return UM_OK;
+    x->delta.labels = UM_ARENA_NEW(&x->delta.arena, n, const char *);
+    for (int64_t k = 0; x->delta.labels && k < n; k++) {
+        char label[32];
+        (void)snprintf(label, sizeof(label), "LABEL_%lld", (long long)k);
+        x->delta.labels[k] = um_arena_strdup(&x->delta.arena, label);
+        if (!x->delta.labels[k])
+            return um_fail_memory(err, "labels", 0);
+    }
+    x->delta.n_labels = (size_t)n;
+    return x->delta.labels ? UM_OK : um_fail_memory(err, "labels", 0);
+}
+
+static enum um_status save(struct import *x, const char *model, const char *out,
+                           struct um_error *err)
+{
+    char hash[UM_SHA256_TEXT] = "", *attached = um_model_attached_text(&x->model);
+    struct um_delta *d = &x->delta;
+    struct um_folder base = {0};
+    enum um_status status;
+    if (!attached)
+        UM_TRY(um_fail_memory(err, "a delta's metadata", 0));
+    d->method = x->options.addition->name;
+    d->task = x->model.arch->is_decoder && d->n_labels == 0 ? "text" : "";
+    d->architecture = json_string_value(json_object_get(x->model.folder.config, "model_type"));
+    d->prefix = x->model.has_prefix ? "" : x->model.arch->prefix;
+    d->task_class = d->n_labels ? x->model.arch->task_class : "";
+    d->attached = attached;
+    d->base_sha256 = hash;
+    UM_TRY(um_folder_open(&base, model, err));
+    UM_TRY(um_delta_hash(hash, d, &base, err));
+    UM_TRY(um_delta_check_attached(d, &x->model, x->folder, err));
+    UM_TRY(um_delta_save(d, out, err));
+out:
+    um_folder_close(&base);
+    free(attached);
+    return status;
+}
+
+enum um_status um_delta_import_peft(struct um_delta_info *info, const char *folder,
+                                    const char *model, const char *out, struct um_error *err)
+{
+    struct import x = {.folder = folder};
+    char *config = um_path_join(folder, "adapter_config.json");
+    char *tensors = um_path_join(folder, "adapter_model.safetensors");
+    enum um_status status;
+    if (!config || !tensors)
+        UM_TRY(um_fail_memory(err, folder, 0));
+    UM_TRY(um_json_load(&x.config, config, err));
+    UM_TRY(read_config(&x, err));
+    UM_TRY(um_safetensors_open(&x.file, tensors, err));
+    const struct um_model_options options = {.n_outputs = head_outputs(&x), .dropout = -1};
+    UM_TRY(um_model_open(&x.model, model, &options, err));
+    UM_TRY(attach(&x, err));
+    UM_TRY(add_entries(&x, err));
+    UM_TRY(name_labels(&x, options.n_outputs, err));
+    UM_TRY(save(&x, model, out, err));
+    UM_TRY(um_delta_read_info(info, out, err));
+out:
+    um_free(config);
+    um_free(tensors);
+    um_model_close(&x.model);
+    um_safetensors_close(&x.file);
+    um_arena_free(&x.delta.arena);
+    json_decref(x.config);
+    return status;
+}
