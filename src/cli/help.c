@@ -144,8 +144,8 @@ static void print_methods(FILE *to)
     struct um_method_info m;
     (void)fputs("A method names a strategy (when it chooses), an importance (what comes first)\n"
                 "and a region of the model; method.strategy, method.importance and scope.region\n"
-                "name others. lora, dora, adalora, houlsby and pfeiffer train what they put beside\n"
-                "the model; method.on puts it under any other method.\n\n",
+                "name others. lora, dora, adalora, houlsby and pfeiffer train what they put\n"
+                "beside the model; method.on puts it under any other method.\n\n",
                 to);
     (void)fprintf(to, "  %-13s %-10s %-19s %s\n", "method", "strategy", "importance", "region");
     for (size_t i = 0; um_method_get_info(&m, i); i++)
