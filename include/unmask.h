@@ -98,6 +98,16 @@ struct um_member_info {
 /* Returns the number of members written to out[0..capacity); 0 for an unknown family. */
 UM_API size_t um_family_members(struct um_member_info *out, size_t capacity, const char *family);
 
+/* What a named method is made of: a member of each family. */
+struct um_method_info {
+    const char *name, *summary;
+    const char *strategy, *importance, *region; /* importance NULL: it chooses nothing */
+    const char *addition;                       /* what it puts beside the model; NULL: nothing */
+    int64_t samples; /* rows of calibration, INT64_MAX: all; 0: none */
+};
+/* Method `index`, from 0; false past the end. */
+UM_API bool um_method_get_info(struct um_method_info *info, size_t index);
+
 /* ------------------------------------------------------------------------------ runs: training */
 
 struct um_run;

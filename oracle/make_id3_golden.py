@@ -1,9 +1,11 @@
-"""Golden training runs of ID3: make_id3_golden.py tests/golden/models tests/golden/training
+"""Golden training runs of ID3 and of static choices: make_id3_golden.py tests/golden/models tests/golden/training
 
 OUT/CASE.safetensors holds 20 steps on the tiny model `bert_cls` (make_encoder_golden.py), computed
 densely in float64 by the definition and by nothing of ours or of the authors':
   losses [20]; for every touched tensor NAME, whole ones (the classifier) too: NAME.index (ascending
   flat positions), NAME.step (the step that unmasked each, 0 for whole ones), NAME.value (at the end)
+Static methods choose all before the first step: `fish` by the mean over the 5 rows of each row's
+squared gradient, `sam` by the gradient of the 5 rows' mean loss, `pafi` the smallest weights.
 Step t takes rows t, t + 1, t + 2 (modulo 5) of the model's golden batch; the learning rate is
 constant. All options stand in the metadata. With `toolkit` as a third argument, prints how far
 the masks of the authors' `selective-optimizers` agree instead of writing.
@@ -24,16 +26,21 @@ CASES = {
                        clip=1.0, weight_decay=0.01, bias_correction="reference"),
     "id3_ages": dict(budget=433, exp=0.5, eps=1e-3, schedule="cosine", until=0.7, every=3,
                      clip=0.0, weight_decay=0.01, bias_correction="per-parameter"),
+} | {
+    method: dict(budget=349, exp=1.0, eps=1e-8, schedule="one-shot", until=1.0, every=1, clip=1.0,
+                 weight_decay=0.0, bias_correction="reference", method=method, samples=5)
+    for method in ("fish", "sam", "pafi")
 }
-SHARE = {"uniform": lambda x: x, "cosine": lambda x: (1 - math.cos(math.pi * x)) / 2}
+SHARE = {"uniform": lambda x: x, "cosine": lambda x: (1 - math.cos(math.pi * x)) / 2,
+         "one-shot": lambda x: 1.0}
 
 
 class Data:
     def __init__(self, golden):
         self.g = load_file(golden)
 
-    def batch(self, t):
-        g, rows = self.g, [(t + i) % 5 for i in range(ROWS)]
+    def batch(self, t, n_rows=ROWS):
+        g, rows = self.g, [(t + i) % 5 for i in range(n_rows)]
         spans = [(int(g["offsets"][b]), int(g["offsets"][b + 1])) for b in rows]
         n = max(e - s for s, e in spans)
         pad = lambda name: torch.stack([torch.nn.functional.pad(g[name][s:e], (0, n - e + s)) for s, e in spans])
@@ -62,6 +69,21 @@ def choose(scores, u):
     return order[:u], (1 - values[u] / values[u - 1]).item()
 
 
+def gradients(model, params, batch):
+    model.zero_grad()
+    model(**batch).loss.backward()
+    return [p.grad.clone() for p in params]
+
+
+def static_scores(model, params, data, method):
+    if method == "fish":
+        rows = [gradients(model, params, data.batch(b, 1)) for b in range(5)]
+        return [sum(g * g for g in each) / 5 for each in zip(*rows)]
+    if method == "sam":
+        return [g * g for g in gradients(model, params, data.batch(0, 5))]
+    return [-p.detach().abs() for p in params]
+
+
 def train(models, case):
     model, data = open_model(models), Data(models / "bert_cls" / "golden.safetensors")
     names, params = zip(*model.named_parameters())
@@ -71,6 +93,16 @@ def train(models, case):
     m, v = [torch.zeros_like(p) for p in params], [torch.zeros_like(p) for p in params]
     starts = torch.tensor([0] + [p.numel() for p in params]).cumsum(0)
     losses, n_unmasked, least_gap = [], 0, 1.0
+    if "method" in case:
+        scores = static_scores(model, params, data, case["method"])
+        low = min(s.min().item() for s in scores) - 1
+        picks, least_gap = choose([torch.full_like(s, low) if w else s
+                                   for s, w in zip(scores, whole)], n_masked)
+        least_gap = abs(least_gap)
+        for i in range(len(params)):
+            here = picks[(picks >= starts[i]) & (picks < starts[i + 1])] - starts[i]
+            born[i].view(-1)[here] = 0
+        n_unmasked = n_masked
     for t in range(STEPS):
         model.zero_grad()
         loss = model(**data.batch(t)).loss
@@ -125,15 +157,16 @@ def write(models, out):
 def compare_toolkit(models):
     from selective_optimizers.wrap import get_selective_optimizer
     for name, case in CASES.items():
-        if case["schedule"] != "uniform":
+        if case["schedule"] != "uniform" and name != "pafi":
             continue
         names, params, born, losses, _ = train(models, case)
         model, data = open_model(models), Data(models / "bert_cls" / "golden.safetensors")
         pick = lambda w: [p for n, p in model.named_parameters() if n.startswith(WHOLE) == w]
-        optimizer = get_selective_optimizer(torch.optim.AdamW, "id3")(
+        own = {} if name == "pafi" else dict(max_steps=STEPS, exp=case["exp"])
+        optimizer = get_selective_optimizer(torch.optim.AdamW, "pafi" if name == "pafi" else "id3")(
             [{"params": pick(False)}, {"params": pick(True), "choose_all": True}], lr=LR,
             betas=(BETA1, BETA2), eps=case["eps"], weight_decay=0.0, budget=case["budget"],
-            max_steps=STEPS, exp=case["exp"], verify=False)
+            verify=False, **own)
         theirs = []
         for t in range(STEPS):
             optimizer.zero_grad()
@@ -153,8 +186,9 @@ def compare_toolkit(models):
                           "losses, relative": max(abs(a - b) / b for a, b in zip(losses, theirs))}))
 
 
-models = pathlib.Path(sys.argv[1])
-if sys.argv[-1] == "toolkit":
-    compare_toolkit(models)
-else:
-    write(models, pathlib.Path(sys.argv[2]))
+if __name__ == "__main__":
+    models = pathlib.Path(sys.argv[1])
+    if sys.argv[-1] == "toolkit":
+        compare_toolkit(models)
+    else:
+        write(models, pathlib.Path(sys.argv[2]))

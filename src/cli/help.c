@@ -139,9 +139,30 @@ void cli_help_recipe(FILE *to)
     }
 }
 
+static void print_methods(FILE *to)
+{
+    struct um_method_info m;
+    (void)fputs("A method names a strategy (when it chooses), an importance (what comes first)\n"
+                "and a region of the model; method.strategy, method.importance and scope.region\n"
+                "name others. lora, dora, adalora, houlsby and pfeiffer train what they put\n"
+                "beside the model; method.on puts it under any other method.\n\n",
+                to);
+    (void)fprintf(to, "  %-13s %-10s %-19s %s\n", "method", "strategy", "importance", "region");
+    for (size_t i = 0; um_method_get_info(&m, i); i++)
+        (void)fprintf(to, "  %-13s %-10s %-19s %s\n", m.name, m.strategy,
+                      m.importance ? m.importance : "-", m.addition ? m.addition : m.region);
+    static const char *const families[][2] = {{"Methods", "method"},
+                                              {"Strategies", "strategy"},
+                                              {"Importances", "importance"},
+                                              {"Schedules", "schedule"},
+                                              {"Regions", "region"}};
+    for (size_t i = 0; i < CLI_COUNT(families); i++)
+        print_family(to, families[i][0], families[i][1]);
+}
+
 /* ------------------------------------------------------------------------------- unmask help */
 
-static const char *const usage[] = {"[COMMAND | recipe] [--man]", NULL};
+static const char *const usage[] = {"[COMMAND | recipe | methods] [--man]", NULL};
 
 static const struct cli_option options[] = {
     {"--man", NULL, "write the man page instead, as roff", false},
@@ -160,6 +181,8 @@ static enum um_status run_help(const struct cli_args *args, struct um_error *err
         (is_man ? cli_man_program : cli_help_program)(stdout);
     else if (strcmp(topic, "recipe") == 0)
         (is_man ? cli_man_recipe : cli_help_recipe)(stdout);
+    else if (strcmp(topic, "methods") == 0 && !is_man)
+        print_methods(stdout);
     else if (command)
         (is_man ? cli_man_command : cli_help_command)(command, stdout);
     else if (cli_is_group(topic))
@@ -171,9 +194,10 @@ static enum um_status run_help(const struct cli_args *args, struct um_error *err
 
 const struct cli_command cli_help = {
     .name = "help",
-    .summary = "help on a command, or on recipes",
+    .summary = "help on a command, on recipes, or on methods",
     .usage = usage,
-    .description = "Prints the commands, the help of a command, or with 'recipe' all settings.",
+    .description = "Prints the commands, the help of a command, with 'recipe' all settings, or with 'methods' "
+                   "what methods are made of.",
     .options = options,
     .n_options = CLI_COUNT(options),
     .n_positionals_max = 2,

@@ -65,6 +65,21 @@ static const struct {
     {"template", get_template},
 };
 
+bool um_method_get_info(struct um_method_info *info, size_t index)
+{
+    if (index >= um_n_methods)
+        return false;
+    const struct um_method *method = um_methods[index];
+    *info = (struct um_method_info){.name = method->name,
+                                    .summary = method->summary,
+                                    .strategy = method->strategy,
+                                    .importance = method->importance,
+                                    .region = method->region ? method->region : "all",
+                                    .addition = method->addition,
+                                    .samples = method->samples};
+    return true;
+}
+
 size_t um_family_members(struct um_member_info *out, size_t capacity, const char *family)
 {
     size_t n = 0;

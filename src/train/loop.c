@@ -192,6 +192,26 @@ static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, str
     return UM_OK;
 }
 
+/* Settings of a family that the strategy does not use. */
+static void say_what_is_idle(const struct um_run *run)
+{
+    const struct um_config *c = run->config;
+    const struct um_strategy *strategy = run->tuning.options.strategy;
+    const struct {
+        const char *key;
+        bool is_idle;
+    } settings[] = {
+        {"method.importance", *c->method.importance && strategy->is_whole},
+        {"method.schedule", *c->method.schedule && (strategy->is_whole || strategy->chooses_once)},
+        {"method.every", c->method.every > 0 && (strategy->is_whole || strategy->chooses_once)},
+        {"method.samples", c->method.samples > 0 && !run->tuning.options.samples},
+    };
+    for (size_t i = 0; i < UM_COUNT(settings); i++)
+        if (settings[i].is_idle)
+            um_run_say(run, "%s has no effect: method '%s' is of strategy '%s'", settings[i].key,
+                       run->tuning.method->name, strategy->name);
+}
+
 static void say_what_trains(struct um_run *run)
 {
     const struct um_tuning *t = &run->tuning;
@@ -230,6 +250,7 @@ enum um_status um_run_train(struct um_summary *summary, struct um_run *run, stru
     UM_RETURN_IF(um_run_open_memory(run, err)); /* before there is a run folder */
     UM_RETURN_IF(um_record_begin(run, err));
     say_what_trains(run);
+    say_what_is_idle(run);
     UM_RETURN_IF(um_run_calibrate(&goes_on, run, err));
     if (!goes_on)
         UM_RETURN_IF(um_checkpoint_save(run, err));

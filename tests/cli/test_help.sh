@@ -13,6 +13,11 @@ expect 0 help recipe
 has out '^  method.budget B '
 has out '^  adamw '
 
+expect 0 help methods
+has out '^  fish +static +fisher +all$'
+has out '^  movement '
+[ "$(wc -L <out)" -le 80 ] || fail "help of methods is wider than 80 columns"
+
 # page FILE WORD...: the man page in docs/man must be what the program writes.
 page() {
     name=$1

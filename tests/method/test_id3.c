@@ -1,13 +1,15 @@
-/* Whole runs of ID3 against a dense computation in float64 (oracle/make_id3_golden.py): which
- * entries are unmasked, at which step, what they come to, and every loss, by each bound. */
+/* Whole runs of ID3, and of static choices, against a dense computation in float64
+ * (oracle/make_id3_golden.py): which entries are unmasked, at which step, what they come to, and
+ * every loss, by each bound. */
 #include "golden.h"
 
 #include <stdlib.h>
 
-#include "method/method.h"
+#include "method/calibration.h"
 #include "optim/optimizer.h"
 
-static const char *const cases[] = {"id3_uniform", "id3_unclipped", "id3_cosine", "id3_ages"};
+static const char *const cases[] = {"id3_uniform", "id3_unclipped", "id3_cosine", "id3_ages",
+                                    "fish",        "sam",           "pafi"};
 
 struct rig {
     struct golden g;           /* the model's */
@@ -33,6 +35,13 @@ static double number(const struct rig *r, const char *name)
     return strtod(option(r, name), NULL);
 }
 
+/* The golden method; a run of ID3 does not name it. */
+static const struct um_method *method_of(const struct rig *r)
+{
+    const char *name = um_safetensors_metadata(&r->run, "method");
+    return um_method_find(name ? name : "id3");
+}
+
 static void open_rig(struct rig *r, const char *name, enum um_bound bound)
 {
     struct um_error err;
@@ -56,17 +65,16 @@ static void open_rig(struct rig *r, const char *name, enum um_bound bound)
         .weight_decay = number(r, "weight_decay"),
         .clip = number(r, "clip"),
         .is_age_per_parameter = strcmp(option(r, "bias_correction"), "per-parameter") == 0};
-    struct um_tuning_options o = {.method = um_method_find("id3"),
-                                  .schedule = um_schedule_find(option(r, "schedule")),
-                                  .select = {.importance = um_importance_find("d3"),
-                                             .exp = number(r, "exp"),
-                                             .eps = number(r, "eps"),
-                                             .bound = bound},
-                                  .budget = option(r, "budget"),
-                                  .until = number(r, "until"),
-                                  .every = (int64_t)number(r, "every"),
-                                  .n_micro = 1,
-                                  .whole = {whole, 1}};
+    struct um_tuning_options o = {
+        .method = method_of(r),
+        .schedule = um_schedule_find(option(r, "schedule")),
+        .select = {.exp = number(r, "exp"), .eps = number(r, "eps"), .bound = bound},
+        .budget = option(r, "budget"),
+        .until = number(r, "until"),
+        .every = (int64_t)number(r, "every"),
+        .samples = -1,
+        .n_micro = 1,
+        .whole = {whole, 1}};
     o.has_column[UM_COLUMN_FIRST] = o.has_column[UM_COLUMN_SECOND] = true;
     o.has_column[UM_COLUMN_BORN] = true;
     assert_ok(um_tuning_open(&r->tuning, r->model.params, r->model.n_params, &o, &err), err);
@@ -82,20 +90,27 @@ static void close_rig(struct rig *r)
     um_safetensors_close(&r->run);
 }
 
-/* Step t takes rows t, t + 1, ... of the golden batch, from its end on to its beginning. */
-static double step(struct rig *r, int64_t t)
+/* Rows first, first + 1, ... of the golden batch, from its end on to its beginning. */
+static void take_rows(struct rig *r, int64_t first, int64_t n_rows)
 {
     const struct um_batch *all = &r->g.batch;
     struct um_error err;
-    double loss = 0;
-    assert_ok(um_batch_begin(&r->batch, r->n_rows, all->n_tokens, &err), err);
-    for (int64_t i = 0; i < r->n_rows; i++) {
+    assert_ok(um_batch_begin(&r->batch, n_rows, all->n_tokens, &err), err);
+    for (int64_t i = 0; i < n_rows; i++) {
         uint8_t types[64];
-        int64_t b = (t + i) % all->n_rows, at = all->offsets[b], n = all->offsets[b + 1] - at;
+        int64_t b = (first + i) % all->n_rows, at = all->offsets[b], n = all->offsets[b + 1] - at;
         for (int64_t k = 0; k < n; k++)
             types[k] = (uint8_t)all->types[at + k];
         um_batch_add(&r->batch, all->ids + at, types, n, all->labels[b], 0);
     }
+}
+
+/* Step t takes rows t, t + 1, ... */
+static double step(struct rig *r, int64_t t)
+{
+    struct um_error err;
+    double loss = 0;
+    take_rows(r, t, r->n_rows);
     assert_ok(um_tuning_begin(&r->tuning, t, r->n_steps, &err), err);
     um_tuning_micro(&r->tuning, 0, true);
     assert_ok(um_engine_train(&loss, &r->engine, &r->batch, r->n_rows, 0,
@@ -105,6 +120,32 @@ static double step(struct rig *r, int64_t t)
     um_optimizer_step(um_optimizer_find("adamw"), &r->tuning.set, &r->optimizer,
                       um_grad_norm(&r->tuning.set), r->optimizer.lr, t);
     return loss;
+}
+
+/* The rows of the golden batch one by one, or (SAM) two and then three of them. */
+static void calibrate(struct rig *r)
+{
+    struct um_calibration c;
+    struct um_error err;
+    const struct um_batch *all = &r->g.batch;
+    double loss = 0;
+    assert_ok(um_calibration_open(&c, &r->tuning, &err), err);
+    for (int64_t b = 0, n, is_counted = !c.is_squared; b < all->n_rows; b += n) {
+        n = c.is_squared ? 1 : b == 0 ? 2 : 3;
+        take_rows(r, b, n);
+        double n_losses = c.is_squared ? 1 : (double)all->n_rows;
+        struct um_sink sink = is_counted ? um_calibration_sink(&c) : um_calibration_count(&c);
+        assert_ok(um_engine_train(&loss, &r->engine, &r->batch, (int64_t)n_losses, 0, sink, &err),
+                  err);
+        if (is_counted)
+            assert_ok(um_calibration_end(&c, &err), err);
+        else
+            assert_ok(um_calibration_counted(&c, &err), err);
+        n = is_counted ? n : 0; /* counted: the same row again */
+        is_counted = true;
+    }
+    assert_ok(um_calibration_choose(&c, r->n_steps, &err), err);
+    um_calibration_close(&c);
 }
 
 static const struct um_tensor_view *find(const struct rig *r, const struct um_entry *entry,
@@ -149,10 +190,16 @@ static void test_runs(void **state)
             float losses[64];
             int64_t n = 0;
             open_rig(&r, cases[c], (enum um_bound)bound);
+            if (bound && r.tuning.options.strategy->chooses_once) { /* no bound is used */
+                close_rig(&r);
+                continue;
+            }
             const struct um_tensor_view *expected = um_safetensors_find(&r.run, "losses");
             assert_non_null(expected);
             assert_int_equal(expected->n_elements, r.n_steps);
             assert_in_range(r.n_steps, 1, UM_COUNT(losses));
+            if (um_tuning_is_calibrated(&r.tuning))
+                calibrate(&r);
             for (int64_t t = 0; t < r.n_steps; t++)
                 losses[t] = (float)step(&r, t);
             double d = relative_difference(losses, (const float *)(const void *)expected->bytes,
