@@ -1,4 +1,4 @@
-/* Deltas over models in memory, and folding. */
+/* Deltas over models in memory. */
 #include "delta/attached.h"
 
 #include <string.h>
@@ -103,23 +103,4 @@ enum um_status um_delta_open_folded(struct um_model *model, struct um_delta *del
     }
     drop_attached(delta, model);
     return UM_OK;
-}
-
-enum um_status um_delta_fold(float **values, const struct um_model *model, const char *name,
-                             struct um_error *err)
-{
-    const struct um_param *param = find_param(model, name);
-    *values = NULL;
-    if (!param || !param->low_rank)
-        return UM_OK;
-    float *scratch = UM_NEW(um_low_rank_scratch(param), float);
-    *values = UM_NEW(param->n_elements, float);
-    if (scratch && *values)
-        um_low_rank_fold(*values, param, 0, param->rows, scratch);
-    enum um_status status =
-        scratch && *values
-            ? UM_OK
-            : um_fail_memory(err, name, (size_t)param->n_elements * sizeof(float));
-    um_free(scratch);
-    return status;
 }

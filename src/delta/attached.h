@@ -24,11 +24,6 @@ enum um_status um_delta_check_attached(const struct um_delta *delta, const struc
 enum um_status um_delta_open_folded(struct um_model *model, struct um_delta *delta,
                                     const char *path, struct um_error *err);
 
-/* All of a base tensor with its low-rank change folded in, as fp32 (free with um_free); NULL in *values
- * if nothing is attached to it. */
-enum um_status um_delta_fold(float **values, const struct um_model *model, const char *name,
-                             struct um_error *err);
-
 /* What PEFT puts before a parameter's name in its files. */
 #define UM_PEFT_PREFIX "base_model.model."
 
