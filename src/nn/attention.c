@@ -257,6 +257,7 @@ static const struct um_op op_attention = {.name = "attention",
                                           .part = UM_PART_ATTENTION,
                                           .keeps_inputs = 7,
                                           .keeps_output = true,
+                                          .is_cheap = true,
                                           .forward = forward,
                                           .backward = backward};
 

@@ -138,13 +138,13 @@ static void work_out_lives(struct um_tape *tape)
     }
 }
 
-/* Kept values that are made again instead: what they are made from must be there all the while. */
+/* Kept values that are made again instead: what they are made from must be there all the while. Where
+ * whole blocks are computed again it would be done twice. */
 static void find_remade(struct um_tape *tape)
 {
     for (size_t i = 0; i < tape->n_nodes; i++) {
         const struct um_node *node = tape->nodes[i];
-        bool is_remade = node->op->is_cheap && node->out->is_kept && !node->op->keeps_output &&
-                         (!tape->recompute || node->out->is_internal);
+        bool is_remade = node->op->is_cheap && node->out->is_kept && !tape->recompute;
         for (int k = 0; k < node->n_in; k++)
             is_remade = is_remade && node->in[k]->is_kept && !node->in[k]->is_remade;
         node->out->is_remade = is_remade;
@@ -282,14 +282,24 @@ static enum um_status block_again(struct um_tape *tape, int last, struct um_erro
     return UM_OK;
 }
 
-static enum um_status node_backward(struct um_tape *tape, struct um_node *node,
-                                    struct um_error *err)
+/* What a node's backward function reads of remade values is made. */
+static enum um_status remake(struct um_tape *tape, struct um_node *node, struct um_error *err)
 {
-    struct um_value *out = node->out;
     for (int k = 0; k < node->n_in; k++) {
         struct um_value *in = node->in[k];
         if (in->is_remade && !in->data && (node->keeps_inputs >> k & 1))
             UM_RETURN_IF(run_forward(tape, tape->nodes[in->first_node], err));
+    }
+    return node->op->keeps_output && !node->out->data ? run_forward(tape, node, err) : UM_OK;
+}
+
+static enum um_status node_backward(struct um_tape *tape, struct um_node *node,
+                                    struct um_error *err)
+{
+    struct um_value *out = node->out;
+    UM_RETURN_IF(remake(tape, node, err));
+    for (int k = 0; k < node->n_in; k++) {
+        struct um_value *in = node->in[k];
         if (!in->wants_grad)
             continue;
         node->adds[k] = in->grad != NULL;

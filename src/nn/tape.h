@@ -4,7 +4,7 @@
  * A model's forward function calls ops (ops.h); each checks its shapes and appends a node. Nothing
  * is computed yet. Running the tape computes the nodes in order, with memory known in advance:
  * a value's memory is given back after its last use, unless the backward pass needs it (and it is not
- * cheap to make again: norms, activations); backward walks the nodes in reverse, allocates gradients
+ * cheap to make again: norms, activations, attention); backward walks the nodes in reverse, allocates gradients
  * when they are first written and gives back what each node held. On a dry pool the same walk touches nothing and yields the peak.
  *
  * Values are feature-major: [rows = features, cols = tokens], rows `ld` floats apart. Gradients of
