@@ -36,9 +36,10 @@ static struct um_recipe *make_recipe(const char *out, const char *settings)
     (void)snprintf(
         all, sizeof(all),
         "task=classification method.budget=%d train.batch=8 train.max_steps=%d threads=2 "
-        "optimizer.lr=2e-3 checkpoint.every=5 checkpoint.keep=9 model=%s %s",
-        BUDGET, N_STEPS, MODEL, settings);
+        "optimizer.lr=2e-3 checkpoint.every=5 checkpoint.keep=9 %s",
+        BUDGET, N_STEPS, settings);
     assert_ok(um_recipe_new(&recipe, &err), err);
+    assert_ok(um_recipe_set(recipe, "model", MODEL, &err), err);
     assert_ok(um_recipe_set(recipe, "data.train", in_folder("train.tsv"), &err), err);
     assert_ok(um_recipe_set(recipe, "data.eval", in_folder("train.tsv"), &err), err);
     assert_ok(um_recipe_set(recipe, "out", in_folder(out), &err), err);
