@@ -275,12 +275,14 @@ struct um_compare_options {
     size_t n_variants, n_budgets, n_tasks, n_rates;
     int64_t n_seeds;                /* runs of each: seeds 1 to n_seeds */
     double holdout;                 /* share of the training rows that trials are scored on */
+    double trial_epochs;            /* of a trial; 0: the recipe's */
 };
 
 /* Trains the whole grid, every run in a folder of its own under `out`, and writes table.md, table.csv
  * and table.json there after each: mean, deviation, paired difference from the first variant with its p,
  * parameters changed, updates, seconds, peak memory, bytes of delta. Runs that are done are not done
- * again, those that were stopped go on. UM_E_INTERRUPTED when a callback stopped it. */
+ * again, those that were stopped go on; one that other settings made is an error (UM_E_USAGE).
+ * UM_E_INTERRUPTED when a callback stopped it. */
 UM_API UM_CHECKED enum um_status um_compare(const struct um_recipe *recipe,
                                             const struct um_compare_options *options,
                                             const struct um_callbacks *callbacks,

@@ -11,6 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "unmask.h"
 
 static const char *const level_names[] = {
@@ -113,6 +117,13 @@ void um_memory_reset_peak(void)
         return;
     (void)fputs("5", file);
     (void)fclose(file);
+}
+
+void um_memory_trim(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }
 
 double um_seconds(void)

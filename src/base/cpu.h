@@ -19,6 +19,7 @@ int64_t um_memory_total(void);     /* bytes of RAM, or the control group's limit
 int64_t um_memory_rss(void);       /* resident bytes of this process now */
 int64_t um_memory_rss_peak(void);  /* and at most so far, or since */
 void um_memory_reset_peak(void);   /* this was called (where the system can do that) */
+void um_memory_trim(void);         /* gives freed heap back to the system (where the C library can) */
 
 double um_seconds(void);      /* a monotonic clock */
 

@@ -23,6 +23,7 @@ static const struct cli_option options[] = {
     {"--lrs", "LIST", "learning rates that each method tries (default: the recipe's)", false},
     {"--seeds", "N", "runs of each, with seeds 1 to N (default 1)", false},
     {"--holdout", "SHARE", "of the training rows, to score trials on (default 0.1)", false},
+    {"--trial-epochs", "X", "epochs of a trial (default: the recipe's)", false},
     {"--set", "KEY=VALUE", "set any recipe key; see 'unmask help recipe'", true},
 };
 
@@ -79,6 +80,7 @@ static enum um_status read_options(struct um_compare_options *o, double rates[IT
                                    struct um_error *err)
 {
     const char *holdout = cli_value(args, "--holdout");
+    const char *epochs = cli_value(args, "--trial-epochs");
     struct {
         struct list *list;
         const char *flag;
@@ -96,6 +98,8 @@ static enum um_status read_options(struct um_compare_options *o, double rates[IT
         status = cli_number(&o->n_seeds, args, "--seeds", 1, err);
     if (status == UM_OK && holdout)
         status = read_real(&o->holdout, holdout, "--holdout", err);
+    if (status == UM_OK && epochs)
+        status = read_real(&o->trial_epochs, epochs, "--trial-epochs", err);
     o->variants = lists->methods.items;
     o->n_variants = lists->methods.n;
     o->budgets = lists->budgets.items;

@@ -360,6 +360,14 @@ enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *d
                    share, (long long)n);
 }
 
+void um_dataset_drop_texts(struct um_dataset *data)
+{
+    for (int64_t i = 0; i < data->n_rows; i++)
+        data->rows[i] = (struct um_row){.line = data->rows[i].line, .label = data->rows[i].label,
+                                        .target = data->rows[i].target};
+    um_table_drop_cells(&data->table);
+}
+
 void um_dataset_close(struct um_dataset *data)
 {
     for (int64_t k = 0; !data->is_borrowed && k < data->n_labels; k++)

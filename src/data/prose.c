@@ -13,7 +13,7 @@ void um_prose_free(struct um_prose *prose)
 void um_prose_clear(struct um_prose *prose)
 {
     um_str_clear(&prose->text);
-    prose->n_learnt = 0;
+    prose->n_learnt = prose->n_prompt = 0;
     prose->takes_special = prose->takes_end = false;
 }
 
@@ -71,6 +71,7 @@ static enum um_status render_texts(struct um_prose *p, const struct um_row *row,
         return UM_OK;
     if (row->n_completion == 0)
         return um_fail(err, UM_E_INPUT, "the completion is empty: nothing to learn");
+    p->n_prompt = p->text.length;
     um_prose_add(p, row->completion, row->n_completion, true);
     return UM_OK;
 }
@@ -127,25 +128,55 @@ static enum um_status mark(struct um_marked *m, const struct um_prose *p,
     return UM_OK;
 }
 
+static enum um_status append(struct um_marked *m, const struct um_tokens *tokens, size_t n,
+                             struct um_error *err)
+{
+    size_t most = m->n + n + 1; /* and an end token */
+    if (!um_grow(&m->ids, &m->ids_capacity, most, sizeof(*m->ids)) ||
+        !um_grow(&m->learnt, &m->learnt_capacity, most, 1))
+        return um_fail_memory(err, "tokens", most * sizeof(*m->ids));
+    if (n)
+        memcpy(m->ids + m->n, tokens->ids, n * sizeof(*m->ids));
+    m->n += n;
+    return UM_OK;
+}
+
+/* Fills m->ids. */
+static enum um_status encode_text(struct um_marked *m, const struct um_prose *p,
+                                  const struct um_tokenizer *tokenizer, int32_t end_id,
+                                  struct um_error *err)
+{
+    const char *text = p->text.text ? p->text.text : "";
+    struct um_tokens *whole = &m->tokens, *prompt = &m->part;
+    m->n = 0;
+    UM_RETURN_IF(um_tokenizer_encode(whole, tokenizer, text, p->text.length, NULL, 0,
+                                     p->takes_special, 0, err));
+    if (p->n_prompt == 0)
+        return append(m, whole, whole->n, err);
+    UM_RETURN_IF(um_tokenizer_encode(prompt, tokenizer, text, p->n_prompt, NULL, 0,
+                                     p->takes_special, 0, err));
+    size_t n = prompt->n;
+    if (n && prompt->ids[n - 1] == end_id) /* the tokenizer's own template ends so */
+        n--;
+    if (n == 0 ||
+        (n <= whole->n && memcmp(prompt->ids, whole->ids, n * sizeof(*whole->ids)) == 0))
+        return append(m, whole, whole->n, err);
+    UM_RETURN_IF(append(m, prompt, n, err));
+    UM_RETURN_IF(um_tokenizer_encode(whole, tokenizer, text + p->n_prompt,
+                                     p->text.length - p->n_prompt, NULL, 0, false, 0, err));
+    return append(m, whole, whole->n, err);
+}
+
 enum um_status um_prose_encode(struct um_marked *m, const struct um_prose *p,
                                const struct um_tokenizer *tokenizer, int32_t end_id,
                                struct um_error *err)
 {
-    const char *text = p->text.text ? p->text.text : "";
-    UM_RETURN_IF(um_tokenizer_encode(&m->tokens, tokenizer, text, p->text.length, NULL, 0,
-                                     p->takes_special, 0, err));
-    size_t n = m->tokens.n;
-    if (!um_grow(&m->ids, &m->ids_capacity, n + 1, sizeof(*m->ids)) ||
-        !um_grow(&m->learnt, &m->learnt_capacity, n + 1, 1))
-        return um_fail_memory(err, "tokens", n * sizeof(*m->ids));
-    if (n)
-        memcpy(m->ids, m->tokens.ids, n * sizeof(*m->ids));
-    memset(m->learnt, 0, n + 1);
-    m->n = n;
+    UM_RETURN_IF(encode_text(m, p, tokenizer, end_id, err));
+    memset(m->learnt, 0, m->n + 1);
     UM_RETURN_IF(mark(m, p, tokenizer, err));
     if (!p->takes_end)
         return UM_OK;
-    if (n == 0 || m->ids[n - 1] != end_id) /* else the tokenizer's own template ends so */
+    if (m->n == 0 || m->ids[m->n - 1] != end_id) /* else the tokenizer's own template ends so */
         m->ids[m->n++] = end_id;
     m->learnt[m->n - 1] = 1;
     return UM_OK;

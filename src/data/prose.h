@@ -19,6 +19,7 @@ struct um_prose {
     struct um_str text;
     struct um_span *learnt; /* what is to be predicted, in order, not overlapping */
     size_t n_learnt, learnt_capacity;
+    size_t n_prompt;        /* bytes of a prompt whose completion follows; 0: none */
     bool takes_special;     /* the tokenizer puts its special tokens around the text */
     bool takes_end;         /* the end token follows, and is learnt */
 };
@@ -61,8 +62,9 @@ struct um_marked {
 };
 void um_marked_free(struct um_marked *marked);
 
-/* The tokens of a prose. A token that holds the end of a prompt and the start of what is learnt is
- * learnt. */
+/* The tokens of a prose: those of the whole text; but where they would join a prompt's end with its
+ * completion (newlines, say), prompt and completion apart, as a model that answers the prompt sees
+ * them. Within a conversation a token that is learnt in part is learnt. */
 enum um_status um_prose_encode(struct um_marked *marked, const struct um_prose *prose,
                                const struct um_tokenizer *tokenizer, int32_t end_id,
                                struct um_error *err);

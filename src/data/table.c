@@ -135,12 +135,20 @@ enum um_status um_table_open(struct um_table *table, const char *path,
     return status;
 }
 
+void um_table_drop_cells(struct um_table *table)
+{
+    um_free(table->cells);
+    um_arena_free(&table->arena); /* the columns' names too */
+    table->cells = NULL;
+    table->columns = NULL;
+    table->cells_capacity = 0;
+}
+
 void um_table_close(struct um_table *table)
 {
+    um_table_drop_cells(table);
     um_free(table->path);
-    um_free(table->cells);
     um_free(table->lines);
-    um_arena_free(&table->arena);
     *table = (struct um_table){0};
 }
 

@@ -46,6 +46,7 @@ enum um_status um_table_open(struct um_table *table, const char *path,
 /* As um_table_open, from memory (which is borrowed for the call only); `path` names it in errors. */
 enum um_status um_table_parse(struct um_table *table, const char *text, size_t n, const char *path,
                               const struct um_table_options *options, struct um_error *err);
+void um_table_drop_cells(struct um_table *table); /* frees the texts; no cell may be read after */
 void um_table_close(struct um_table *table);
 
 /* A column by name, or by its number from 1. UM_E_INPUT lists the columns that are there. */

@@ -93,6 +93,8 @@ enum um_status um_dataset_parse(struct um_dataset *data, const struct um_task *t
  * borrowed from `data`. UM_E_USAGE if none would be left on one side. */
 enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *data, double share,
                                    struct um_error *err);
+/* Frees the texts when they are encoded; labels and counts stay. Nobody may have borrowed them. */
+void um_dataset_drop_texts(struct um_dataset *data);
 void um_dataset_close(struct um_dataset *data);
 
 #endif

@@ -89,9 +89,18 @@ static enum um_status set_number(struct um_recipe *recipe, const char *key, doub
     return um_recipe_set(recipe, key, text, err);
 }
 
+/* A trial is a run that is scored on held-out training rows, and may be shorter. */
+static enum um_status make_trial(struct um_recipe *recipe, const struct um_compare_options *o,
+                                 struct um_error *err)
+{
+    if (o->trial_epochs > 0)
+        UM_RETURN_IF(set_number(recipe, "train.epochs", o->trial_epochs, err));
+    return set_number(recipe, "data.holdout", o->holdout, err);
+}
+
 static enum um_status make_recipe(struct um_recipe **recipe, const struct um_comparison *c,
                                   const struct um_contender *cell, double rate, int64_t seed,
-                                  double holdout, const char *out, struct um_error *err)
+                                  bool is_trial, const char *out, struct um_error *err)
 {
     UM_RETURN_IF(um_recipe_clone(recipe, c->recipe, err));
     UM_RETURN_IF(um_recipe_set(*recipe, "task", cell->task, err));
@@ -101,28 +110,45 @@ static enum um_status make_recipe(struct um_recipe **recipe, const struct um_com
     UM_RETURN_IF(set_variant(*recipe, cell->variant, err));
     UM_RETURN_IF(set_number(*recipe, "optimizer.lr", rate, err));
     UM_RETURN_IF(set_number(*recipe, "train.seed", (double)seed, err));
-    return set_number(*recipe, "data.holdout", holdout, err);
+    return is_trial ? make_trial(*recipe, c->options, err) : UM_OK;
+}
+
+/* Refuses a run that other settings made: its result would be taken for that of this recipe. */
+static enum um_status check_same(const struct um_recipe *recipe, const char *out,
+                                 const char *begun, struct um_error *err)
+{
+    const struct um_option_info *option;
+    struct um_recipe *old = NULL;
+    enum um_status status;
+    UM_RETURN_IF(um_recipe_new(&old, err));
+    UM_TRY(um_recipe_load(old, begun, err));
+    for (size_t i = 0; (option = um_recipe_option(i)); i++) {
+        const char *was = um_recipe_get(old, option->key), *is = um_recipe_get(recipe, option->key);
+        if (strcmp(was, is) == 0 || strcmp(option->key, "out") == 0 ||
+            strcmp(option->key, "threads") == 0)
+            continue;
+        status = um_fail(err, UM_E_USAGE, "'%s' was trained with %s '%s', not '%s'", out,
+                         option->key, was, is);
+        um_error_hint(err, "take another --out, or remove that folder to train it anew");
+        goto out;
+    }
+out:
+    um_recipe_free(old);
+    return status;
 }
 
 /* Trains to the end: anew, or on from where an earlier call was stopped. */
 static enum um_status train(const struct um_comparison *c, const struct um_recipe *recipe,
-                            const char *out, struct um_error *err)
+                            const char *out, bool is_begun, struct um_error *err)
 {
     struct um_run *run = NULL;
     struct um_summary summary;
-    char *begun = um_path_join(out, "recipe.yaml");
-    enum um_status status;
-    if (!begun)
-        return um_fail_memory(err, out, strlen(out));
     um_memory_reset_peak();
-    if (um_path_exists(begun))
-        UM_TRY(um_run_resume(&run, out, c->callbacks, err));
-    else
-        UM_TRY(um_run_open(&run, recipe, c->callbacks, err));
-    UM_TRY(um_run_train(&summary, run, err));
-out:
+    enum um_status status = is_begun ? um_run_resume(&run, out, c->callbacks, err)
+                                     : um_run_open(&run, recipe, c->callbacks, err);
+    if (status == UM_OK)
+        status = um_run_train(&summary, run, err);
     um_run_free(run);
-    um_free(begun);
     return status;
 }
 
@@ -132,23 +158,25 @@ static enum um_status run_once(struct um_outcome *outcome, const struct um_compa
 {
     struct um_recipe *recipe = NULL;
     char *out = folder_of(c, cell, is_trial ? "trials" : "runs", rate, seed);
+    char *begun = out ? um_path_join(out, "recipe.yaml") : NULL;
     char *summary = out ? um_path_join(out, "summary.json") : NULL;
     enum um_status status = UM_OK;
-    if (!summary)
+    if (!begun || !summary)
         UM_TRY(um_fail_memory(err, "a run's folder", 0));
-    if (!um_path_exists(summary)) {
-        UM_TRY(make_recipe(&recipe, c, cell, rate, seed, is_trial ? c->options->holdout : 0, out,
-                           err));
-        status = train(c, recipe, out, err);
-        if (status != UM_OK) {
-            um_error_prefix(err, "%s, %s", cell->task, cell->variant);
-            goto out;
-        }
-    }
-    status = read_outcome(outcome, summary, err);
+    UM_TRY(make_recipe(&recipe, c, cell, rate, seed, is_trial, out, err));
+    bool is_begun = um_path_exists(begun);
+    if (is_begun)
+        UM_TRY(check_same(recipe, out, begun, err));
+    if (!um_path_exists(summary))
+        status = train(c, recipe, out, is_begun, err);
+    if (status == UM_OK)
+        status = read_outcome(outcome, summary, err);
+    else
+        um_error_prefix(err, "%s, %s", cell->task, cell->variant);
 out:
     um_recipe_free(recipe);
     um_free(summary);
+    um_free(begun);
     um_free(out);
     return status;
 }

@@ -64,6 +64,7 @@ struct um_config {
     } lr_schedule;
     struct {
         double epochs;
+        int64_t rows; /* of the training data, from its start; 0 = all */
         int64_t max_steps, batch, accumulate, max_length;
         char *order;   /* shuffle, sequential, grouped */
         double dropout; /* negative = the model's own ("model") */

@@ -49,6 +49,8 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
     if (!run->task) /* choices are checked when they are set, so only "" comes here */
         return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
     UM_RETURN_IF(open_part(&run->train, run, true, err));
+    if (c->train.rows && c->train.rows < run->train.n_rows)
+        run->train.n_rows = c->train.rows;
     if (c->data.holdout > 0)
         UM_RETURN_IF(um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, err));
     else if (*c->data.eval || (run->task->eval && *c->data.path))
@@ -118,6 +120,8 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
     tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
                                                             : tm->model.dims.P;
     UM_RETURN_IF(um_task_model_encode(&run->train_tokens, tm, &run->train, c, err));
+    if (!run->eval.is_borrowed) /* from the training rows */
+        um_dataset_drop_texts(&run->train);
     return run->eval.n_rows ? um_evaluator_open(&run->evaluator, tm, &run->eval, c, err) : UM_OK;
 }
 
@@ -231,6 +235,7 @@ static enum um_status open_run(struct um_run *run, struct um_error *err)
     UM_RETURN_IF(open_model(run, err));
     UM_RETURN_IF(open_steps(run, err));
     UM_RETURN_IF(um_run_open_method(run, err));
+    um_memory_trim(); /* of what parsing took */
     run->resident_before = um_memory_rss();
     run->state = (struct um_run_state){.metric_before = (double)NAN,
                                        .metric_best = (double)NAN,
