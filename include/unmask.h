@@ -428,12 +428,19 @@ UM_API UM_CHECKED enum um_status um_delta_merge(struct um_merge_report *report, 
                                                 const char *delta, const char *out,
                                                 const struct um_merge_options *options,
                                                 struct um_error *err);
-/* Writes a delta's LoRA, DoRA or AdaLoRA, and a task head, as a folder that PEFT loads
- * (adapter_config.json, adapter_model.safetensors). `out` must not exist or be empty. UM_E_USAGE: the
- * delta holds something else. */
-UM_API UM_CHECKED enum um_status um_delta_export_peft(const char *model, const char *delta,
-                                                      const char *out, struct um_error *err);
-/* Makes a delta over `model` of such a folder. */
+/* Writes a delta for another program. `format`:
+ *   "peft"         LoRA, DoRA, AdaLoRA and a task head: a folder that Hugging Face PEFT loads
+ *                  (adapter_config.json, adapter_model.safetensors);
+ *   "supertuning"  single fp32 weights of linear maps and a task head, in the same way, as PEFT's
+ *                  SuperTuning: PEFT adds to the base what gives the delta's values bit for bit;
+ *   "shira"        the same as PEFT's SHiRA;
+ *   "gguf"         LoRA or AdaLoRA of a decoder: a GGUF adapter file that llama.cpp loads;
+ *   NULL           peft, or supertuning if the delta adds nothing to the base.
+ * `out` must not exist. UM_E_USAGE: the delta holds something that the format has no place for. */
+UM_API UM_CHECKED enum um_status um_delta_export(const char *model, const char *delta,
+                                                 const char *format, const char *out,
+                                                 struct um_error *err);
+/* Makes a delta over `model` of a folder that "peft" writes, or PEFT itself. */
 UM_API UM_CHECKED enum um_status um_delta_import_peft(struct um_delta_info *info,
                                                       const char *folder, const char *model,
                                                       const char *out, struct um_error *err);

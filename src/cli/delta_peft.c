@@ -1,25 +1,17 @@
-/* unmask delta export, import: low-rank changes to and from other programs' formats. */
+/* unmask delta export, import: deltas to and from other programs' formats. */
 #include <string.h>
 
 #include "cli.h"
 
-static enum um_status check_format(const struct cli_args *args, struct um_error *err)
-{
-    const char *format = cli_value(args, "--format");
-    return !format || strcmp(format, "peft") == 0
-               ? UM_OK
-               : cli_fail(err, UM_E_USAGE, "--format: '%s' is not known, expected peft", format);
-}
-
 static const char *const export_usage[] = {
-    "RUN [--format peft] --out DIR",
-    "--model DIR --delta FILE [--format peft] --out DIR",
+    "RUN [--format NAME] --out PATH",
+    "--model DIR --delta FILE [--format NAME] --out PATH",
     NULL,
 };
 static const struct cli_option export_options[] = {
     {"--delta", "FILE", "delta to export: a file or a run folder", false},
-    {"--format", "NAME", "format to write: peft (the default)", false},
-    {"--out", "DIR", "folder to make; must not exist", false},
+    {"--format", "NAME", "format to write: peft, supertuning, shira, gguf", false},
+    {"--out", "PATH", "folder (gguf: file) to make; must not exist", false},
 };
 static const char *const export_keys[] = {"model", NULL};
 
@@ -28,17 +20,14 @@ static enum um_status run_export(const struct cli_args *args, struct um_error *e
     struct cli_target target;
     const char *out = cli_value(args, "--out");
     if (!out)
-        return cli_fail(err, UM_E_USAGE, "'unmask delta export' needs --out DIR");
-    enum um_status status = check_format(args, err);
-    if (status != UM_OK)
-        return status;
-    status = cli_target_open(&target, args, err);
+        return cli_fail(err, UM_E_USAGE, "'unmask delta export' needs --out PATH");
+    enum um_status status = cli_target_open(&target, args, err);
     if (status != UM_OK)
         return status;
     if (!target.delta)
         status = cli_fail(err, UM_E_USAGE, "'unmask delta export' needs a run folder or --delta");
     else
-        status = um_delta_export_peft(target.model, target.delta, out, err);
+        status = um_delta_export(target.model, target.delta, cli_value(args, "--format"), out, err);
     if (status == UM_OK)
         printf("exported     %s\n", out);
     cli_target_close(&target);
@@ -47,10 +36,18 @@ static enum um_status run_export(const struct cli_args *args, struct um_error *e
 
 const struct cli_command cli_delta_export = {
     .name = "delta export",
-    .summary = "write a delta's LoRA, DoRA or AdaLoRA for PEFT",
+    .summary = "write a delta for PEFT or llama.cpp",
     .usage = export_usage,
-    .description = "Writes adapter_config.json and adapter_model.safetensors, which Hugging Face "
-                   "PEFT loads over the same base, with a task head as a module saved along.",
+    .description =
+        "Format peft takes LoRA, DoRA and AdaLoRA; supertuning and shira take single weights of "
+        "linear maps, as ID3 and the other selective methods change them, if nothing else of the "
+        "base is changed (train with --region maps). All three write "
+        "adapter_config.json and adapter_model.safetensors, which Hugging Face PEFT loads over the "
+        "same base, with a task head as a module saved along; the weights are the delta's bit for "
+        "bit.\n\n"
+        "Format gguf takes LoRA and AdaLoRA of a decoder and writes an adapter that llama.cpp loads "
+        "(--lora) over the same base as GGUF.\n\n"
+        "Without --format it is peft, or supertuning if the delta adds no parameters to the base.",
     .options = export_options,
     .n_options = CLI_COUNT(export_options),
     .recipe_keys = export_keys,

@@ -8,6 +8,9 @@
 #include "delta/delta.h"
 #include "model/addition.h"
 
+/* The model's parameter of a delta's name for it; NULL if there is none. */
+struct um_param *um_delta_param(const struct um_model *model, const char *name);
+
 /* Attaches what the delta says, and lays its values over the model's parameters (borrows them from the
  * delta where they are sparse over a base that is not fp32). `where` names the delta. UM_E_INPUT if
  * something does not fit. */

@@ -22,13 +22,10 @@ static struct shape shape_of(const struct um_merge_tensor *t)
     return (struct shape){rows, rows > 0 ? t->n_elements / rows : 0};
 }
 
-/* Which row of the base becomes row r of a UM_GGUF_PAIRED map: pairs of halves (i, i + E/2) become
- * neighbours (2i, 2i + 1), or the other way. */
+/* Which row of the base becomes row r of a UM_GGUF_PAIRED map. */
 static int64_t source_row(const struct um_merge_tensor *t, int64_t r)
 {
-    int64_t E = t->head_rows, half = E / 2;
-    int64_t head = r / E, k = r % E;
-    return head * E + (t->is_undone ? k % half * 2 + k / half : k % 2 * half + k / 2);
+    return (t->is_undone ? um_gguf_unpaired_row : um_gguf_paired_row)(r, t->head_rows);
 }
 
 /* The first of the entry's positions from `from` on. */

@@ -360,3 +360,15 @@ enum um_status um_gguf_declare_config(struct um_gguf_writer *w,
     }
     return UM_OK;
 }
+
+int64_t um_gguf_paired_row(int64_t row, int64_t E)
+{
+    int64_t k = row % E;
+    return row - k + k % 2 * (E / 2) + k / 2;
+}
+
+int64_t um_gguf_unpaired_row(int64_t row, int64_t E)
+{
+    int64_t k = row % E;
+    return row - k + k % (E / 2) * 2 + k / (E / 2);
+}

@@ -32,6 +32,11 @@ bool um_gguf_name_to_folder(char *out, const struct um_gguf_family *family, cons
 bool um_gguf_name_from_folder(char *out, enum um_gguf_change *change,
                               const struct um_gguf_family *family, const char *name);
 
+/* Which row of a folder's UM_GGUF_PAIRED map is row `row` of the GGUF file's, heads of E rows each: halves
+ * (i, i + E/2) become neighbours (2i, 2i + 1); and the other way. */
+int64_t um_gguf_paired_row(int64_t row, int64_t E);
+int64_t um_gguf_unpaired_row(int64_t row, int64_t E);
+
 /* Writes the settings of config.json as metadata pairs. UM_E_INPUT: one is missing. */
 enum um_status um_gguf_declare_config(struct um_gguf_writer *w,
                                       const struct um_gguf_family *family, const json_t *config,

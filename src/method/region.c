@@ -28,6 +28,12 @@ static bool is_matrix(const struct um_param *param, const struct um_region_conte
     return !is_vector(param, context);
 }
 
+static bool is_map(const struct um_param *param, const struct um_region_context *context)
+{
+    (void)context;
+    return param->is_map;
+}
+
 static bool is_head(const struct um_param *param, const struct um_region_context *context)
 {
     return context->has_task_head ? param->is_task_head : param->is_head;
@@ -45,11 +51,13 @@ static const struct um_region regions[] = {
     {"biases", "biases", is_bias},
     {"vectors", "biases and the weights of norms", is_vector},
     {"matrices", "all but those", is_matrix},
+    {"maps", "of those, linear maps inside the layers: no table of words, no vocabulary's head", is_map},
     {"top-layers", "the last scope.layers layers, and the head", is_on_top},
     {"head", "the task's head, or the vocabulary's of a model that has no other", is_head},
 };
 const struct um_region *const um_regions[] = {&regions[0], &regions[1], &regions[2],
-                                              &regions[3], &regions[4], &regions[5]};
+                                              &regions[3], &regions[4], &regions[5],
+                                              &regions[6]};
 const size_t um_n_regions = UM_COUNT(um_regions);
 
 const struct um_region *um_region_find(const char *name)

@@ -25,7 +25,7 @@ static float other_value(struct um_random *random, const struct um_tensor_view *
     return value;
 }
 
-static void make_sparse(struct um_delta *d, struct um_random *random,
+static inline void make_sparse(struct um_delta *d, struct um_random *random,
                         const struct um_tensor_view *view)
 {
     struct um_delta_entry *e = &d->entries[d->n_entries++];
@@ -45,7 +45,7 @@ static void make_sparse(struct um_delta *d, struct um_random *random,
         d->n_entries--;
 }
 
-static void make_whole(struct um_delta *d, struct um_random *random,
+static inline void make_whole(struct um_delta *d, struct um_random *random,
                        const struct um_tensor_view *view)
 {
     struct um_delta_entry *e = &d->entries[d->n_entries++];
@@ -58,7 +58,7 @@ static void make_whole(struct um_delta *d, struct um_random *random,
         value[i] = other_value(random, view, i);
 }
 
-static void make_added(struct um_delta *d, struct um_random *random, const char *name, int n_dims,
+static inline void make_added(struct um_delta *d, struct um_random *random, const char *name, int n_dims,
                        int64_t rows, int64_t cols)
 {
     struct um_delta_entry *e = &d->entries[d->n_entries++];
@@ -71,14 +71,14 @@ static void make_added(struct um_delta *d, struct um_random *random, const char 
         value[i] = (float)um_random_normal(random);
 }
 
-static int compare_made(const void *a, const void *b)
+static inline int compare_made(const void *a, const void *b)
 {
     return strcmp(((const struct um_delta_entry *)a)->name,
                   ((const struct um_delta_entry *)b)->name);
 }
 
 /* Freed by um_arena_free(&d->arena). Borrows the folder's names. */
-static void make_delta(struct um_delta *d, const struct um_folder *base, uint64_t seed)
+static inline void make_delta(struct um_delta *d, const struct um_folder *base, uint64_t seed)
 {
     struct um_random random = {.seed = seed};
     struct um_error err;
@@ -116,7 +116,7 @@ static void make_delta(struct um_delta *d, const struct um_folder *base, uint64_
     d->base_sha256 = hash;
 }
 
-static void assert_same_entries(const struct um_delta *a, const struct um_delta *b)
+static inline void assert_same_entries(const struct um_delta *a, const struct um_delta *b)
 {
     assert_int_equal(a->n_entries, b->n_entries);
     for (size_t i = 0; i < a->n_entries; i++) {

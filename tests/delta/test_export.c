@@ -1,0 +1,319 @@
+/*
+ * Deltas in other programs' forms, read as those programs read them: SuperTuning's and SHiRA's sums come
+ * to the delta's values bit for bit and leave every other weight alone; a GGUF adapter holds the change
+ * in the map's own order of rows; what a form has no place for is refused.
+ */
+#include "folder.h"
+#include "golden.h"
+#include "made_delta.h"
+
+#include <math.h>
+
+#include "base/json.h"
+#include "delta/attached.h"
+
+static const char *base_path = GOLDEN_DIR "/models/bert_base/model";
+
+/* Values that are awkward to reach by adding: far smaller than the base, other signs, zeros, denormals. */
+static float awkward(struct um_random *random, float base)
+{
+    static const float factors[] = {0.1F, -0.3F, 3, 1e-7F, -1e7F, 1e-30F, 1.0000001F};
+    uint64_t kind = um_random_below(random, UM_COUNT(factors) + 3);
+    if (kind < UM_COUNT(factors))
+        return base * factors[kind];
+    return kind == UM_COUNT(factors) ? 0 : kind == UM_COUNT(factors) + 1 ? 1e-40F
+                                                                        : (float)um_random_normal(random);
+}
+
+/* A delta of single weights of linear maps, and a fresh head; `extra` is changed too, if any. */
+static const char *make(const struct um_folder *base, const char *extra)
+{
+    static char path[512];
+    struct um_random random = {.seed = 7};
+    struct um_delta d = {.method = "id3", .task = "made", .architecture = "bert", .prefix = "bert.",
+                         .task_class = "BertForSequenceClassification", .attached = ""};
+    struct um_error err;
+    char hash[UM_SHA256_TEXT];
+    const struct um_tensor_view *view;
+    size_t n = 0;
+    while (um_folder_tensor(base, n))
+        n++;
+    d.entries = UM_ARENA_NEW(&d.arena, n + 2, struct um_delta_entry);
+    d.labels = (const char **)(uintptr_t)made_labels;
+    d.n_labels = 3;
+    for (n = 0; (view = um_folder_tensor(base, n)); n++) {
+        bool is_map = strstr(view->name, "layer.") && view->n_dims == 2 && n % 3 != 1;
+        if (!is_map && !(extra && strcmp(extra, view->name) == 0))
+            continue;
+        make_sparse(&d, &random, view);
+        struct um_delta_entry *e = &d.entries[d.n_entries - 1];
+        for (int64_t i = 0; i < e->n; i++)
+            ((float *)(uintptr_t)e->value)[i] =
+                awkward(&random, um_to_f32_at(view->bytes, view->dtype, e->index[i]));
+    }
+    int64_t features = um_folder_find(base, "pooler.dense.bias")->n_elements;
+    make_added(&d, &random, "classifier.weight", 2, 3, features);
+    make_added(&d, &random, "classifier.bias", 1, 3, 0);
+    um_delta_sort(&d);
+    assert_ok(um_delta_hash(hash, &d, base, &err), err);
+    d.base_sha256 = hash;
+    (void)snprintf(path, sizeof(path), "%s", in_folder("made.safetensors"));
+    assert_ok(um_delta_save(&d, path, &err), err);
+    um_arena_free(&d.arena);
+    return path;
+}
+
+static const struct um_tensor_view *find(const struct um_safetensors *file, const char *name,
+                                         const char *end)
+{
+    char full[512];
+    (void)snprintf(full, sizeof(full), "base_model.model.bert.%.*s.%s",
+                   (int)(strrchr(name, '.') - name), name, end);
+    return um_safetensors_find(file, full);
+}
+
+/* Adds the file's terms to the base's tensor, in their order, and compares with base and delta. */
+static void check_tensor(const struct um_safetensors *file, const struct um_tensor_view *base,
+                         const struct um_delta_entry *e, bool is_flat, double density)
+{
+    const struct um_tensor_view *positions =
+        find(file, base->name, is_flat ? "supertuning_indices" : "shira_indices");
+    const struct um_tensor_view *terms =
+        find(file, base->name, is_flat ? "supertuning_values" : "shira_weight");
+    int64_t cols = base->dims[1], n = base->n_elements;
+    assert_true((positions != NULL) == (e != NULL) && (terms != NULL) == (e != NULL));
+    if (!e)
+        return;
+    float *sum = um_alloc((size_t)n * sizeof(float)), *due = um_alloc((size_t)n * sizeof(float));
+    um_to_f32(sum, base->bytes, base->dtype, n);
+    um_to_f32(due, base->bytes, base->dtype, n);
+    um_delta_apply(due, e);
+    int64_t k = terms->n_elements;
+    assert_int_equal(positions->n_elements, is_flat ? k : 2 * k);
+    assert_int_equal(positions->dtype, UM_I32);
+    /* As many as PEFT makes room for. */
+    assert_int_equal(k, is_flat ? (int64_t)((double)n * density)
+                                : (int64_t)density * (base->dims[0] + base->dims[1]));
+    const int32_t *at = (const int32_t *)(const void *)positions->bytes;
+    const float *term = (const float *)(const void *)terms->bytes;
+    for (int64_t i = 0; i < k; i++) {
+        int64_t index = is_flat ? at[i] : at[i] * cols + at[k + i];
+        assert_in_range(index, 0, n - 1);
+        sum[index] += term[i];
+    }
+    assert_memory_equal(sum, due, (size_t)n * sizeof(float));
+    um_free(sum);
+    um_free(due);
+}
+
+static void check_form(const char *format, bool is_flat)
+{
+    struct um_error err;
+    struct um_folder base;
+    struct um_delta *delta;
+    struct um_safetensors file;
+    const struct um_tensor_view *view;
+    json_t *config;
+    char out[512], path[600];
+    double setting = 0;
+    size_t n_entries = 0;
+    assert_ok(um_folder_open(&base, base_path, &err), err);
+    const char *made = make(&base, NULL);
+    (void)snprintf(out, sizeof(out), "%s", in_folder(format));
+    assert_ok(um_remove_folder(out, &err), err);
+    assert_ok(um_delta_export(base_path, made, format, out, &err), err);
+    (void)snprintf(path, sizeof(path), "%s/adapter_config.json", out);
+    assert_ok(um_json_load(&config, path, &err), err);
+    assert_ok(um_json_get_f64(&setting, config, is_flat ? "sparsity" : "r", path, &err), err);
+    assert_string_equal(json_string_value(json_object_get(config, "peft_type")),
+                        is_flat ? "SUPERTUNING" : "SHIRA");
+    assert_int_equal(json_array_size(json_object_get(config, "modules_to_save")), 1);
+    (void)snprintf(path, sizeof(path), "%s/adapter_model.safetensors", out);
+    assert_ok(um_safetensors_open(&file, path, &err), err);
+    assert_ok(um_delta_open(&delta, made, &err), err);
+    for (size_t i = 0; (view = um_folder_tensor(&base, i)); i++) {
+        const struct um_delta_entry *entry = NULL;
+        for (size_t e = 0; e < delta->n_entries; e++)
+            if (strcmp(delta->entries[e].name, view->name) == 0)
+                entry = &delta->entries[e];
+        n_entries += entry != NULL;
+        if (view->n_dims == 2)
+            check_tensor(&file, view, entry, is_flat, is_flat ? 1 - setting : setting);
+    }
+    assert_int_equal(json_array_size(json_object_get(config, "target_modules")), n_entries);
+    assert_non_null(um_safetensors_find(&file, "base_model.model.classifier.weight"));
+    assert_int_equal(um_delta_export(base_path, made, format, out, &err), UM_E_USAGE);
+    assert_non_null(strstr(err.message, "it is there already"));
+    json_decref(config);
+    um_delta_free(delta);
+    um_safetensors_close(&file);
+    um_folder_close(&base);
+}
+
+static void single_weights_add_up(void **state)
+{
+    (void)state;
+    check_form("supertuning", true);
+    check_form("shira", false);
+}
+
+static void refuse(const char *made, const char *format, const char *message)
+{
+    struct um_error err;
+    char out[512];
+    (void)snprintf(out, sizeof(out), "%s", in_folder("none"));
+    assert_int_equal(um_delta_export(base_path, made, format, out, &err), UM_E_USAGE);
+    if (!strstr(err.message, message))
+        fail_msg("%s: %s", format, err.message);
+    assert_false(um_path_exists(out));
+}
+
+static void what_has_no_place_is_refused(void **state)
+{
+    struct um_error err;
+    struct um_folder base;
+    (void)state;
+    assert_ok(um_folder_open(&base, base_path, &err), err);
+    const char *made = make(&base, NULL);
+    refuse(made, "peft", "adds no lora, dora or adalora");
+    refuse(made, "gguf", "adds no lora or adalora");
+    refuse(made, "onnx", "is not one of peft, supertuning, shira, gguf");
+    made = make(&base, "embeddings.word_embeddings.weight");
+    refuse(made, NULL, "'embeddings.word_embeddings.weight' is not a linear map's weight");
+    made = make(&base, "encoder.layer.0.output.LayerNorm.weight");
+    refuse(made, "shira", "'encoder.layer.0.output.LayerNorm.weight' is not a linear map's weight");
+    um_folder_close(&base);
+}
+
+/* ---- GGUF adapters */
+
+/* Attaches `method` to a golden decoder, with random values, and saves the whole as a delta. */
+static const char *make_low_rank(struct um_model *model, const char *name, const char *method)
+{
+    static char path[512], golden[512];
+    struct um_random random = {.seed = 3};
+    const struct um_model_options options = {.dropout = -1};
+    const struct um_addition_options addition = {.addition = um_addition_find(method), .rank = 3,
+                                                 .alpha = 6, .seed = 5};
+    struct um_error err;
+    struct um_delta d = {.method = method, .task = "text", .prefix = "", .task_class = ""};
+    char hash[UM_SHA256_TEXT];
+    (void)snprintf(golden, sizeof(golden), GOLDEN_DIR "/models/%s/model", name);
+    assert_ok(um_model_open(model, golden, &options, &err), err);
+    assert_ok(um_model_attach(model, &addition, &err), err);
+    d.architecture = json_string_value(json_object_get(model->folder.config, "model_type"));
+    d.attached = um_model_attached_text(model);
+    d.entries = UM_ARENA_NEW(&d.arena, model->n_params, struct um_delta_entry);
+    for (int64_t i = 0; i < model->n_params; i++) {
+        struct um_param *p = &model->params[i];
+        if (!p->is_attached)
+            continue;
+        for (int64_t k = 0; k < p->n_elements; k++)
+            p->values[k] = (float)um_random_normal(&random);
+        d.entries[d.n_entries++] = (struct um_delta_entry){
+            .name = p->name, .n_dims = p->n_dims, .dims = {p->rows, p->cols}, .is_whole = true,
+            .is_added = true, .n = p->n_elements, .value = p->values};
+    }
+    um_delta_sort(&d);
+    assert_ok(um_delta_hash(hash, &d, &model->folder, &err), err);
+    d.base_sha256 = hash;
+    (void)snprintf(path, sizeof(path), "%s", in_folder("low_rank.safetensors"));
+    assert_ok(um_delta_save(&d, path, &err), err);
+    free((void *)(uintptr_t)d.attached);
+    um_arena_free(&d.arena);
+    return path;
+}
+
+static const float *floats_of(const struct um_gguf *gguf, const char *name, const char *end,
+                              int64_t rows, int64_t cols)
+{
+    char full[320];
+    (void)snprintf(full, sizeof(full), "%s.%s", name, end);
+    const struct um_tensor_view *view = um_gguf_find(gguf, full);
+    if (!view)
+        fail_msg("no tensor '%s'", full);
+    assert_int_equal(view->dtype, UM_F32);
+    assert_int_equal(view->dims[0], rows);
+    assert_int_equal(view->dims[1], cols);
+    return (const float *)(const void *)view->bytes;
+}
+
+/* One element of the change as llama.cpp adds it, and as we do. */
+static void check_map(const struct um_gguf *gguf, const struct um_gguf_family *family,
+                      const struct um_param *p, float alpha, int64_t E)
+{
+    const struct um_low_rank *l = p->low_rank;
+    enum um_gguf_change change;
+    char name[UM_GGUF_NAME_BYTES];
+    int64_t rank = l->down->rows, outputs = l->up->rows, inputs = l->down->cols;
+    assert_true(um_gguf_name_from_folder(name, &change, family, p->name));
+    const float *a = floats_of(gguf, name, "lora_a", rank, inputs);
+    const float *b = floats_of(gguf, name, "lora_b", outputs, rank);
+    for (int64_t r = 0; r < outputs; r++) {
+        int64_t half = E / 2, k = r % E;
+        int64_t from = change == UM_GGUF_PAIRED ? r - k + (k % 2 ? half : 0) + k / 2 : r;
+        for (int64_t c = 0; c < inputs; c++) {
+            double theirs = 0, ours = 0;
+            for (int64_t i = 0; i < rank; i++) {
+                double lambda = l->lambda ? (double)l->lambda->values[i] : 1;
+                theirs += (double)b[r * rank + i] * (double)a[i * inputs + c];
+                ours += (double)l->up->values[from * rank + i] * lambda *
+                        (double)l->down->values[i * inputs + c];
+            }
+            assert_true(fabs(theirs * (double)alpha / (double)rank - ours * (double)l->scale) < 1e-4);
+        }
+    }
+}
+
+static void check_adapter(const char *name, const char *method)
+{
+    struct um_error err;
+    struct um_model model;
+    struct um_gguf gguf;
+    char out[512];
+    const char *made = make_low_rank(&model, name, method);
+    (void)snprintf(out, sizeof(out), "%s", in_folder("adapter.gguf"));
+    (void)remove(out);
+    assert_ok(um_delta_export(model.folder.path, made, "gguf", out, &err), err);
+    assert_ok(um_gguf_open(&gguf, out, &err), err);
+    const struct um_gguf_family *family = um_gguf_family_of(model.arch->model_types[0]);
+    const struct um_gguf_pair *alpha = um_gguf_pair(&gguf, "adapter.lora.alpha");
+    const struct um_gguf_pair *type = um_gguf_pair(&gguf, "general.type");
+    assert_non_null(alpha);
+    assert_true(type && type->n == 7 && memcmp(type->text, "adapter", 7) == 0);
+    size_t n = 0;
+    for (int64_t i = 0; i < model.n_params; i++) {
+        if (!model.params[i].low_rank)
+            continue;
+        n++;
+        check_map(&gguf, family, &model.params[i], (float)alpha->real, model.dims.E);
+    }
+    assert_true(n > 0);
+    assert_int_equal(gguf.n_tensors, 2 * n);
+    um_gguf_close(&gguf);
+    um_model_close(&model);
+}
+
+static void low_rank_changes_go_to_gguf(void **state)
+{
+    struct um_error err;
+    struct um_model model;
+    (void)state;
+    check_adapter("llama_tied", "lora");
+    check_adapter("llama_untied", "adalora");
+    check_adapter("gpt2", "lora");
+    check_adapter("qwen3", "lora");
+    const char *made = make_low_rank(&model, "llama_tied", "dora");
+    assert_int_equal(um_delta_export(model.folder.path, made, "gguf", in_folder("none"), &err),
+                     UM_E_USAGE);
+    assert_non_null(strstr(err.message, "no place for dora's magnitudes"));
+    um_model_close(&model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(single_weights_add_up),
+                                       cmocka_unit_test(what_has_no_place_is_refused),
+                                       cmocka_unit_test(low_rank_changes_go_to_gguf)};
+    return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
+}
