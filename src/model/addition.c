@@ -102,13 +102,11 @@ enum um_status um_model_first_values(float *out, const struct um_model *model,
 static bool is_target(const char *pattern, const char *name)
 {
     char module[300];
-    size_t n = strlen(name), m = strlen(pattern), suffix = strlen(".weight");
-    if (n > suffix && strcmp(name + n - suffix, ".weight") == 0)
-        n -= suffix;
-    (void)snprintf(module, sizeof(module), "%.*s", (int)n, name);
-    n = strlen(module);
+    size_t n = um_length_before(name, ".weight");
+    (void)snprintf(module, sizeof(module), "%.*s", (int)(n ? n : strlen(name)), name);
+    size_t n_outer = um_length_before(module, pattern);
     return um_glob(pattern, name) || um_glob(pattern, module) ||
-           (n > m && module[n - m - 1] == '.' && strcmp(module + n - m, pattern) == 0);
+           (n_outer && module[n_outer - 1] == '.');
 }
 
 /* Of n names, marks those that a target fits. Each target must fit one. */
@@ -216,9 +214,7 @@ static enum um_status attach_pair(struct um_model *model, struct um_param *weigh
 
 static bool can_take_pair(const struct um_param *param)
 {
-    size_t n = strlen(param->name), m = strlen(".weight");
-    return param->is_map && !param->is_head && n > m &&
-           strcmp(param->name + n - m, ".weight") == 0;
+    return param->is_map && !param->is_head && um_length_before(param->name, ".weight");
 }
 
 static enum um_status attach_pairs(struct um_model *model, struct um_error *err)

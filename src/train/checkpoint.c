@@ -18,11 +18,10 @@ static const char *const column_names[UM_N_COLUMNS] = {
     [UM_COLUMN_SENSITIVITY] = "sensitivity", [UM_COLUMN_UNCERTAINTY] = "uncertainty",
     [UM_COLUMN_BORN] = "born"}; /* gradients are made anew */
 
+/* "NAME.index" and the like into `out`. */
 static const char *part(struct um_str *out, const char *name, const char *suffix)
 {
-    um_str_clear(out);
-    um_str_addf(out, "%s.%s", name, suffix);
-    return out->failed ? "" : out->text;
+    return um_str_setf(out, "%s.%s", name, suffix);
 }
 
 /* A column's numbers, also where they are the parameter's own memory. */
