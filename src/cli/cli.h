@@ -100,8 +100,8 @@ struct cli_target {
 enum um_status cli_target_open(struct cli_target *target, const struct cli_args *args,
                                struct um_error *err);
 void cli_target_close(struct cli_target *target);
-/* The delta file of what may be a run folder. Owned (free); NULL when out of memory. */
-char *cli_delta_path(const char *path);
+/* Opens a delta file, or that of a run folder. */
+enum um_status cli_delta_open(struct um_delta **delta, const char *path, struct um_error *err);
 
 /* -------------------------------------------------------------------------------- progress.c */
 
