@@ -14,8 +14,9 @@ a = argparse.ArgumentParser()
 a.add_argument("unmask")
 a.add_argument("--methods", default=METHODS)
 a.add_argument("--turns", type=int, default=2)
-a.add_argument("options", nargs="*", help="after --: model, task, data, batch, steps, ... of the bench")
-a = a.parse_args()
+split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+a = a.parse_args(sys.argv[1:split])
+options = sys.argv[split + 1:]  # of the bench: model, task, data, batch, steps, ...
 
 
 def bench(method):
@@ -24,7 +25,7 @@ def bench(method):
     flags = [part for setting in settings.split(":") if setting for part in ("--set", setting)]
     start = time.monotonic()
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen([a.unmask, "bench", "--json", "--method", name, *flags, *a.options], stdout=out,
+        process = subprocess.Popen([a.unmask, "bench", "--json", "--method", name, *flags, *options], stdout=out,
                                    stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         out.seek(0)
