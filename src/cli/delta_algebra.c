@@ -89,12 +89,11 @@ static enum um_status run_compose(const struct cli_args *args, struct um_error *
 static enum um_status run_scale(const struct cli_args *args, struct um_error *err)
 {
     const char *text = cli_value(args, "--by");
-    char *end = NULL;
-    double factor = text ? strtod(text, &end) : 0;
-    if (!text || end == text || *end || !(factor > -1e6 && factor < 1e6))
-        return cli_fail(err, UM_E_USAGE, "'unmask delta scale' needs --by, a number; got '%s'",
-                        text ? text : "");
-    return combine(args, factor, factor, UM_CONFLICT_SUM, err);
+    double factor;
+    if (!text)
+        return cli_fail(err, UM_E_USAGE, "'unmask delta scale' needs --by, a number");
+    enum um_status status = cli_real(&factor, text, "--by", -1e6, 1e6, err);
+    return status == UM_OK ? combine(args, factor, factor, UM_CONFLICT_SUM, err) : status;
 }
 
 #define NOTE                                                                                       \

@@ -58,7 +58,7 @@ has short/runs/*/recipe.yaml '^  epochs: 4$'
 
 expect_error 2 "'unmask compare' needs --methods" compare recipe.yaml --out other
 expect_error 2 "compare: there is no method 'id4'" compare recipe.yaml --methods id4 --out other
-expect_error 2 "--lrs: 'fast' is not a number above zero" compare recipe.yaml --methods id3 \
+expect_error 2 "option '--lrs' takes a number above 0 and below 1e+06, found 'fast'" compare recipe.yaml --methods id3 \
     --lrs fast --out other
 expect_error 2 "compare: no folder for the results" compare recipe.yaml --methods id3
 expect_error 2 "method 'id3:x': 'x' is not key=value" compare recipe.yaml --methods id3:x \
