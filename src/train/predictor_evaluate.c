@@ -55,13 +55,9 @@ static enum um_status open_memory(struct um_predictor *p, struct um_evaluator *e
                                   struct um_error *err)
 {
     struct um_generate_need need;
-    char need_text[24], have_text[24];
     UM_RETURN_IF(um_evaluator_plan(&need, evaluator, err));
-    int64_t total = um_memory_total();
-    if ((int64_t)(need.pool_bytes + need.held_bytes) > total) {
-        um_fail(err, UM_E_RUNTIME, "this evaluation needs about %s of memory, the machine has %s",
-                um_format_bytes(need_text, (double)(need.pool_bytes + need.held_bytes)),
-                um_format_bytes(have_text, (double)total));
+    int64_t bytes = (int64_t)(need.pool_bytes + need.held_bytes);
+    if (um_memory_check("this evaluation", bytes, err) != UM_OK) {
         um_error_hint(err, "a smaller eval.batch or eval.max_new_tokens needs less");
         return UM_E_RUNTIME;
     }

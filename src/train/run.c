@@ -218,14 +218,14 @@ enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
     if (!run->optimizer || !run->lr_schedule || !options.method)
         return um_fail(err, UM_E_USAGE, "the recipe names an unknown method or optimizer");
     options.is_plan = run->is_plan;
-    bool is_adalora = um_adalora_is_there(run->tm.model.params, run->tm.model.n_params);
-    if (is_adalora && c->method.tinit >= run->n_steps - c->method.tfinal)
+    run->optimizer->columns(options.has_column, &run->optimizer_options);
+    UM_RETURN_IF(um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options,
+                                err));
+    if (run->tuning.adalora.allots && c->method.tinit >= run->n_steps - c->method.tfinal)
         return um_fail(err, UM_E_USAGE, "method.tinit %lld and method.tfinal %lld leave none of "
                        "%lld steps to lower ranks in", (long long)c->method.tinit,
                        (long long)c->method.tfinal, (long long)run->n_steps);
-    run->optimizer->columns(options.has_column, &run->optimizer_options);
-    return um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options,
-                          err);
+    return UM_OK;
 }
 
 static enum um_status open_run(struct um_run *run, struct um_error *err)
