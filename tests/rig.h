@@ -14,7 +14,8 @@ struct rig {
     struct um_tuning tuning;
 };
 
-/* Opens GOLDEN_DIR/models/NAME without dropout. Something may be attached to it before it is tuned. */
+/* Opens GOLDEN_DIR/models/NAME without dropout. Something may be attached to it before it is tuned.
+ */
 static inline void rig_open(struct rig *r, const char *name)
 {
     struct um_error err;
@@ -23,7 +24,7 @@ static inline void rig_open(struct rig *r, const char *name)
     golden_open(&r->g, name);
     assert_ok(um_model_open(&r->model, r->g.folder, &options, &err), err);
     assert_ok(um_engine_open(&r->engine, &r->model, 64 << 20, false, &err), err);
-    r->engine.objective = r->g.is_decoder          ? UM_OBJECTIVE_TOKEN
+    r->engine.objective = r->g.is_decoder        ? UM_OBJECTIVE_TOKEN
                           : r->model.dims.O == 1 ? UM_OBJECTIVE_VALUE
                                                  : UM_OBJECTIVE_CLASS;
 }
@@ -44,7 +45,8 @@ static inline void rig_close(struct rig *r)
     golden_close(&r->g);
 }
 
-/* The loss (with AdaLoRA's penalty) and gradients of the golden batch, as step `number` of n_steps. */
+/* The loss (with AdaLoRA's penalty) and gradients of the golden batch, as step `number` of n_steps.
+ */
 static inline double rig_step(struct rig *r, int64_t number, int64_t n_steps)
 {
     struct um_error err;
@@ -52,9 +54,9 @@ static inline double rig_step(struct rig *r, int64_t number, int64_t n_steps)
     assert_ok(um_tuning_begin(&r->tuning, number, n_steps, &err), err);
     um_tuning_micro(&r->tuning, 0, true);
     int64_t n = r->g.is_decoder ? r->g.batch.n_losses : r->g.batch.n_rows;
-    assert_ok(um_engine_train(&loss, &r->engine, &r->g.batch, n, 0, um_tuning_sink(&r->tuning),
-                              &err),
-              err);
+    assert_ok(
+        um_engine_train(&loss, &r->engine, &r->g.batch, n, 0, um_tuning_sink(&r->tuning), &err),
+        err);
     assert_ok(um_tuning_end(&r->tuning, &err), err);
     return loss + r->tuning.penalty;
 }

@@ -27,18 +27,9 @@ char *um_run_path(const struct um_run *run, const char *name)
 static enum um_status open_part(struct um_dataset *data, struct um_run *run, bool is_train,
                                 struct um_error *err)
 {
-    const struct um_config *c = run->config;
-    const struct um_data_options options = {.folder = c->data.path,
-                                            .file = is_train ? c->data.train : c->data.eval,
-                                            .text = c->data.text,
-                                            .pair = c->data.pair,
-                                            .label = c->data.label,
-                                            .format = c->data.format,
-                                            .header = c->data.header,
-                                            .is_train = is_train,
-                                            .needs_labels = true,
-                                            .labels = is_train ? NULL : run->train.labels,
-                                            .n_labels = run->train.n_labels};
+    struct um_data_options options = um_data_options_of(run->config, is_train);
+    options.labels = is_train ? NULL : run->train.labels;
+    options.n_labels = run->train.n_labels;
     return um_dataset_open(data, run->task, &options, err);
 }
 
@@ -65,17 +56,6 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
         return um_fail(err, UM_E_USAGE, "eval.best: '%s' is not a metric of task '%s'", best,
                        run->task->name);
     return UM_OK;
-}
-
-enum um_status um_run_check_task(const struct um_run *run, struct um_error *err)
-{
-    const struct um_arch *arch = run->tm.model.arch;
-    if (um_objective_of(run->task) != UM_OBJECTIVE_TOKEN || arch->is_decoder)
-        return UM_OK;
-    um_fail(err, UM_E_USAGE, "task '%s' is to go on with a text, which a %s model cannot",
-            run->task->name, arch->name);
-    um_error_hint(err, "it takes a decoder: gpt2, llama, mistral, qwen, gemma");
-    return UM_E_USAGE;
 }
 
 enum um_status um_run_attach(struct um_run *run, struct um_error *err)
@@ -114,11 +94,10 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
         return um_fail(err, UM_E_USAGE, "model: not given; name a Hugging Face folder");
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
     UM_RETURN_IF(um_run_attach(run, err));
-    UM_RETURN_IF(um_run_check_task(run, err));
+    UM_RETURN_IF(um_task_check_decoder(run->task, tm->model.arch, err));
     UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
     UM_RETURN_IF(um_task_model_open_chat(tm, run->task, c->data.template, err));
-    tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
-                                                            : tm->model.dims.P;
+    tm->max_length = um_max_length_of(&tm->model, c);
     UM_RETURN_IF(um_task_model_encode(&run->train_tokens, tm, &run->train, c, err));
     if (!run->eval.is_borrowed) /* from the training rows */
         um_dataset_drop_texts(&run->train);

@@ -11,7 +11,8 @@
 
 #include "unmask.h"
 
-/* Merges in a child whose files cannot grow beyond `limit` bytes. Whether that failed as it should. */
+/* Merges in a child whose files cannot grow beyond `limit` bytes. Whether that failed as it should.
+ */
 static inline bool limited_merge_fails(const char *model, const char *delta, const char *out,
                                        const struct um_merge_options *options, rlim_t limit)
 {

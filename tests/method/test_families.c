@@ -35,7 +35,8 @@ static void attach(const char *addition)
     assert_ok(um_model_attach(&r.model, &o, &err), err);
 }
 
-static void open_rig(const char *name, const char *addition, const struct um_tuning_options *options)
+static void open_rig(const char *name, const char *addition,
+                     const struct um_tuning_options *options)
 {
     rig_open(&r, name);
     attach(addition);

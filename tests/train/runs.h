@@ -31,10 +31,11 @@ static inline struct um_recipe *make_recipe(const char *out, const char *setting
     struct um_recipe *recipe;
     struct um_error err;
     char all[1024], *rest = all;
-    (void)snprintf(all, sizeof(all),
-                   "task=classification method.budget=%d train.batch=8 train.max_steps=%d threads=2 "
-                   "%s",
-                   RUNS_BUDGET, RUNS_STEPS, settings);
+    (void)snprintf(
+        all, sizeof(all),
+        "task=classification method.budget=%d train.batch=8 train.max_steps=%d threads=2 "
+        "%s",
+        RUNS_BUDGET, RUNS_STEPS, settings);
     assert_ok(um_recipe_new(&recipe, &err), err);
     assert_ok(um_recipe_set(recipe, "model", RUNS_MODEL, &err), err);
     assert_ok(um_recipe_set(recipe, "data.train", in_folder("train.tsv"), &err), err);

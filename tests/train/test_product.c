@@ -3,8 +3,8 @@
  * it: importance x strategy x schedule, with regions, rankings and the rest in turn, and each
  * selective method by name on each addition. At every step as many parameters train as the schedule
  * says; updates are counted right; at the end everything else has the bits that it came with; and
- * killed and resumed from an older checkpoint, a run ends with the same bits. What is not meaningful
- * is refused. (That the right parameters are chosen: tests/method/test_families.c.)
+ * killed and resumed from an older checkpoint, a run ends with the same bits. What is not
+ * meaningful is refused. (That the right parameters are chosen: tests/method/test_families.c.)
  */
 #include "train/runs.h"
 
@@ -18,8 +18,8 @@ static const char *const additions[] = {"base", "lora", "dora", "adalora", "houl
 enum { N_ADDITIONS = UM_COUNT(additions) };
 
 #define COMMON                                                                                     \
-    "optimizer.lr=1e-2 train.batch=4 train.max_steps=6 data.eval= method.budget=400 method.rank=3 " \
-    "method.init_rank=4 method.bottleneck=6 train.dropout=0.1 method.dropout=0.1 threads=1 "
+    "threads=1 optimizer.lr=1e-2 train.batch=4 train.max_steps=6 train.dropout=0.1 data.eval= "    \
+    "method.budget=400 method.rank=3 method.init_rank=4 method.bottleneck=6 method.dropout=0.1 "
 
 /* ---- what must hold at every step */
 
@@ -202,7 +202,8 @@ static void test_the_product(void **state)
                                "method.until=%g method.dropped=%s %s",
                                additions[(m + s + f) % N_ADDITIONS], um_importances[m]->name,
                                strategy->name, um_schedules[f]->name, n % 3 ? 1 : 2,
-                               n % 4 ? 1 : 0.6, n % 2 ? "keep" : "restore", more[n % UM_COUNT(more)]);
+                               n % 4 ? 1 : 0.6, n % 2 ? "keep" : "restore",
+                               more[n % UM_COUNT(more)]);
                 check_run(settings, f % 3 == m % 3);
                 n++;
             }
