@@ -81,6 +81,17 @@ int64_t um_memory_total(void)
     return bytes;
 }
 
+enum um_status um_memory_check(const char *what, int64_t bytes, struct um_error *err)
+{
+    char need[24], have[24];
+    int64_t total = um_memory_total();
+    return bytes <= total
+               ? UM_OK
+               : um_fail(err, UM_E_RUNTIME, "%s needs about %s of memory, the machine has %s", what,
+                         um_format_bytes(need, (double)bytes),
+                         um_format_bytes(have, (double)total));
+}
+
 int64_t um_memory_rss(void)
 {
     long long total, resident = 0;

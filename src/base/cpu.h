@@ -2,7 +2,7 @@
 #ifndef UM_BASE_CPU_H
 #define UM_BASE_CPU_H
 
-#include <stdint.h>
+#include "base/error.h"
 
 enum um_cpu_level { UM_CPU_GENERIC, UM_CPU_AVX2, UM_CPU_AVX512 };
 
@@ -16,6 +16,8 @@ int um_cpu_count(void);       /* processors this process may use */
 int um_threads(void);         /* that parallel regions and GEMM run on (um_set_threads) */
 
 int64_t um_memory_total(void);     /* bytes of RAM, or the control group's limit if lower */
+/* UM_E_RUNTIME, saying both, if `what` ("this run") needs more than that. */
+enum um_status um_memory_check(const char *what, int64_t bytes, struct um_error *err);
 int64_t um_memory_rss(void);       /* resident bytes of this process now */
 int64_t um_memory_rss_peak(void);  /* and at most so far, or since */
 void um_memory_reset_peak(void);   /* this was called (where the system can do that) */

@@ -103,6 +103,11 @@ enum um_status um_json_get_str(const char **out, const json_t *object, const cha
     return UM_OK;
 }
 
+json_t *um_json_real(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
 enum um_status um_json_save(const char *path, const json_t *json, int indent, struct um_error *err)
 {
     char *text = json_dumps(json, JSON_INDENT((size_t)indent) | JSON_REAL_PRECISION(17));

@@ -27,6 +27,9 @@ enum um_status um_json_get_bool(bool *out, const json_t *object, const char *key
 enum um_status um_json_get_str(const char **out, const json_t *object, const char *key,
                                const char *where, struct um_error *err); /* borrows */
 
+/* A number as JSON has it: null where it is none. */
+json_t *um_json_real(double value);
+
 /* `json` as text, keys in insertion order, atomically to `path`. `indent` 0 = one line. */
 enum um_status um_json_save(const char *path, const json_t *json, int indent, struct um_error *err);
 

@@ -25,14 +25,12 @@ void um_str_add(struct um_str *s, const char *text)
     um_str_add_n(s, text, strlen(text));
 }
 
-void um_str_addf(struct um_str *s, const char *fmt, ...)
+static void add_formatted(struct um_str *s, const char *fmt, va_list args)
 {
     char small[256];
-    va_list args, again;
-    va_start(args, fmt);
+    va_list again;
     va_copy(again, args);
     int n = vsnprintf(small, sizeof(small), fmt, args);
-    va_end(args);
     if (n >= 0 && (size_t)n < sizeof(small)) {
         um_str_add_n(s, small, (size_t)n);
     } else if (n >= 0 && um_grow(&s->text, &s->capacity, s->length + (size_t)n + 1, 1)) {
@@ -42,6 +40,24 @@ void um_str_addf(struct um_str *s, const char *fmt, ...)
         s->failed = true;
     }
     va_end(again);
+}
+
+void um_str_addf(struct um_str *s, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    add_formatted(s, fmt, args);
+    va_end(args);
+}
+
+const char *um_str_setf(struct um_str *s, const char *fmt, ...)
+{
+    va_list args;
+    um_str_clear(s);
+    va_start(args, fmt);
+    add_formatted(s, fmt, args);
+    va_end(args);
+    return s->failed ? "" : s->text;
 }
 
 void um_str_clear(struct um_str *s)
@@ -55,6 +71,12 @@ void um_str_free(struct um_str *s)
 {
     um_free(s->text);
     *s = (struct um_str){0};
+}
+
+size_t um_length_before(const char *text, const char *ending)
+{
+    size_t n = strlen(text), n_ending = strlen(ending);
+    return n > n_ending && strcmp(text + n - n_ending, ending) == 0 ? n - n_ending : 0;
 }
 
 /* Levenshtein distance by one row; names longer than the row are simply far away. */

@@ -15,10 +15,15 @@ void um_str_add(struct um_str *s, const char *text);
 void um_str_add_n(struct um_str *s, const char *text, size_t n);
 void um_str_addf(struct um_str *s, const char *fmt, ...) UM_PRINTF(2, 3);
 void um_str_clear(struct um_str *s); /* keeps the memory */
+/* Writes over what is there. Returns the text, "" once it has failed. */
+const char *um_str_setf(struct um_str *s, const char *fmt, ...) UM_PRINTF(2, 3);
 void um_str_free(struct um_str *s);
 
 /* Shell-like pattern: `*` any run of characters, `?` one; the whole of `text` must match. */
 bool um_glob(const char *pattern, const char *text);
+
+/* Length of the text in front of its ending; 0 if it has not that ending, or is nothing else. */
+size_t um_length_before(const char *text, const char *ending);
 
 /* Whole-string numbers; false if `text` is not exactly one (or is out of range). */
 bool um_parse_i64(int64_t *out, const char *text);

@@ -204,6 +204,40 @@ enum um_status cli_number(int64_t *number, const struct cli_args *args, const ch
     return UM_OK;
 }
 
+enum um_status cli_real(double *number, const char *text, const char *flag, double above,
+                        double below, struct um_error *err)
+{
+    char *end;
+    *number = strtod(text, &end);
+    if (end != text && !*end && *number > above && *number < below)
+        return UM_OK;
+    return cli_fail(err, UM_E_USAGE, "option '%s' takes a number above %g and below %g, found '%s'",
+                    flag, above, below, text);
+}
+
+enum um_status cli_list(struct cli_list *list, const struct cli_args *args, const char *flag,
+                        struct um_error *err)
+{
+    const char *text = cli_value(args, flag);
+    *list = (struct cli_list){.copy = text ? malloc(strlen(text) + 1) : NULL};
+    if (!text)
+        return UM_OK;
+    if (!list->copy)
+        return cli_fail(err, UM_E_RUNTIME, "out of memory");
+    memcpy(list->copy, text, strlen(text) + 1);
+    for (char *item = list->copy, *next; item; item = next) {
+        next = strchr(item, ',');
+        if (next)
+            *next++ = '\0';
+        if (!*item || list->n == CLI_ITEMS_MAX)
+            return cli_fail(err, UM_E_USAGE,
+                            "option '%s' takes 1 to %d items with commas between, found '%.200s'",
+                            flag, CLI_ITEMS_MAX, text);
+        list->items[list->n++] = item;
+    }
+    return UM_OK;
+}
+
 /* `--set key=value` */
 static enum um_status apply_set(struct um_recipe *recipe, const char *text, struct um_error *err)
 {

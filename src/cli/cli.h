@@ -75,6 +75,19 @@ bool cli_sets(const struct cli_args *args, const char *key);
  */
 enum um_status cli_number(int64_t *number, const struct cli_args *args, const char *flag,
                           int64_t least, struct um_error *err);
+/* A text that is a number between two others, less and more than these; `flag` names it in errors. */
+enum um_status cli_real(double *number, const char *text, const char *flag, double above,
+                        double below, struct um_error *err);
+enum { CLI_ITEMS_MAX = 64 };
+/* "a,b,c" taken apart; items point into `copy` (owned, free). */
+struct cli_list {
+    char *copy;
+    const char *items[CLI_ITEMS_MAX];
+    size_t n;
+};
+/* The value of an option as a list, which stays empty if it was not given. */
+enum um_status cli_list(struct cli_list *list, const struct cli_args *args, const char *flag,
+                        struct um_error *err);
 /* Whether the command takes the recipe's option as a flag. */
 bool cli_takes(const struct cli_command *command, const struct um_option_info *info);
 /* A recipe: the defaults, then `file` (NULL = none), then the flags and --set in their order. Owned
@@ -100,8 +113,8 @@ struct cli_target {
 enum um_status cli_target_open(struct cli_target *target, const struct cli_args *args,
                                struct um_error *err);
 void cli_target_close(struct cli_target *target);
-/* The delta file of what may be a run folder. Owned (free); NULL when out of memory. */
-char *cli_delta_path(const char *path);
+/* Opens a delta file, or that of a run folder. */
+enum um_status cli_delta_open(struct um_delta **delta, const char *path, struct um_error *err);
 
 /* -------------------------------------------------------------------------------- progress.c */
 

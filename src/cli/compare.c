@@ -29,60 +29,18 @@ static const struct cli_option options[] = {
 
 static const char *const keys[] = {"*", NULL};
 
-enum { ITEMS_MAX = 64 };
-
-/* "a,b,c" taken apart; texts point into `copy` (owned, free). */
-struct list {
-    char *copy;
-    const char *items[ITEMS_MAX];
-    size_t n;
-};
-
-static enum um_status read_list(struct list *list, const struct cli_args *args, const char *flag,
-                                struct um_error *err)
-{
-    const char *text = cli_value(args, flag);
-    if (!text)
-        return UM_OK;
-    list->copy = malloc(strlen(text) + 1);
-    if (!list->copy)
-        return cli_fail(err, UM_E_RUNTIME, "out of memory");
-    memcpy(list->copy, text, strlen(text) + 1);
-    for (char *item = list->copy, *next; item; item = next) {
-        next = strchr(item, ',');
-        if (next)
-            *next++ = '\0';
-        if (!*item || list->n == ITEMS_MAX)
-            return cli_fail(err, UM_E_USAGE, "%s: '%s' is not a list of 1 to %d items", flag, text,
-                            ITEMS_MAX);
-        list->items[list->n++] = item;
-    }
-    return UM_OK;
-}
-
-/* A number above zero. */
-static enum um_status read_real(double *number, const char *text, const char *flag,
-                                struct um_error *err)
-{
-    char *end;
-    *number = strtod(text, &end);
-    return end != text && !*end && *number > 0 && *number < 1e6
-               ? UM_OK
-               : cli_fail(err, UM_E_USAGE, "%s: '%s' is not a number above zero", flag, text);
-}
-
 struct lists {
-    struct list methods, budgets, tasks, rates;
+    struct cli_list methods, budgets, tasks, rates;
 };
 
-static enum um_status read_options(struct um_compare_options *o, double rates[ITEMS_MAX],
+static enum um_status read_options(struct um_compare_options *o, double rates[CLI_ITEMS_MAX],
                                    struct lists *lists, const struct cli_args *args,
                                    struct um_error *err)
 {
     const char *holdout = cli_value(args, "--holdout");
     const char *epochs = cli_value(args, "--trial-epochs");
     struct {
-        struct list *list;
+        struct cli_list *list;
         const char *flag;
     } all[] = {{&lists->methods, "--methods"},
                {&lists->budgets, "--budgets"},
@@ -91,15 +49,15 @@ static enum um_status read_options(struct um_compare_options *o, double rates[IT
     enum um_status status = UM_OK;
     *o = (struct um_compare_options){.n_seeds = 1, .holdout = 0.1};
     for (size_t i = 0; i < CLI_COUNT(all) && status == UM_OK; i++)
-        status = read_list(all[i].list, args, all[i].flag, err);
+        status = cli_list(all[i].list, args, all[i].flag, err);
     for (size_t i = 0; i < lists->rates.n && status == UM_OK; i++)
-        status = read_real(&rates[i], lists->rates.items[i], "--lrs", err);
+        status = cli_real(&rates[i], lists->rates.items[i], "--lrs", 0, 1e6, err);
     if (status == UM_OK)
         status = cli_number(&o->n_seeds, args, "--seeds", 1, err);
     if (status == UM_OK && holdout)
-        status = read_real(&o->holdout, holdout, "--holdout", err);
+        status = cli_real(&o->holdout, holdout, "--holdout", 0, 1, err);
     if (status == UM_OK && epochs)
-        status = read_real(&o->trial_epochs, epochs, "--trial-epochs", err);
+        status = cli_real(&o->trial_epochs, epochs, "--trial-epochs", 0, 1e6, err);
     o->variants = lists->methods.items;
     o->n_variants = lists->methods.n;
     o->budgets = lists->budgets.items;
@@ -128,7 +86,7 @@ static enum um_status run_compare(const struct cli_args *args, struct um_error *
     struct um_callbacks callbacks = cli_progress_start();
     struct um_compare_options o;
     struct lists lists = {0};
-    double rates[ITEMS_MAX];
+    double rates[CLI_ITEMS_MAX];
     struct um_recipe *recipe = NULL;
     enum um_status status = read_options(&o, rates, &lists, args, err);
     if (status == UM_OK && lists.methods.n == 0)

@@ -1,6 +1,4 @@
 /* unmask delta info, verify, diff: what a delta holds, whether it fits, and making one. */
-#include <stdlib.h>
-
 #include "cli.h"
 
 /* ---------------------------------------------------------------------------------------- info */
@@ -71,11 +69,7 @@ static enum um_status run_info(const struct cli_args *args, struct um_error *err
     bool with_tensors = cli_has(args, "--tensors");
     if (args->n_positionals != 1)
         return cli_fail(err, UM_E_USAGE, "'unmask delta info' needs a delta file or a run folder");
-    char *path = cli_delta_path(args->positionals[0]);
-    if (!path)
-        return cli_fail(err, UM_E_RUNTIME, "out of memory");
-    enum um_status status = um_delta_open(&delta, path, err);
-    free(path);
+    enum um_status status = cli_delta_open(&delta, args->positionals[0], err);
     if (status != UM_OK)
         return status;
     um_delta_get_info(&info, delta);

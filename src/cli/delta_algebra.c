@@ -89,12 +89,11 @@ static enum um_status run_compose(const struct cli_args *args, struct um_error *
 static enum um_status run_scale(const struct cli_args *args, struct um_error *err)
 {
     const char *text = cli_value(args, "--by");
-    char *end = NULL;
-    double factor = text ? strtod(text, &end) : 0;
-    if (!text || end == text || *end || !(factor > -1e6 && factor < 1e6))
-        return cli_fail(err, UM_E_USAGE, "'unmask delta scale' needs --by, a number; got '%s'",
-                        text ? text : "");
-    return combine(args, factor, factor, UM_CONFLICT_SUM, err);
+    double factor;
+    if (!text)
+        return cli_fail(err, UM_E_USAGE, "'unmask delta scale' needs --by, a number");
+    enum um_status status = cli_real(&factor, text, "--by", -1e6, 1e6, err);
+    return status == UM_OK ? combine(args, factor, factor, UM_CONFLICT_SUM, err) : status;
 }
 
 #define NOTE                                                                                       \
@@ -196,18 +195,17 @@ static void print_overlap(const struct cli_args *args, const struct um_delta *fi
                           const struct um_delta *second)
 {
     struct um_delta_overlap total;
-    bool is_json = cli_has(args, "--json"), with_tensors = cli_has(args, "--tensors");
-    if (!is_json) {
+    bool is_json = cli_has(args, "--json");
+    um_overlap_fn *print = is_json ? print_row_json : print_row;
+    if (is_json)
+        cli_json_open(NULL, '[');
+    else
         printf("%12s %12s %12s %12s %8s  %s\n", "first", "second", "both", "same value", "Jaccard",
                "tensor");
-        um_delta_compare(&total, first, second, with_tensors ? print_row : NULL, NULL);
-        print_row("(all)", &total, NULL);
-        return;
-    }
-    cli_json_open(NULL, '[');
-    um_delta_compare(&total, first, second, with_tensors ? print_row_json : NULL, NULL);
-    print_row_json("(all)", &total, NULL);
-    cli_json_close(']');
+    um_delta_compare(&total, first, second, cli_has(args, "--tensors") ? print : NULL, NULL);
+    print("(all)", &total, NULL);
+    if (is_json)
+        cli_json_close(']');
 }
 
 static enum um_status run_overlap(const struct cli_args *args, struct um_error *err)
@@ -216,12 +214,8 @@ static enum um_status run_overlap(const struct cli_args *args, struct um_error *
     enum um_status status = UM_OK;
     if (args->n_positionals != 2)
         return cli_fail(err, UM_E_USAGE, "'unmask delta overlap' needs two deltas");
-    for (int k = 0; k < 2 && status == UM_OK; k++) {
-        char *path = cli_delta_path(args->positionals[k]);
-        status = path ? um_delta_open(&deltas[k], path, err)
-                      : cli_fail(err, UM_E_RUNTIME, "out of memory");
-        free(path);
-    }
+    for (int k = 0; k < 2 && status == UM_OK; k++)
+        status = cli_delta_open(&deltas[k], args->positionals[k], err);
     if (status == UM_OK)
         print_overlap(args, deltas[0], deltas[1]);
     um_delta_free(deltas[0]);

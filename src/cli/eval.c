@@ -1,5 +1,5 @@
 /* unmask eval: scores a run, or a model with a delta, on labelled data; several tasks in a row. */
-#define _POSIX_C_SOURCE 200809L /* mkdir, strdup */
+#define _POSIX_C_SOURCE 200809L /* mkdir */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -39,8 +39,6 @@ static const char *const keys[] = {"model",
                                    "eval.max_new_tokens",
                                    "threads",
                                    NULL};
-
-enum { TASKS_MAX = 64 };
 
 /* What is evaluated, and how each result is shown. */
 struct session {
@@ -113,39 +111,12 @@ static enum um_status evaluate_task(const struct session *s, const char *task, c
     return status;
 }
 
-/* Cuts "a,b,c" in place. Returns how many names there are, 0 if there are too many or an empty one.
- */
-static size_t cut_names(const char *names[TASKS_MAX], char *list)
-{
-    size_t n = 0;
-    for (char *at = list; at; n++) {
-        char *comma = strchr(at, ',');
-        if (comma)
-            *comma++ = '\0';
-        if (!*at || n == TASKS_MAX)
-            return 0;
-        names[n] = at;
-        at = comma;
-    }
-    return n;
-}
-
-static enum um_status evaluate_tasks(const struct session *s, const char *list,
+static enum um_status evaluate_tasks(const struct session *s, const struct cli_list *tasks,
                                      const char *predictions, struct um_error *err)
 {
-    const char *names[TASKS_MAX];
-    char *copy = strdup(list);
-    size_t n = copy ? cut_names(names, copy) : 0;
     enum um_status status = UM_OK;
-    if (!copy)
-        return cli_fail(err, UM_E_RUNTIME, "out of memory");
-    if (n == 0)
-        status = cli_fail(err, UM_E_USAGE,
-                          "option '--tasks' takes names with commas between, "
-                          "found '%.200s'",
-                          list);
-    for (size_t i = 0; i < n && status == UM_OK; i++) /* before hours are spent on the first */
-        status = um_recipe_set(s->recipe, "task", names[i], err);
+    for (size_t i = 0; i < tasks->n && status == UM_OK; i++) /* before hours are spent on the first */
+        status = um_recipe_set(s->recipe, "task", tasks->items[i], err);
     if (status == UM_OK) /* a run may have had a file for its one task */
         status = um_recipe_set(s->recipe, "data.eval", "", err);
     if (status == UM_OK && predictions && mkdir(predictions, 0777) != 0 && errno != EEXIST)
@@ -153,14 +124,13 @@ static enum um_status evaluate_tasks(const struct session *s, const char *list,
                           strerror(errno));
     if (status == UM_OK && s->is_json)
         cli_json_open(NULL, '[');
-    for (size_t i = 0; i < n && status == UM_OK; i++) {
+    for (size_t i = 0; i < tasks->n && status == UM_OK; i++) {
         if (i > 0 && !s->is_json)
             printf("\n");
-        status = evaluate_task(s, names[i], predictions, err);
+        status = evaluate_task(s, tasks->items[i], predictions, err);
     }
     if (status == UM_OK && s->is_json)
         cli_json_close(']');
-    free(copy);
     return status;
 }
 
@@ -168,11 +138,13 @@ static enum um_status run_eval(const struct cli_args *args, struct um_error *err
 {
     struct cli_target target;
     struct session s = {.is_json = cli_has(args, "--json")};
-    const char *tasks = cli_value(args, "--tasks"), *predictions = cli_value(args, "--predictions");
+    struct cli_list tasks;
+    const char *predictions = cli_value(args, "--predictions");
     enum um_status status = cli_target_open(&target, args, err);
     if (status != UM_OK)
         return status;
-    if (tasks && (cli_has(args, "--eval-file") || cli_has(args, "--task")))
+    status = cli_list(&tasks, args, "--tasks", err);
+    if (status == UM_OK && tasks.n && (cli_has(args, "--eval-file") || cli_has(args, "--task")))
         status = cli_fail(err, UM_E_USAGE,
                           "--tasks goes with neither --task nor --eval-file: each "
                           "task has a file of its own in --data");
@@ -181,9 +153,10 @@ static enum um_status run_eval(const struct cli_args *args, struct um_error *err
     if (status == UM_OK)
         status = um_predictor_open(&s.predictor, target.model, target.delta, err);
     if (status == UM_OK)
-        status = tasks ? evaluate_tasks(&s, tasks, predictions, err)
-                       : evaluate(&s, NULL, predictions, err);
+        status = tasks.n ? evaluate_tasks(&s, &tasks, predictions, err)
+                         : evaluate(&s, NULL, predictions, err);
     um_predictor_free(s.predictor);
+    free(tasks.copy);
     cli_target_close(&target);
     return status;
 }

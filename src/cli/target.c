@@ -22,9 +22,20 @@ static char *join(const char *folder, const char *name)
     return path;
 }
 
-char *cli_delta_path(const char *path)
+/* The delta file of what may be a run folder, owned (free); NULL when out of memory. */
+static char *delta_path(const char *path)
 {
     return is_folder(path) ? join(path, "delta.safetensors") : strdup(path);
+}
+
+enum um_status cli_delta_open(struct um_delta **delta, const char *path, struct um_error *err)
+{
+    char *file = delta_path(path);
+    *delta = NULL;
+    enum um_status status =
+        file ? um_delta_open(delta, file, err) : cli_fail(err, UM_E_RUNTIME, "out of memory");
+    free(file);
+    return status;
 }
 
 /* The run's own recipe with the command line's settings over it. */
@@ -38,7 +49,7 @@ static enum um_status open_run(struct cli_target *target, const struct cli_args 
         return UM_E_INPUT;
     }
     char *recipe = join(run, "recipe.yaml");
-    target->delta = cli_delta_path(run);
+    target->delta = delta_path(run);
     if (!recipe || !target->delta) {
         free(recipe);
         return cli_fail(err, UM_E_RUNTIME, "out of memory");
@@ -62,7 +73,7 @@ enum um_status cli_target_open(struct cli_target *target, const struct cli_args 
         status = open_run(target, args, err);
     } else {
         status = cli_recipe(&target->recipe, args, NULL, err);
-        target->delta = status == UM_OK && delta ? cli_delta_path(delta) : NULL;
+        target->delta = status == UM_OK && delta ? delta_path(delta) : NULL;
         if (status == UM_OK && delta && !target->delta)
             status = cli_fail(err, UM_E_RUNTIME, "out of memory");
     }

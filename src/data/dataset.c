@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/philox.h"
+#include "base/sorted.h"
 #include "data/task.h"
 
 /* DIR/FILE, or DIR/TASK/FILE with the task's folder as GLUE writes it or in lower case. */
@@ -47,11 +48,6 @@ static enum um_status work_out_path(char **path, const struct um_task *task,
 static const char *column_name(const char *given, const char *own)
 {
     return *given ? given : own;
-}
-
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -98,7 +94,7 @@ static enum um_status label_text(const char **text, const struct um_table *t, in
 static int64_t sort_labels(const char **names, int64_t n_names)
 {
     int64_t n = 0;
-    qsort(names, (size_t)n_names, sizeof(*names), compare_texts);
+    qsort(names, (size_t)n_names, sizeof(*names), um_compare_texts);
     for (int64_t i = 0; i < n_names; i++)
         if (n == 0 || strcmp(names[n - 1], names[i]) != 0)
             names[n++] = names[i];

@@ -22,28 +22,6 @@ struct combination {
     size_t entries_capacity;
 };
 
-static const struct um_delta_entry *find_entry(const struct um_delta *d, const char *name)
-{
-    size_t low = 0, high = d->n_entries; /* entries of an opened delta are sorted by name */
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(d->entries[middle].name, name);
-        if (order == 0)
-            return &d->entries[middle];
-        *(order < 0 ? &low : &high) = order < 0 ? middle + 1 : middle;
-    }
-    return NULL;
-}
-
-static enum um_status add_entry(struct combination *c, struct um_delta_entry entry,
-                                struct um_error *err)
-{
-    if (!um_grow(&c->result.entries, &c->entries_capacity, c->result.n_entries + 1, sizeof(entry)))
-        return um_fail_memory(err, entry.name, sizeof(entry));
-    c->result.entries[c->result.n_entries++] = entry;
-    return UM_OK;
-}
-
 static float moved(double base, double value, double factor)
 {
     return (float)(factor == 1 ? value : base + factor * (value - base));
@@ -154,7 +132,7 @@ static enum um_status combine_tensor(struct combination *c, const struct um_tens
     }
     entry.index = index;
     entry.value = value;
-    return entry.n ? add_entry(c, entry, err) : UM_OK;
+    return entry.n ? um_delta_add(&c->result, &c->entries_capacity, entry, err) : UM_OK;
 }
 
 /* A parameter that the base lacks: that of the first or last delta that has it. Others must be the
@@ -179,14 +157,14 @@ static enum um_status combine_added(struct combination *c, const char *name, str
         if (!chosen || c->on_conflict == UM_CONFLICT_LAST)
             chosen = e;
     }
-    return add_entry(c, *chosen, err);
+    return um_delta_add(&c->result, &c->entries_capacity, *chosen, err);
 }
 
 static enum um_status combine_name(struct combination *c, const char *name, struct um_error *err)
 {
     bool is_added = false;
     for (size_t k = 0; k < c->n; k++) {
-        c->parts[k] = find_entry(c->deltas[k], name);
+        c->parts[k] = um_delta_find(c->deltas[k], name);
         is_added = is_added || (c->parts[k] && c->parts[k]->is_added);
     }
     return is_added ? combine_added(c, name, err)

@@ -54,14 +54,10 @@ static enum um_status lay_over(struct um_model *model, const struct um_delta_ent
 enum um_status um_delta_check_attached(const struct um_delta *delta, const struct um_model *model,
                                        const char *where, struct um_error *err)
 {
-    for (int64_t i = 0; i < model->n_params; i++) {
-        size_t e = 0;
-        while (e < delta->n_entries && strcmp(delta->entries[e].name, model->params[i].name) != 0)
-            e++;
-        if (model->params[i].is_attached && e == delta->n_entries)
+    for (int64_t i = 0; i < model->n_params; i++)
+        if (model->params[i].is_attached && !um_delta_find(delta, model->params[i].name))
             return um_fail(err, UM_E_INPUT, "cannot load '%s': it has no '%s'", where,
                            model->params[i].name);
-    }
     return UM_OK;
 }
 

@@ -49,14 +49,6 @@ static enum um_status declare_metadata(struct um_safetensors_writer *w,
     return is_done ? UM_OK : um_fail_memory(err, "a delta's metadata", 0);
 }
 
-/* "NAME.index" and the like into `out`. */
-static const char *part_name(struct um_str *out, const char *name, const char *part)
-{
-    um_str_clear(out);
-    um_str_addf(out, "%s.%s", name, part);
-    return out->failed ? "" : out->text;
-}
-
 /* Positions first, so that they stand at multiples of eight; then values. */
 static enum um_status declare_tensors(struct um_safetensors_writer *w, const struct um_delta *d,
                                       struct um_error *err)
@@ -64,14 +56,14 @@ static enum um_status declare_tensors(struct um_safetensors_writer *w, const str
     struct um_str name = {0};
     for (size_t i = 0; i < d->n_entries; i++)
         if (!d->entries[i].is_whole)
-            um_safetensors_declare(w, part_name(&name, d->entries[i].name, "index"), UM_I64, 1,
+            um_safetensors_declare(w, um_str_setf(&name, "%s.index", d->entries[i].name), UM_I64, 1,
                                    &d->entries[i].n);
     for (size_t i = 0; i < d->n_entries; i++) {
         const struct um_delta_entry *e = &d->entries[i];
         if (e->is_whole)
             um_safetensors_declare(w, e->name, UM_F32, e->n_dims, e->dims);
         else
-            um_safetensors_declare(w, part_name(&name, e->name, "value"), UM_F32, 1, &e->n);
+            um_safetensors_declare(w, um_str_setf(&name, "%s.value", e->name), UM_F32, 1, &e->n);
     }
     bool is_failed = name.failed;
     um_str_free(&name);
@@ -155,37 +147,25 @@ static enum um_status check_index(const struct um_delta_entry *e, const char *pa
     return UM_OK;
 }
 
-static bool ends_with(const char *text, const char *suffix, size_t *n_before)
-{
-    size_t n = strlen(text), m = strlen(suffix);
-    if (n <= m || strcmp(text + n - m, suffix) != 0)
-        return false;
-    *n_before = n - m;
-    return true;
-}
-
 /* One tensor of the file: an index (whose values must be there), values (skipped), or whole. */
 static enum um_status read_entry(struct um_delta *d, const struct um_tensor_view *view,
                                  struct um_str *name, const char *path, struct um_error *err)
 {
     struct um_delta_entry *e = &d->entries[d->n_entries];
-    size_t n;
-    if (ends_with(view->name, ".value", &n)) {
-        um_str_clear(name);
-        um_str_addf(name, "%.*s.index", (int)n, view->name);
-        if (name->failed)
-            return um_fail_memory(err, path, n);
-        if (um_safetensors_find(&d->file, name->text))
-            return UM_OK;
-    }
+    size_t n = um_length_before(view->name, ".value");
+    bool has_index =
+        n && um_safetensors_find(&d->file, um_str_setf(name, "%.*s.index", (int)n, view->name));
+    if (name->failed)
+        return um_fail_memory(err, path, n);
+    if (has_index)
+        return UM_OK;
     *e = (struct um_delta_entry){.name = view->name, .n_dims = view->n_dims,
                                  .is_whole = true, .n = view->n_elements};
     memcpy(e->dims, view->dims, sizeof(e->dims));
-    if (view->dtype == UM_I64 && ends_with(view->name, ".index", &n)) {
-        um_str_clear(name);
-        um_str_addf(name, "%.*s.value", (int)n, view->name);
+    n = view->dtype == UM_I64 ? um_length_before(view->name, ".index") : 0;
+    if (n) {
         const struct um_tensor_view *values =
-            name->failed ? NULL : um_safetensors_find(&d->file, name->text);
+            um_safetensors_find(&d->file, um_str_setf(name, "%.*s.value", (int)n, view->name));
         if (name->failed)
             return um_fail_memory(err, path, n);
         if (!values || values->n_elements != view->n_elements)
@@ -218,7 +198,25 @@ static int compare_entries(const void *a, const void *b)
 
 void um_delta_sort(struct um_delta *d)
 {
-    qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_entries);
+    if (d->n_entries)
+        qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_entries);
+}
+
+struct um_delta_entry *um_delta_find(const struct um_delta *d, const char *name)
+{
+    const struct um_delta_entry wanted = {.name = name};
+    return d->n_entries
+               ? bsearch(&wanted, d->entries, d->n_entries, sizeof(wanted), compare_entries)
+               : NULL;
+}
+
+enum um_status um_delta_add(struct um_delta *d, size_t *capacity, struct um_delta_entry entry,
+                            struct um_error *err)
+{
+    if (!um_grow(&d->entries, capacity, d->n_entries + 1, sizeof(entry)))
+        return um_fail_memory(err, entry.name, sizeof(entry));
+    d->entries[d->n_entries++] = entry;
+    return UM_OK;
 }
 
 /* Sorts entries by name; a tensor must not stand there both sparse and whole. */
@@ -246,14 +244,13 @@ static enum um_status mark_added(struct um_delta *d, const char *path, struct um
             ? UM_OK
             : um_fail(err, UM_E_INPUT, "cannot load '%s': 'added' is not a list", path);
     json_array_foreach (added, i, name) {
-        struct um_delta_entry key = {.name = json_string_value(name)}, *entry = NULL;
-        if (key.name && d->n_entries)
-            entry = bsearch(&key, d->entries, d->n_entries, sizeof(key), compare_entries);
+        const char *tensor = json_string_value(name);
+        struct um_delta_entry *entry = tensor ? um_delta_find(d, tensor) : NULL;
         if (entry && entry->is_whole)
             entry->is_added = true;
         else
             status = um_fail(err, UM_E_INPUT, "cannot load '%s': added parameter '%s' is not there",
-                             path, key.name ? key.name : "(not a text)");
+                             path, tensor ? tensor : "(not a text)");
     }
     json_decref(added);
     return status;

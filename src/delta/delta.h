@@ -64,8 +64,13 @@ void um_delta_apply(float *values, const struct um_delta_entry *entry);
 enum um_status um_delta_read_info(struct um_delta_info *info, const char *path,
                                   struct um_error *err);
 
+/* Puts an entry behind those of a delta that is being made, whose list is on the heap. */
+enum um_status um_delta_add(struct um_delta *delta, size_t *capacity, struct um_delta_entry entry,
+                            struct um_error *err);
 /* Sorts entries by name, as the hash and a file have them. */
 void um_delta_sort(struct um_delta *delta);
+/* The entry of a tensor by name, of a sorted delta (as an opened one is); NULL if it is not there. */
+struct um_delta_entry *um_delta_find(const struct um_delta *delta, const char *name);
 
 /* Opens `path`, or path/delta.safetensors if it is a run folder. */
 enum um_status um_delta_open_any(struct um_delta **delta, const char *path, struct um_error *err);

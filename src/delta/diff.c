@@ -15,14 +15,6 @@ struct diff {
     float *piece;       /* two pieces of expanded values */
 };
 
-static enum um_status add_entry(struct diff *d, struct um_delta_entry entry, struct um_error *err)
-{
-    if (!um_grow(&d->delta.entries, &d->capacity, d->delta.n_entries + 1, sizeof(entry)))
-        return um_fail_memory(err, entry.name, sizeof(entry));
-    d->delta.entries[d->delta.n_entries++] = entry;
-    return UM_OK;
-}
-
 static enum um_status add_whole(struct diff *d, const char *name,
                                 const struct um_tensor_view *tuned, bool is_added,
                                 struct um_error *err)
@@ -35,7 +27,7 @@ static enum um_status add_whole(struct diff *d, const char *name,
                                    .is_added = is_added, .n = tuned->n_elements,
                                    .value = values};
     memcpy(entry.dims, tuned->dims, sizeof(entry.dims));
-    return add_entry(d, entry, err);
+    return um_delta_add(&d->delta, &d->capacity, entry, err);
 }
 
 /* Tensors of one type; or of others if one is quantised, whose values take more room when they change. */
@@ -93,8 +85,8 @@ static enum um_status compare_tensor(struct diff *d, const struct um_tensor_view
     if (!index || !value)
         return um_fail_memory(err, base->name, (size_t)n * 12);
     (void)find_changes(index, value, pieces, base, tuned);
-    return add_entry(d, (struct um_delta_entry){.name = base->name, .n = n, .index = index,
-                                                .value = value}, err);
+    const struct um_delta_entry entry = {.name = base->name, .n = n, .index = index, .value = value};
+    return um_delta_add(&d->delta, &d->capacity, entry, err);
 }
 
 /* A tuned tensor that no base tensor stands for is an added one. */
@@ -152,11 +144,12 @@ static enum um_status compare_all(struct diff *d, struct um_error *err)
         return um_fail_memory(err, "a prefix", 0);
     const struct um_tensor_view *base;
     for (size_t t = 0; (base = um_folder_tensor(&d->base, t)); t++) {
-        um_str_clear(&name);
-        um_str_addf(&name, "%s%s", d->prefix, base->name);
+        const char *prefixed = um_str_setf(&name, "%s%s", d->prefix, base->name);
         const struct um_tensor_view *tuned = um_folder_find(&d->tuned, base->name);
-        if (!tuned && !name.failed)
-            tuned = um_folder_find(&d->tuned, name.text);
+        if (name.failed)
+            UM_TRY(um_fail_memory(err, base->name, 0));
+        if (!tuned)
+            tuned = um_folder_find(&d->tuned, prefixed);
         if (!tuned && !um_dtype_is_weight(base->dtype))
             continue; /* a buffer, such as position_ids */
         if (!tuned)
@@ -168,12 +161,6 @@ static enum um_status compare_all(struct diff *d, struct um_error *err)
 out:
     um_str_free(&name);
     return status;
-}
-
-static int compare_entries(const void *a, const void *b)
-{
-    return strcmp(((const struct um_delta_entry *)a)->name,
-                  ((const struct um_delta_entry *)b)->name);
 }
 
 /* Class names of a tuned classifier's config, in order of their numbers. Without any, transformers
@@ -213,8 +200,7 @@ enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const
     if (!d.piece)
         UM_TRY(um_fail_memory(err, "comparing", 2 * PIECE * sizeof(float)));
     UM_TRY(compare_all(&d, err));
-    if (d.delta.n_entries)
-        qsort(d.delta.entries, d.delta.n_entries, sizeof(*d.delta.entries), compare_entries);
+    um_delta_sort(&d.delta);
     d.delta.method = "diff";
     d.delta.task = "";
     d.delta.architecture =

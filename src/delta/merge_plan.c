@@ -12,14 +12,6 @@
 /* Shards that a folder made of a GGUF file is cut into. */
 static const int64_t shard_bytes = 5000000000;
 
-static const struct um_delta_entry *find_entry(const struct um_delta *d, const char *name)
-{
-    for (size_t e = 0; e < d->n_entries; e++)
-        if (strcmp(d->entries[e].name, name) == 0)
-            return &d->entries[e];
-    return NULL;
-}
-
 /* The parameter with a low-rank change that is folded into the tensor of that name. */
 static const struct um_param *find_folded(const struct um_merge *m, const char *name)
 {
@@ -101,7 +93,7 @@ static enum um_status plan_folder(struct um_merge *m, struct um_error *err)
         for (size_t i = 0; i < m->base.shards[s].n_tensors; i++) {
             const struct um_tensor_view *view = &m->base.shards[s].tensors[i];
             struct um_merge_tensor t = {.shard = s, .dtype = view->dtype};
-            t.entry = find_entry(m->delta, view->name);
+            t.entry = um_delta_find(m->delta, view->name);
             t.folded = find_folded(m, view->name);
             if ((t.entry && t.entry->is_added) || is_tied_copy(m, view->name))
                 continue; /* another task's head, which the delta's replaces */
@@ -142,7 +134,7 @@ static enum um_status plan_gguf_to_folder(struct um_merge *m, struct um_error *e
         struct um_merge_tensor t = {.is_undone = true,
                                     .head_rows = m->model.dims.E,
                                     .dtype = m->has_type ? m->type : UM_F32,
-                                    .entry = find_entry(m->delta, view->name),
+                                    .entry = um_delta_find(m->delta, view->name),
                                     .folded = find_folded(m, view->name)};
         if (strcmp(view->name, "rope_freqs.weight") == 0)
             continue; /* config.json says it */
@@ -166,18 +158,12 @@ static enum um_status plan_gguf_to_folder(struct um_merge *m, struct um_error *e
 
 /* ---- folder to GGUF */
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), n_end = strlen(end);
-    return n >= n_end && strcmp(text + n - n_end, end) == 0;
-}
-
 /* llama.cpp wants vectors, norms and learnt positions in F32; rows that are no whole number of Q8_0's
  * blocks stay F16. */
 static enum um_dtype gguf_type(enum um_dtype type, const struct um_tensor_view *view,
                                const char *name)
 {
-    if (view->n_dims < 2 || ends_with(name, "_norm.weight") ||
+    if (view->n_dims < 2 || um_length_before(name, "_norm.weight") ||
         strcmp(name, "position_embd.weight") == 0)
         return UM_F32;
     return view->dims[view->n_dims - 1] % um_dtype_block(type) == 0 ? type : UM_F16;
@@ -223,7 +209,7 @@ static enum um_status plan_folder_to_gguf(struct um_merge *m, struct um_error *e
             return um_fail(err, UM_E_USAGE,
                            "cannot write '%s': a GGUF file has no place for tensor '%s'", m->out,
                            m->model.params[p].name);
-        t.entry = find_entry(m->delta, view->name);
+        t.entry = um_delta_find(m->delta, view->name);
         t.folded = find_folded(m, view->name);
         t.dtype = gguf_type(m->has_type ? m->type : view->dtype, view, name);
         n_odd += m->has_type && m->type == UM_Q8_0 && t.dtype == UM_F16;
@@ -244,7 +230,7 @@ static enum um_status plan_gguf(struct um_merge *m, struct um_error *err)
     for (size_t i = 0; i < m->base.gguf->n_tensors; i++) {
         const struct um_tensor_view *view = &m->base.tensors[i];
         struct um_merge_tensor t = {.dtype = view->dtype,
-                                    .entry = find_entry(m->delta, view->name),
+                                    .entry = um_delta_find(m->delta, view->name),
                                     .folded = find_folded(m, view->name)};
         bool is_touched = um_merge_is_touched(&t);
         bool is_expanded = is_touched && um_dtype_is_quantised(view->dtype) && view->dtype != type;

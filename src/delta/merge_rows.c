@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/sorted.h"
 #include "delta/merge_private.h"
 
 enum { PIECE_ELEMENTS = 1 << 20 };
@@ -26,20 +27,6 @@ static struct shape shape_of(const struct um_merge_tensor *t)
 static int64_t source_row(const struct um_merge_tensor *t, int64_t r)
 {
     return (t->is_undone ? um_gguf_unpaired_row : um_gguf_paired_row)(r, t->head_rows);
-}
-
-/* The first of the entry's positions from `from` on. */
-static int64_t first_from(const struct um_delta_entry *entry, int64_t from)
-{
-    int64_t low = 0, high = entry->n;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (entry->index[middle] < from)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
 }
 
 /* Elements [first, first + n) of base (+ delta), in the base's layout: whole rows of a map, if a
@@ -63,7 +50,7 @@ static void read_base(float *to, const struct um_merge *m, const struct um_merge
     else
         for (int64_t i = 0; i < n; i++)
             to[i] = um_to_f32_at(t->base->bytes, t->base->dtype, first + i);
-    for (int64_t k = entry ? first_from(entry, first) : 0;
+    for (int64_t k = entry ? um_place_from(entry->index, entry->n, first) : 0;
          entry && k < entry->n && entry->index[k] < first + n; k++)
         to[entry->index[k] - first] = entry->value[k];
 }
@@ -106,11 +93,11 @@ static void patch(struct um_merge *m, const struct um_merge_tensor *t, int64_t f
     int64_t block = um_dtype_block(t->dtype);
     float values[256];
     memcpy(m->bytes, t->base->bytes + um_dtype_size(t->dtype, first), um_dtype_size(t->dtype, n));
-    for (int64_t k = first_from(entry, first); k < entry->n && entry->index[k] < first + n;) {
+    for (int64_t k = um_place_from(entry->index, entry->n, first); k < entry->n && entry->index[k] < first + n;) {
         int64_t start = entry->index[k] - entry->index[k] % block;
         read_base(values, m, t, true, start, block);
         um_from_f32(m->bytes + um_dtype_size(t->dtype, start - first), values, t->dtype, block);
-        k = first_from(entry, start + block);
+        k = um_place_from(entry->index, entry->n, start + block);
     }
 }
 

@@ -120,12 +120,12 @@ static const struct um_param *find(const struct import *x, const char *name)
 /* Older files name DoRA's vector with ".weight" behind. */
 static const struct um_param *find_param(const struct import *x, const char *name)
 {
-    size_t n = strlen(name), m = strlen(".weight");
-    const struct um_param *param = find(x, name);
-    if (param || n < m || n >= 320 || !strstr(name, ".lora_magnitude_vector.weight"))
-        return param;
     char text[320];
-    (void)snprintf(text, sizeof(text), "%.*s", (int)(n - m), name);
+    size_t n = um_length_before(name, ".weight");
+    const struct um_param *param = find(x, name);
+    if (param || !um_length_before(name, ".lora_magnitude_vector.weight") || n >= sizeof(text))
+        return param;
+    (void)snprintf(text, sizeof(text), "%.*s", (int)n, name);
     return find(x, text);
 }
 

@@ -227,11 +227,10 @@ out:
 enum um_status um_folder_open_config(struct um_folder *folder, const char *path,
                                      struct um_error *err)
 {
-    size_t n = strlen(path);
     if (!is_file(path))
         return open_folder(folder, path, false, err);
-    return n > 5 && strcmp(path + n - 5, ".json") == 0 ? open_config(folder, path, err)
-                                                       : open_gguf(folder, path, err);
+    return um_length_before(path, ".json") ? open_config(folder, path, err)
+                                           : open_gguf(folder, path, err);
 }
 
 void um_folder_close(struct um_folder *folder)

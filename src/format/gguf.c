@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sorted.h"
 #include "format/gguf_private.h"
 
 enum {
@@ -82,17 +83,11 @@ static enum um_status take_name(const char **name, struct reader *r, const char 
     return *name ? UM_OK : um_fail_memory(r->err, r->path, n);
 }
 
-static int compare_texts(const void *a, const void *b)
-{
-    const char *const *x = a, *const *y = b;
-    return strcmp(*x, *y);
-}
-
 /* No two of these names are equal. Sorts them. */
 static enum um_status check_unique(const char **names, size_t n, const struct reader *r,
                                    const char *what)
 {
-    qsort(names, n, sizeof(*names), compare_texts);
+    qsort(names, n, sizeof(*names), um_compare_texts);
     for (size_t i = 1; i < n; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
             return um_fail(r->err, UM_E_INPUT, "cannot load '%s': two %ss are '%s'", r->path, what,

@@ -16,6 +16,7 @@ struct um_adalora_options {
     int64_t target_rank, tinit, tfinal, every; /* steps; between two allotments */
     double beta1, beta2;                       /* smoothing of sensitivity and of uncertainty */
     double orthogonality;                      /* weight of the penalty */
+    bool keeps_ranks;                          /* none is allotted, though all may train */
 };
 
 struct um_adalora {

@@ -94,7 +94,7 @@ static enum um_status add_squared(struct um_calibration *c, float *out, const st
     int64_t n_rows = TILE / g->cols < 1 ? 1 : TILE / g->cols;
     if (!g->is_product) {
         for (int64_t k = 0; k < g->n_rows; k++)
-            add_squares(out + (g->row ? g->row[k] : k) * g->cols, g->dense + k * g->cols, g->cols);
+            add_squares(out + um_gradient_row(g, k) * g->cols, g->dense + k * g->cols, g->cols);
         return UM_OK;
     }
     n_rows = n_rows < g->rows ? n_rows : g->rows;

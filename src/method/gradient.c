@@ -237,37 +237,20 @@ void um_gradient_dense(float *out, const struct um_gradient *g, bool adds)
     if (!adds)
         memset(out, 0, (size_t)(g->rows * g->cols) * sizeof(float));
     for (int64_t k = 0; k < g->n_rows; k++)
-        um_kernels()->add_to(out + (g->row ? g->row[k] : k) * g->cols, g->dense + k * g->cols,
+        um_kernels()->add_to(out + um_gradient_row(g, k) * g->cols, g->dense + k * g->cols,
                              g->cols);
 }
 
-/* The row of the dense form that holds row `row`, or NULL: it is zero. */
-static const float *find_row(const struct um_gradient *g, int64_t row)
-{
-    if (!g->row)
-        return row < g->n_rows ? g->dense + row * g->cols : NULL;
-    int64_t low = 0, high = g->n_rows;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (g->row[middle] < row)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < g->n_rows && g->row[low] == row ? g->dense + low * g->cols : NULL;
-}
-
+/* Rows of the dense form and the entry's positions both ascend; rows that are not there are zero. */
 static void add_dense(struct um_entry *entry, const struct um_gradient *g)
 {
     float *out = entry->column[UM_COLUMN_GRAD];
-    int64_t row = -1;
-    const float *values = NULL;
-    for (int64_t k = 0; k < entry->n; k++) {
-        if (entry->index[k] / g->cols != row) {
-            row = entry->index[k] / g->cols;
-            values = find_row(g, row);
-        }
-        out[k] += values ? values[entry->index[k] - row * g->cols] : 0;
+    for (int64_t k = 0, at = 0; k < entry->n; k++) {
+        int64_t row = entry->index[k] / g->cols;
+        while (at < g->n_rows && um_gradient_row(g, at) < row)
+            at++;
+        if (at < g->n_rows && um_gradient_row(g, at) == row)
+            out[k] += g->dense[at * g->cols + entry->index[k] % g->cols];
     }
 }
 

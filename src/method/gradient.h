@@ -26,6 +26,12 @@ struct um_gradient {
     int64_t n_rows;
 };
 
+/* Which row of the parameter is number k of the dense ones. */
+static inline int64_t um_gradient_row(const struct um_gradient *g, int64_t k)
+{
+    return g->row ? g->row[k] : k;
+}
+
 /* Scratch to bring factors into that form; grows to the largest seen, then allocates nothing. */
 struct um_gradient_work {
     float *rows;

@@ -19,8 +19,7 @@ static bool is_vector(const struct um_param *param, const struct um_region_conte
 
 static bool is_bias(const struct um_param *param, const struct um_region_context *context)
 {
-    size_t n = strlen(param->name);
-    return is_vector(param, context) && n >= 4 && strcmp(param->name + n - 4, "bias") == 0;
+    return is_vector(param, context) && um_length_before(param->name, "bias");
 }
 
 static bool is_matrix(const struct um_param *param, const struct um_region_context *context)

@@ -69,6 +69,7 @@ enum um_status um_scope_work_out(struct um_scope *scope, struct um_param *params
     UM_RETURN_IF(check_patterns(&options->exclude, "scope.exclude", params, n_params, err));
     UM_RETURN_IF(check_patterns(&options->whole, "scope.whole", params, n_params, err));
     const struct um_region_context context = context_of(params, n_params, options);
+    int64_t n_attached_in = 0;
     for (int64_t p = 0; p < n_params; p++)
         scope->n_attached += params[p].is_attached ? params[p].n_elements : 0;
     for (int64_t p = 0; p < n_params; p++) {
@@ -86,10 +87,16 @@ enum um_status um_scope_work_out(struct um_scope *scope, struct um_param *params
         scope->params[scope->n] = param;
         scope->is_whole[scope->n++] = is_whole;
         scope->n_elements += param->n_elements;
+        n_attached_in += param->is_attached ? param->n_elements : 0;
         scope->n_whole += is_whole ? param->n_elements : 0;
     }
     if (scope->n_elements == 0)
         return um_fail(err, UM_E_USAGE, "scope: nothing is left to train of region '%s'",
+                       options->region->name);
+    if (scope->n_attached > 0 && n_attached_in == 0)
+        return um_fail(err, UM_E_USAGE,
+                       "scope: region '%s', include and exclude leave nothing to train of what is "
+                       "added to the model",
                        options->region->name);
     return UM_OK;
 }

@@ -389,7 +389,7 @@ static enum um_status offer_dense(struct um_selector *s, const struct um_gradien
 {
     const struct um_entry *entry = s->set->of_param[g->param->index];
     for (int64_t k = 0; k < g->n_rows; k++) {
-        int64_t row = g->row ? g->row[k] : k;
+        int64_t row = um_gradient_row(g, k);
         UM_RETURN_IF(um_selector_panel_room(s, 1, g->cols, err));
         if (!um_grow(&s->tile, &s->tile_capacity, (size_t)g->cols, sizeof(float)))
             return um_fail_memory(err, "bounds", (size_t)g->cols * sizeof(float));

@@ -32,7 +32,7 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
     *tuning = (struct um_tuning){.method = options->method, .options = *options};
     struct um_tuning_options *o = &tuning->options;
     UM_TRY(um_tuning_options_resolve(o, err));
-    bool allots = is_adalora && o->strategy->is_whole;
+    bool allots = is_adalora && o->strategy->is_whole && !o->adalora.keeps_ranks;
     UM_TRY(um_scope_work_out(&scope, params, n_params, o, err));
     UM_TRY(um_budget_check(&tuning->budget, &scope, o, err));
     choose_columns(has_column, o, allots);
@@ -48,8 +48,8 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
     } else {
         UM_TRY(um_trainable_open(&tuning->set, n_params, scope.params, scope.is_whole, scope.n,
                                  has_column, err));
-        UM_TRY(um_adalora_check(&tuning->adalora, &tuning->set, err));
     }
+    UM_TRY(um_adalora_check(&tuning->adalora, &tuning->set, err));
     tuning->set.dropped = dropped(o);
     if (o->strategy->is_whole)
         goto out;

@@ -215,6 +215,13 @@ const struct um_metric *const um_metrics[] = {&metrics[0], &metrics[1], &metrics
                                               &metrics[4], &metrics[5], &metrics[6], &metrics[7]};
 const size_t um_n_metrics = UM_COUNT(um_metrics);
 
+bool um_metric_is_better(const struct um_metric *metric, double value, double than)
+{
+    if (isnan(than) || isnan(value))
+        return isnan(than);
+    return metric->is_error ? value < than : value > than;
+}
+
 const struct um_metric *um_metric_find(const char *name)
 {
     for (size_t i = 0; i < um_n_metrics; i++)

@@ -30,5 +30,7 @@ struct um_metric {
 extern const struct um_metric *const um_metrics[];
 extern const size_t um_n_metrics;
 const struct um_metric *um_metric_find(const char *name);
+/* Whether one value is better than another; any is better than NaN, NaN included. */
+bool um_metric_is_better(const struct um_metric *metric, double value, double than);
 
 #endif

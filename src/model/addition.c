@@ -102,13 +102,11 @@ enum um_status um_model_first_values(float *out, const struct um_model *model,
 static bool is_target(const char *pattern, const char *name)
 {
     char module[300];
-    size_t n = strlen(name), m = strlen(pattern), suffix = strlen(".weight");
-    if (n > suffix && strcmp(name + n - suffix, ".weight") == 0)
-        n -= suffix;
-    (void)snprintf(module, sizeof(module), "%.*s", (int)n, name);
-    n = strlen(module);
+    size_t n = um_length_before(name, ".weight");
+    (void)snprintf(module, sizeof(module), "%.*s", (int)(n ? n : strlen(name)), name);
+    size_t n_outer = um_length_before(module, pattern);
     return um_glob(pattern, name) || um_glob(pattern, module) ||
-           (n > m && module[n - m - 1] == '.' && strcmp(module + n - m, pattern) == 0);
+           (n_outer && module[n_outer - 1] == '.');
 }
 
 /* Of n names, marks those that a target fits. Each target must fit one. */
@@ -154,17 +152,23 @@ static enum um_status grow_table(struct um_model *model, int64_t n_more, struct 
     return UM_OK;
 }
 
+/* What parameters are attached to: a module's name, and the layer it is of. */
+struct place {
+    const char *module;
+    int layer;
+};
+
 /* A parameter MODULE + SUFFIX; a vector has no columns. */
-static enum um_status add(struct um_param **out, struct um_model *model, const char *module,
+static enum um_status add(struct um_param **out, struct um_model *model, struct place place,
                           const char *suffix, int64_t rows, int64_t cols, struct origin origin,
                           struct um_error *err)
 {
     char name[320];
     struct um_param *param = &model->params[model->n_params];
-    (void)snprintf(name, sizeof(name), "%s%s", module, suffix);
+    (void)snprintf(name, sizeof(name), "%s%s", place.module, suffix);
     *param = (struct um_param){.index = (int)model->n_params, .rows = rows,
                                .cols = cols ? cols : 1, .n_dims = cols ? 2 : 1, .dtype = UM_F32,
-                               .is_added = true, .is_attached = true};
+                               .layer = place.layer, .is_added = true, .is_attached = true};
     param->n_elements = param->rows * param->cols;
     param->name = um_arena_strdup(&model->arena, name);
     param->is_planned_f32 = model->is_shape;
@@ -188,7 +192,8 @@ static enum um_status attach_pair(struct um_model *model, struct um_param *weigh
     double rank = (double)o->rank;
     char module[300];
     (void)snprintf(module, sizeof(module), "%.*s",
-                   (int)(strlen(weight->name) - strlen(".weight")), weight->name);
+                   (int)um_length_before(weight->name, ".weight"), weight->name);
+    const struct place place = {module, weight->layer};
     struct um_low_rank *l = UM_ARENA_NEW(&model->arena, 1, struct um_low_rank);
     if (!l)
         return um_fail_memory(err, weight->name, sizeof(*l));
@@ -196,15 +201,15 @@ static enum um_status attach_pair(struct um_model *model, struct um_param *weigh
     const struct origin up = {.start = a->has_lambda ? START_NORMAL : START_ZERO};
     const struct origin length = {START_LENGTHS, weight};
     /* AdaLoRA's vectors are parameters of PEFT's own, without ".weight". */
-    UM_RETURN_IF(add(&l->down, model, module, a->has_lambda ? ".lora_A" : ".lora_A.weight", o->rank,
+    UM_RETURN_IF(add(&l->down, model, place, a->has_lambda ? ".lora_A" : ".lora_A.weight", o->rank,
                      n_in, down, err));
-    UM_RETURN_IF(add(&l->up, model, module, a->has_lambda ? ".lora_B" : ".lora_B.weight", n_out,
+    UM_RETURN_IF(add(&l->up, model, place, a->has_lambda ? ".lora_B" : ".lora_B.weight", n_out,
                      o->rank, up, err));
     if (a->has_lambda)
-        UM_RETURN_IF(add(&l->lambda, model, module, ".lora_E", o->rank, 1, (struct origin){0},
+        UM_RETURN_IF(add(&l->lambda, model, place, ".lora_E", o->rank, 1, (struct origin){0},
                          err));
     if (a->has_magnitude)
-        UM_RETURN_IF(add(&l->magnitude, model, module, ".lora_magnitude_vector", n_out, 0, length,
+        UM_RETURN_IF(add(&l->magnitude, model, place, ".lora_magnitude_vector", n_out, 0, length,
                          err));
     l->scale = (float)(o->alpha / (a->has_lambda            ? rank + 1e-5
                                    : o->is_rank_stabilised ? sqrt(rank)
@@ -216,9 +221,7 @@ static enum um_status attach_pair(struct um_model *model, struct um_param *weigh
 
 static bool can_take_pair(const struct um_param *param)
 {
-    size_t n = strlen(param->name), m = strlen(".weight");
-    return param->is_map && !param->is_head && n > m &&
-           strcmp(param->name + n - m, ".weight") == 0;
+    return param->is_map && !param->is_head && um_length_before(param->name, ".weight");
 }
 
 static enum um_status attach_pairs(struct um_model *model, struct um_error *err)
@@ -252,23 +255,25 @@ out:
     return status;
 }
 
-static enum um_status attach_adapter(struct um_model *model, int64_t place, const char *site,
+/* `site` is number `at` of the model's sites. */
+static enum um_status attach_adapter(struct um_model *model, int64_t at, const char *site,
                                      struct um_error *err)
 {
     const struct um_addition_options *o = &model->attached->options;
     int64_t D = model->dims.D, F = o->bottleneck ? o->bottleneck : D / 16 > 0 ? D / 16 : 1;
     struct um_adapter *a = UM_ARENA_NEW(&model->arena, 1, struct um_adapter);
     const struct origin normal = {.start = START_NORMAL}, zero = {.start = START_ZERO};
+    const struct place place = {site, (int)(at / UM_N_SITES)};
     if (!a)
         return um_fail_memory(err, site, sizeof(*a));
-    UM_RETURN_IF(add(&a->down, model, site, ".down.weight", F, D, normal, err));
-    UM_RETURN_IF(add(&a->down_bias, model, site, ".down.bias", F, 0, zero, err));
-    UM_RETURN_IF(add(&a->up, model, site, ".up.weight", D, F, normal, err));
-    UM_RETURN_IF(add(&a->up_bias, model, site, ".up.bias", D, 0, zero, err));
+    UM_RETURN_IF(add(&a->down, model, place, ".down.weight", F, D, normal, err));
+    UM_RETURN_IF(add(&a->down_bias, model, place, ".down.bias", F, 0, zero, err));
+    UM_RETURN_IF(add(&a->up, model, place, ".up.weight", D, F, normal, err));
+    UM_RETURN_IF(add(&a->up_bias, model, place, ".up.bias", D, 0, zero, err));
     a->sees_joined = o->addition->sees_joined;
     a->dropout = (float)o->dropout;
     a->activation = o->addition->activation;
-    model->adapters[place] = a;
+    model->adapters[at] = a;
     return o->activation && *o->activation
                ? um_activation_from_name(&a->activation, o->activation, "method.activation", err)
                : UM_OK;

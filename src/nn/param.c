@@ -4,6 +4,8 @@
 
 #include <omp.h>
 
+#include "base/sorted.h"
+
 /* Elements that are expanded by one thread, and that one piece of work has at least. */
 enum { SERIAL_MAX = 1 << 16, PIECE_MIN = 1 << 13 };
 
@@ -15,15 +17,7 @@ int64_t um_param_scratch(const struct um_param *param)
 /* The first overlay entry at or behind `position`. */
 static int64_t overlay_from(const struct um_param *param, int64_t position)
 {
-    int64_t low = 0, high = param->n_overlay;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (param->overlay_index[middle] < position)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return um_place_from(param->overlay_index, param->n_overlay, position);
 }
 
 int64_t um_param_overlay(int64_t *n, const struct um_param *param, int64_t first, int64_t n_rows)

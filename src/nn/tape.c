@@ -182,11 +182,17 @@ static bool stays(const struct um_tape *tape, const struct um_value *value, bool
     return value->is_internal ? is_again && value->is_kept : true;
 }
 
-static enum um_status run_forward(struct um_tape *tape, struct um_node *node, struct um_error *err)
+/* What a node's forward pass writes to. */
+static enum um_status take_forward(struct um_tape *tape, struct um_node *node, struct um_error *err)
 {
     UM_RETURN_IF(take(tape, &node->out->data, node->out->rows * node->out->ld, err));
     UM_RETURN_IF(take(tape, &node->saved, node->n_saved, err));
-    UM_RETURN_IF(take(tape, &node->scratch, node->n_scratch_forward, err));
+    return take(tape, &node->scratch, node->n_scratch_forward, err);
+}
+
+static enum um_status run_forward(struct um_tape *tape, struct um_node *node, struct um_error *err)
+{
+    UM_RETURN_IF(take_forward(tape, node, err));
     if (!tape->pool->is_dry) {
         enum um_part was = um_profile_enter(tape->profile, node->op->part);
         node->op->forward(tape, node);
@@ -233,9 +239,7 @@ static enum um_status lay_out(struct um_tape *tape, struct um_error *err)
 {
     for (size_t i = 0; i < tape->n_nodes; i++) {
         struct um_node *node = tape->nodes[i];
-        UM_RETURN_IF(take(tape, &node->out->data, node->out->rows * node->out->ld, err));
-        UM_RETURN_IF(take(tape, &node->saved, node->n_saved, err));
-        UM_RETURN_IF(take(tape, &node->scratch, node->n_scratch_forward, err));
+        UM_RETURN_IF(take_forward(tape, node, err));
         release(tape, node);
     }
     tape->is_laid_out = true;

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/sorted.h"
+
 const bool um_column_is_of_whole[UM_N_COLUMNS] = {
     [UM_COLUMN_GRAD] = true,
     [UM_COLUMN_FIRST] = true,
@@ -184,21 +186,12 @@ enum um_status um_trainable_insert(struct um_trainable *set, const struct um_pic
 
 int64_t um_laid_from(const struct um_laid *laid, int64_t index)
 {
-    int64_t low = 0, high = laid->n;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (laid->index[middle] < index)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return um_place_from(laid->index, laid->n, index);
 }
 
 int64_t um_entry_from(const struct um_entry *entry, int64_t index)
 {
-    const struct um_laid all = {.n = entry->n, .index = entry->index};
-    return um_laid_from(&all, index);
+    return um_place_from(entry->index, entry->n, index);
 }
 
 bool um_entry_has(const struct um_entry *entry, int64_t index)

@@ -23,44 +23,43 @@ static UM_ALWAYS_INLINE float total(struct sums s)
 
 /* ---- 16-bit floats */
 
-static void dot_f16(float *restrict out, const void *restrict rows, int64_t n_rows,
-                    const float *restrict x, const float *restrict x_sums, int64_t n)
+/* `wide` and `one` make eight numbers and one of their bytes; constants, so that they are inlined. */
+static UM_ALWAYS_INLINE void dot_halves(float *restrict out, const unsigned char *restrict w,
+                                        int64_t n_rows, const float *restrict x, int64_t n,
+                                        struct um_lanes (*wide)(const unsigned char *),
+                                        float (*one)(const unsigned char *))
 {
-    const unsigned char *w = rows;
-    (void)x_sums;
     for (int64_t r = 0; r < n_rows; r++, w += 2 * n) {
         struct sums s = {um_lanes_zero(), um_lanes_zero()};
         int64_t i = 0;
         for (; i + 2 * UM_LANES <= n; i += 2 * UM_LANES) {
-            s.a = um_lanes_fma(um_lanes_f16(w + 2 * i), um_lanes_load(x + i), s.a);
-            s.b = um_lanes_fma(um_lanes_f16(w + 2 * (i + UM_LANES)),
-                               um_lanes_load(x + i + UM_LANES), s.b);
+            s.a = um_lanes_fma(wide(w + 2 * i), um_lanes_load(x + i), s.a);
+            s.b = um_lanes_fma(wide(w + 2 * (i + UM_LANES)), um_lanes_load(x + i + UM_LANES), s.b);
         }
         float rest = 0;
         for (; i < n; i++)
-            rest += um_lanes_half(w + 2 * i) * x[i];
+            rest += one(w + 2 * i) * x[i];
         out[r] = total(s) + rest;
     }
+}
+
+static void dot_f16(float *restrict out, const void *restrict rows, int64_t n_rows,
+                    const float *restrict x, const float *restrict x_sums, int64_t n)
+{
+    (void)x_sums;
+    dot_halves(out, rows, n_rows, x, n, um_lanes_f16, um_lanes_half);
+}
+
+static UM_ALWAYS_INLINE float one_bf16(const unsigned char *from)
+{
+    return um_f32_of_bf16(um_half_at(from));
 }
 
 static void dot_bf16(float *restrict out, const void *restrict rows, int64_t n_rows,
                      const float *restrict x, const float *restrict x_sums, int64_t n)
 {
-    const unsigned char *w = rows;
     (void)x_sums;
-    for (int64_t r = 0; r < n_rows; r++, w += 2 * n) {
-        struct sums s = {um_lanes_zero(), um_lanes_zero()};
-        int64_t i = 0;
-        for (; i + 2 * UM_LANES <= n; i += 2 * UM_LANES) {
-            s.a = um_lanes_fma(um_lanes_bf16(w + 2 * i), um_lanes_load(x + i), s.a);
-            s.b = um_lanes_fma(um_lanes_bf16(w + 2 * (i + UM_LANES)),
-                               um_lanes_load(x + i + UM_LANES), s.b);
-        }
-        float rest = 0;
-        for (; i < n; i++)
-            rest += um_f32_of_bf16(um_half_at(w + 2 * i)) * x[i];
-        out[r] = total(s) + rest;
-    }
+    dot_halves(out, rows, n_rows, x, n, um_lanes_bf16, one_bf16);
 }
 
 /* ---- blocks of 32 */

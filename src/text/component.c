@@ -152,6 +152,12 @@ void um_scratch_swap_text(struct um_scratch *scratch)
     um_str_clear(&scratch->spare);
 }
 
+enum um_status um_scratch_rewritten(struct um_scratch *scratch, struct um_error *err)
+{
+    um_scratch_swap_text(scratch);
+    return um_scratch_check(scratch, err);
+}
+
 void um_scratch_swap_pieces(struct um_scratch *scratch)
 {
     struct um_pieces pieces = scratch->pieces;

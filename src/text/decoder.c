@@ -16,12 +16,6 @@ static void end_piece(struct um_scratch *s, struct um_piece *piece, size_t start
     piece->end = s->spare.length;
 }
 
-static enum um_status finish(struct um_scratch *s, struct um_error *err)
-{
-    um_scratch_swap_text(s);
-    return um_scratch_check(s, err);
-}
-
 static void keep(struct um_scratch *s, struct um_piece *piece)
 {
     size_t start = s->spare.length;
@@ -58,7 +52,7 @@ static enum um_status run_byte_level(struct um_scratch *s, const void *options,
     um_text_put_lossy(&s->spare, bytes->text ? bytes->text : "", bytes->length);
     s->pieces.n = 0;
     UM_RETURN_IF(um_pieces_add(&s->pieces, 0, s->spare.length, true, err));
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_byte_level = {
@@ -112,7 +106,7 @@ static enum um_status run_byte_fallback(struct um_scratch *s, const void *option
         UM_RETURN_IF(um_pieces_add(&s->spare_pieces, piece.start, piece.end, false, err));
     }
     um_scratch_swap_pieces(s);
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_byte_fallback = {
@@ -125,7 +119,7 @@ static enum um_status run_fuse(struct um_scratch *s, const void *options, struct
         keep(s, &s->pieces.items[i]);
     s->pieces.n = 0;
     UM_RETURN_IF(um_pieces_add(&s->pieces, 0, s->spare.length, true, err));
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_fuse = {
@@ -147,7 +141,7 @@ static enum um_status run_metaspace(struct um_scratch *s, const void *options, s
         }
         end_piece(s, piece, start);
     }
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_metaspace = {.type = "Metaspace",
@@ -163,7 +157,7 @@ static enum um_status run_replace(struct um_scratch *s, const void *options, str
         UM_RETURN_IF(um_replace_put(s, options, piece->start, piece->end, err));
         end_piece(s, piece, start);
     }
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_replace = {.type = "Replace",
@@ -275,7 +269,7 @@ static enum um_status run_word_piece(struct um_scratch *s, const void *options,
             um_str_add_n(&s->spare, word->text, word->length);
         end_piece(s, piece, start);
     }
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_word_piece = {.type = "WordPiece",
@@ -304,7 +298,7 @@ static enum um_status run_bpe(struct um_scratch *s, const void *options, struct 
         UM_RETURN_IF(um_replace_put(s, &replace, piece->start, piece->end, err));
         end_piece(s, piece, start);
     }
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_bpe = {

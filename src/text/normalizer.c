@@ -3,16 +3,10 @@
 
 #include "text/normalizer_private.h"
 
-static enum um_status finish(struct um_scratch *scratch, struct um_error *err)
-{
-    um_scratch_swap_text(scratch);
-    return um_scratch_check(scratch, err);
-}
-
 static enum um_status run_form(struct um_scratch *s, enum um_normal_form form, struct um_error *err)
 {
     um_text_put_normal(&s->spare, &s->code_points, s->text.text, s->text.length, form);
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 #define NORMAL_FORM(name, about)                                                                   \
@@ -35,7 +29,7 @@ static enum um_status run_lowercase(struct um_scratch *s, const void *options, s
     (void)options;
     for (size_t i = 0, length; i < s->text.length; i += length)
         um_text_put_lower(&s->spare, um_utf8_decode(&length, s->text.text + i));
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_lowercase = {
@@ -50,7 +44,7 @@ static enum um_status run_strip_accents(struct um_scratch *s, const void *option
         if (!um_is_mark(c))
             um_text_put(&s->spare, c);
     }
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_strip_accents = {
@@ -84,7 +78,7 @@ static enum um_status run_strip(struct um_scratch *s, const void *options, struc
         end = before;
     }
     um_str_add_n(&s->spare, text + start, end - start);
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_strip = {.type = "Strip",
@@ -107,7 +101,7 @@ static enum um_status run_prepend(struct um_scratch *s, const void *options, str
     if (s->text.length)
         um_str_add_n(&s->spare, prepend->text, prepend->n);
     um_str_add_n(&s->spare, s->text.text, s->text.length);
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_prepend = {.type = "Prepend",
@@ -118,7 +112,7 @@ static const struct um_kind kind_prepend = {.type = "Prepend",
 static enum um_status run_replace(struct um_scratch *s, const void *options, struct um_error *err)
 {
     UM_RETURN_IF(um_replace_put(s, options, 0, s->text.length, err));
-    return finish(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 static const struct um_kind kind_replace = {.type = "Replace",

@@ -144,8 +144,7 @@ static enum um_status run(struct um_scratch *s, const void *options, struct um_e
     }
     if (n > 0)
         put_grapheme(&s->spare, options, text + start, n - start);
-    um_scratch_swap_text(s);
-    return um_scratch_check(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 const struct um_kind um_normalizer_precompiled = {

@@ -209,8 +209,7 @@ enum um_status um_prefix_pieces(struct um_scratch *s, const char *prefix, size_t
         piece->start = start;
         piece->end = s->spare.length;
     }
-    um_scratch_swap_text(s);
-    return um_scratch_check(s, err);
+    return um_scratch_rewritten(s, err);
 }
 
 enum um_status um_replace_parse(const void **options, struct um_loader *loader, const json_t *json,

@@ -141,6 +141,8 @@ void um_scratch_free(struct um_scratch *scratch); /* what it holds, not itself *
 enum um_status um_scratch_check(const struct um_scratch *scratch, struct um_error *err);
 /* text := spare. */
 void um_scratch_swap_text(struct um_scratch *scratch);
+/* Ends a rewriting of text into spare: both of these. */
+enum um_status um_scratch_rewritten(struct um_scratch *scratch, struct um_error *err);
 void um_scratch_swap_pieces(struct um_scratch *scratch);
 enum um_status um_pieces_add(struct um_pieces *pieces, size_t start, size_t end, bool is_first,
                              struct um_error *err);

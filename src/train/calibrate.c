@@ -75,11 +75,12 @@ static enum um_status gather_evenly(bool *goes_on, struct um_run *run, struct um
 
 /* ---- movement */
 
-/* Everything in scope of the run's tuning trains whole. */
+/* Everything in scope of the run's tuning trains whole; AdaLoRA's ranks stay, as they do in the run. */
 static enum um_status open_trial(struct um_tuning *trial, struct um_run *run, struct um_error *err)
 {
     struct um_tuning_options options = run->tuning.options;
     options.strategy = um_strategy_find("whole");
+    options.adalora.keeps_ranks = true;
     return um_tuning_open(trial, run->tm.model.params, run->tm.model.n_params, &options, err);
 }
 

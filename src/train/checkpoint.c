@@ -18,11 +18,10 @@ static const char *const column_names[UM_N_COLUMNS] = {
     [UM_COLUMN_SENSITIVITY] = "sensitivity", [UM_COLUMN_UNCERTAINTY] = "uncertainty",
     [UM_COLUMN_BORN] = "born"}; /* gradients are made anew */
 
+/* "NAME.index" and the like into `out`. */
 static const char *part(struct um_str *out, const char *name, const char *suffix)
 {
-    um_str_clear(out);
-    um_str_addf(out, "%s.%s", name, suffix);
-    return out->failed ? "" : out->text;
+    return um_str_setf(out, "%s.%s", name, suffix);
 }
 
 /* A column's numbers, also where they are the parameter's own memory. */
@@ -33,17 +32,12 @@ static const float *column_of(const struct um_entry *entry, int c)
 
 /* ---- state as JSON */
 
-static json_t *number_or_null(double value)
-{
-    return isnan(value) ? json_null() : json_real(value);
-}
-
 static char *state_text(const struct um_run_state *s)
 {
     json_t *json = json_pack(
         "{s:I, s:f, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "step", (json_int_t)s->step, "seconds",
-        s->seconds, "metric_before", number_or_null(s->metric_before), "metric_best",
-        number_or_null(s->metric_best), "metric_last", number_or_null(s->metric_last), "best_step",
+        s->seconds, "metric_before", um_json_real(s->metric_before), "metric_best",
+        um_json_real(s->metric_best), "metric_last", um_json_real(s->metric_last), "best_step",
         (json_int_t)s->best_step, "n_stale", (json_int_t)s->n_stale, "evaluated_step",
         (json_int_t)s->evaluated_step, "n_updates", (json_int_t)s->n_updates, "is_stopped", s->is_stopped ? 1 : 0);
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;

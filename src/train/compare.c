@@ -183,13 +183,6 @@ out:
 
 /* ---- learning rates */
 
-static bool is_better(const struct um_outcome *a, const struct um_outcome *b)
-{
-    if (isnan(a->value) || isnan(b->value))
-        return isnan(b->value);
-    return a->metric->is_error ? a->value < b->value : a->value > b->value;
-}
-
 /* The best of the rates on held-out training data; one rate alone needs no trial. */
 static enum um_status choose_rate(const struct um_comparison *c, struct um_contender *cell,
                                   struct um_error *err)
@@ -199,7 +192,7 @@ static enum um_status choose_rate(const struct um_comparison *c, struct um_conte
     cell->rate = o->n_rates ? o->rates[0] : um_recipe_config(c->recipe)->optimizer.lr;
     for (size_t r = 0; r < o->n_rates && o->n_rates > 1; r++) {
         UM_RETURN_IF(run_once(&outcome, c, cell, o->rates[r], 0, true, err));
-        if (r > 0 && !is_better(&outcome, &best))
+        if (r > 0 && !um_metric_is_better(best.metric, outcome.value, best.value))
             continue;
         best = outcome;
         cell->rate = o->rates[r];

@@ -69,21 +69,16 @@ static void add_csv(struct um_str *to, const struct um_contender *cell, const st
                 row->peak_mib, row->delta_mib);
 }
 
-static json_t *number_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *json_of(const struct um_contender *cell, const struct row *row)
 {
     json_t *values = json_array();
     for (int64_t i = 0; i < cell->n_done; i++)
-        (void)json_array_append_new(values, number_or_null(cell->outcomes[i].value));
+        (void)json_array_append_new(values, um_json_real(cell->outcomes[i].value));
     return json_pack("{s:s, s:s, s:s, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f}",
                      "task", cell->task, "method", cell->variant, "budget", cell->budget, "lr",
                      cell->rate, "metric", cell->outcomes[0].metric->name, "values", values, "mean",
-                     number_or_null(row->mean), "deviation", number_or_null(row->deviation),
-                     "difference", number_or_null(row->difference), "p", number_or_null(row->p),
+                     um_json_real(row->mean), "deviation", um_json_real(row->deviation),
+                     "difference", um_json_real(row->difference), "p", um_json_real(row->p),
                      "changed", row->changed, "updates", row->updates, "seconds", row->seconds,
                      "peak_rss_mib", row->peak_mib, "delta_mib", row->delta_mib);
 }

@@ -62,6 +62,18 @@ static enum um_status forward(double *loss, float *outputs, struct um_evaluator 
                                  err);
 }
 
+void um_evaluator_say_too_long(const struct um_evaluator *e,
+                               const struct um_callbacks *callbacks)
+{
+    char line[160];
+    if (!e->questions.n_too_long || !callbacks || !callbacks->message)
+        return;
+    (void)snprintf(line, sizeof(line),
+                   "%lld questions fill the model's context of %lld tokens and count as wrong",
+                   (long long)e->questions.n_too_long, (long long)e->tm->model.dims.P);
+    callbacks->message(line, callbacks->user);
+}
+
 enum um_status um_evaluator_plan(struct um_generate_need *need, struct um_evaluator *e,
                                  struct um_error *err)
 {

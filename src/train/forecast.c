@@ -15,7 +15,7 @@ static enum um_status open_task(struct um_run *run, struct um_error *err)
     run->task = um_task_find(*name || !arch->is_decoder ? name : "text");
     if (!run->task)
         return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
-    return um_run_check_task(run, err);
+    return um_task_check_decoder(run->task, arch, err);
 }
 
 /* Outputs of the task head, before the model is there that tells whether it can have one. */
@@ -45,8 +45,7 @@ static enum um_status open_shape(struct um_run *run, const char *dtype, struct u
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
     UM_RETURN_IF(um_run_attach(run, err));
     UM_RETURN_IF(open_task(run, err));
-    tm->max_length =
-        c->train.max_length < tm->model.dims.P ? c->train.max_length : tm->model.dims.P;
+    tm->max_length = um_max_length_of(&tm->model, c);
     run->n_steps = c->train.max_steps > 0 ? c->train.max_steps : STEPS_ASSUMED;
     UM_RETURN_IF(um_run_open_method(run, err));
     run->resident_before = um_memory_rss();

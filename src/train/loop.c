@@ -88,14 +88,6 @@ static double metric_value(const struct um_evaluation *e, const char *name)
     return (double)NAN;
 }
 
-/* Less is better for an error, more for everything else. */
-static bool is_better(const struct um_run *run, double value, double than)
-{
-    if (isnan(than) || isnan(value))
-        return !isnan(value) || isnan(than);
-    return run->best->is_error ? value < than : value > than;
-}
-
 bool um_run_report(const struct um_run *run, const struct um_progress *progress)
 {
     return !run->callbacks.progress || run->callbacks.progress(progress, run->callbacks.user);
@@ -140,7 +132,7 @@ static enum um_status evaluate(bool *goes_on, struct um_run *run, struct um_erro
         s->metric_before = value;
     } else {
         s->metric_last = value;
-        p.is_best = is_better(run, value, s->metric_best);
+        p.is_best = um_metric_is_better(run->best, value, s->metric_best);
         s->n_stale = p.is_best ? 0 : s->n_stale + 1;
         if (p.is_best) {
             s->metric_best = value;
@@ -235,10 +227,7 @@ static void say_what_trains(struct um_run *run)
     if (n_cut)
         um_run_say(run, "%lld rows are longer than %lld tokens and were cut", (long long)n_cut,
                    (long long)run->tm.max_length);
-    if (run->evaluator.questions.n_too_long)
-        um_run_say(run, "%lld questions fill the model's context of %lld tokens and count as wrong",
-                   (long long)run->evaluator.questions.n_too_long,
-                   (long long)run->tm.model.dims.P);
+    um_evaluator_say_too_long(&run->evaluator, &run->callbacks);
 }
 
 enum um_status um_run_train(struct um_summary *summary, struct um_run *run, struct um_error *err)

@@ -327,13 +327,8 @@ static void hint_savings(struct um_error *err, const struct um_plan *plan, struc
 enum um_status um_run_open_memory(struct um_run *run, struct um_error *err)
 {
     struct um_plan plan;
-    char need[24], have[24];
     UM_RETURN_IF(um_run_plan(&plan, run, err));
-    int64_t total = um_memory_total();
-    if (plan.peak_bytes > total) {
-        um_fail(err, UM_E_RUNTIME, "this run needs about %s of memory, the machine has %s",
-                um_format_bytes(need, (double)plan.peak_bytes),
-                um_format_bytes(have, (double)total));
+    if (um_memory_check("this run", plan.peak_bytes, err) != UM_OK) {
         hint_savings(err, &plan, run);
         return UM_E_RUNTIME;
     }

@@ -8,11 +8,7 @@ static enum um_status check_task(const struct um_predictor *p, const struct um_t
 {
     const struct um_model *model = &p->tm.model;
     if (um_objective_of(task) == UM_OBJECTIVE_TOKEN)
-        return model->arch->is_decoder
-                   ? UM_OK
-                   : um_fail(err, UM_E_USAGE,
-                             "task '%s' is to go on with a text, which a %s model cannot",
-                             task->name, model->arch->name);
+        return um_task_check_decoder(task, model->arch, err);
     if (model->dims.O == 0)
         return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model has no task head",
                        task->name);
@@ -31,16 +27,10 @@ static enum um_status open_data(struct um_dataset *data, const struct um_predict
         return um_fail(err, UM_E_USAGE, "task: not given; name one with --task");
     UM_RETURN_IF(check_task(p, task, err));
     bool is_pair = task->style == UM_STYLE_PAIR;
-    const struct um_data_options options = {.folder = c->data.path,
-                                            .file = c->data.eval,
-                                            .text = c->data.text,
-                                            .pair = c->data.pair,
-                                            .label = c->data.label,
-                                            .format = c->data.format,
-                                            .header = c->data.header,
-                                            .needs_labels = !is_pair, /* a loss is all there is */
-                                            .labels = is_pair && p->delta ? p->labels : NULL,
-                                            .n_labels = p->n_labels};
+    struct um_data_options options = um_data_options_of(c, false);
+    options.needs_labels = !is_pair; /* else a loss is all there is */
+    options.labels = is_pair && p->delta ? p->labels : NULL;
+    options.n_labels = p->n_labels;
     UM_RETURN_IF(um_dataset_open(data, task, &options, err));
     if (is_pair && !task->is_regression && data->n_labels && data->n_labels != p->tm.model.dims.O)
         return um_fail(err, UM_E_INPUT, "'%s' has %lld labels, the model %lld outputs",
@@ -55,30 +45,15 @@ static enum um_status open_memory(struct um_predictor *p, struct um_evaluator *e
                                   struct um_error *err)
 {
     struct um_generate_need need;
-    char need_text[24], have_text[24];
     UM_RETURN_IF(um_evaluator_plan(&need, evaluator, err));
-    int64_t total = um_memory_total();
-    if ((int64_t)(need.pool_bytes + need.held_bytes) > total) {
-        um_fail(err, UM_E_RUNTIME, "this evaluation needs about %s of memory, the machine has %s",
-                um_format_bytes(need_text, (double)(need.pool_bytes + need.held_bytes)),
-                um_format_bytes(have_text, (double)total));
+    int64_t bytes = (int64_t)(need.pool_bytes + need.held_bytes);
+    if (um_memory_check("this evaluation", bytes, err) != UM_OK) {
         um_error_hint(err, "a smaller eval.batch or eval.max_new_tokens needs less");
         return UM_E_RUNTIME;
     }
     UM_RETURN_IF(um_predictor_reserve(p, need.pool_bytes, err));
     p->tm.engine.objective = um_objective_of(evaluator->data->task);
     return UM_OK;
-}
-
-static void say_too_long(const struct um_evaluator *e, const struct um_callbacks *callbacks)
-{
-    char line[160];
-    if (!e->questions.n_too_long || !callbacks || !callbacks->message)
-        return;
-    (void)snprintf(line, sizeof(line),
-                   "%lld questions fill the model's context of %lld tokens and count as wrong",
-                   (long long)e->questions.n_too_long, (long long)e->tm->model.dims.P);
-    callbacks->message(line, callbacks->user);
 }
 
 enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um_predictor *p,
@@ -94,7 +69,7 @@ enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um
     UM_TRY(um_task_model_open_chat(&p->tm, data.task, c->data.template, err));
     UM_TRY(um_evaluator_open(&evaluator, &p->tm, &data, c, err));
     UM_TRY(open_memory(p, &evaluator, err));
-    say_too_long(&evaluator, callbacks);
+    um_evaluator_say_too_long(&evaluator, callbacks);
     UM_TRY(um_evaluator_run(evaluation, &evaluator, callbacks, err));
     if (predictions)
         UM_TRY(um_evaluator_save(&evaluator, p->labels, predictions, err));

@@ -316,11 +316,6 @@ static int64_t file_bytes(const char *path)
     return bytes;
 }
 
-static json_t *real_or_null(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static enum um_status save_summary(const struct um_summary *s, const struct um_run *run,
                                    struct um_error *err)
 {
@@ -338,8 +333,8 @@ static enum um_status save_summary(const struct um_summary *s, const struct um_r
         "changed", (json_int_t)s->n_changed, "unmasked", (json_int_t)s->n_unmasked, "touched",
         (json_int_t)s->n_touched, "updates", (json_int_t)s->n_updates, "is_within_budget", s->is_within_budget ? 1 : 0,
         "is_base_intact", s->is_base_intact ? 1 : 0, "metric", s->metric, "metric_before",
-        real_or_null(s->metric_before), "metric_best", real_or_null(s->metric_best), "metric_last",
-        real_or_null(s->metric_last), "best_step", (json_int_t)s->best_step, "seconds", s->seconds,
+        um_json_real(s->metric_before), "metric_best", um_json_real(s->metric_best), "metric_last",
+        um_json_real(s->metric_last), "best_step", (json_int_t)s->best_step, "seconds", s->seconds,
         "peak_rss_mib", (double)s->peak_rss_bytes / 1048576, "delta_bytes",
         (json_int_t)s->delta_bytes, "model_bytes", (json_int_t)s->model_bytes, "cpu",
         um_cpu_level_name(um_kernels()->level), "threads", um_threads(), "parameters", names);

@@ -27,18 +27,9 @@ char *um_run_path(const struct um_run *run, const char *name)
 static enum um_status open_part(struct um_dataset *data, struct um_run *run, bool is_train,
                                 struct um_error *err)
 {
-    const struct um_config *c = run->config;
-    const struct um_data_options options = {.folder = c->data.path,
-                                            .file = is_train ? c->data.train : c->data.eval,
-                                            .text = c->data.text,
-                                            .pair = c->data.pair,
-                                            .label = c->data.label,
-                                            .format = c->data.format,
-                                            .header = c->data.header,
-                                            .is_train = is_train,
-                                            .needs_labels = true,
-                                            .labels = is_train ? NULL : run->train.labels,
-                                            .n_labels = run->train.n_labels};
+    struct um_data_options options = um_data_options_of(run->config, is_train);
+    options.labels = is_train ? NULL : run->train.labels;
+    options.n_labels = run->train.n_labels;
     return um_dataset_open(data, run->task, &options, err);
 }
 
@@ -65,17 +56,6 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
         return um_fail(err, UM_E_USAGE, "eval.best: '%s' is not a metric of task '%s'", best,
                        run->task->name);
     return UM_OK;
-}
-
-enum um_status um_run_check_task(const struct um_run *run, struct um_error *err)
-{
-    const struct um_arch *arch = run->tm.model.arch;
-    if (um_objective_of(run->task) != UM_OBJECTIVE_TOKEN || arch->is_decoder)
-        return UM_OK;
-    um_fail(err, UM_E_USAGE, "task '%s' is to go on with a text, which a %s model cannot",
-            run->task->name, arch->name);
-    um_error_hint(err, "it takes a decoder: gpt2, llama, mistral, qwen, gemma");
-    return UM_E_USAGE;
 }
 
 enum um_status um_run_attach(struct um_run *run, struct um_error *err)
@@ -114,11 +94,10 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
         return um_fail(err, UM_E_USAGE, "model: not given; name a Hugging Face folder");
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
     UM_RETURN_IF(um_run_attach(run, err));
-    UM_RETURN_IF(um_run_check_task(run, err));
+    UM_RETURN_IF(um_task_check_decoder(run->task, tm->model.arch, err));
     UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
     UM_RETURN_IF(um_task_model_open_chat(tm, run->task, c->data.template, err));
-    tm->max_length = c->train.max_length < tm->model.dims.P ? c->train.max_length
-                                                            : tm->model.dims.P;
+    tm->max_length = um_max_length_of(&tm->model, c);
     UM_RETURN_IF(um_task_model_encode(&run->train_tokens, tm, &run->train, c, err));
     if (!run->eval.is_borrowed) /* from the training rows */
         um_dataset_drop_texts(&run->train);
@@ -218,14 +197,14 @@ enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
     if (!run->optimizer || !run->lr_schedule || !options.method)
         return um_fail(err, UM_E_USAGE, "the recipe names an unknown method or optimizer");
     options.is_plan = run->is_plan;
-    bool is_adalora = um_adalora_is_there(run->tm.model.params, run->tm.model.n_params);
-    if (is_adalora && c->method.tinit >= run->n_steps - c->method.tfinal)
+    run->optimizer->columns(options.has_column, &run->optimizer_options);
+    UM_RETURN_IF(um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options,
+                                err));
+    if (run->tuning.adalora.allots && c->method.tinit >= run->n_steps - c->method.tfinal)
         return um_fail(err, UM_E_USAGE, "method.tinit %lld and method.tfinal %lld leave none of "
                        "%lld steps to lower ranks in", (long long)c->method.tinit,
                        (long long)c->method.tfinal, (long long)run->n_steps);
-    run->optimizer->columns(options.has_column, &run->optimizer_options);
-    return um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options,
-                          err);
+    return UM_OK;
 }
 
 static enum um_status open_run(struct um_run *run, struct um_error *err)

@@ -62,7 +62,6 @@ void um_run_say(const struct um_run *run, const char *fmt, ...) UM_PRINTF(2, 3);
 char *um_run_path(const struct um_run *run, const char *name);
 
 /* run.c: the parts of opening that a run without data shares. */
-enum um_status um_run_check_task(const struct um_run *run, struct um_error *err);
 enum um_status um_run_attach(struct um_run *run, struct um_error *err); /* what the method adds */
 enum um_status um_run_open_method(struct um_run *run, struct um_error *err);
 void um_run_work_out_steps(struct um_run *run);

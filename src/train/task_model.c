@@ -21,6 +21,35 @@ enum um_objective um_objective_of(const struct um_task *task)
                                         : UM_OBJECTIVE_CLASS;
 }
 
+enum um_status um_task_check_decoder(const struct um_task *task, const struct um_arch *arch,
+                                     struct um_error *err)
+{
+    if (um_objective_of(task) != UM_OBJECTIVE_TOKEN || arch->is_decoder)
+        return UM_OK;
+    um_fail(err, UM_E_USAGE, "task '%s' is to go on with a text, which a %s model cannot",
+            task->name, arch->name);
+    um_error_hint(err, "it takes a decoder: gpt2, llama, mistral, qwen, gemma");
+    return UM_E_USAGE;
+}
+
+struct um_data_options um_data_options_of(const struct um_config *c, bool is_train)
+{
+    return (struct um_data_options){.folder = c->data.path,
+                                    .file = is_train ? c->data.train : c->data.eval,
+                                    .text = c->data.text,
+                                    .pair = c->data.pair,
+                                    .label = c->data.label,
+                                    .format = c->data.format,
+                                    .header = c->data.header,
+                                    .is_train = is_train,
+                                    .needs_labels = true};
+}
+
+int64_t um_max_length_of(const struct um_model *model, const struct um_config *c)
+{
+    return c->train.max_length < model->dims.P ? c->train.max_length : model->dims.P;
+}
+
 struct um_prose_options um_prose_options_of(const struct um_task_model *tm,
                                             const struct um_task *task, const struct um_config *c)
 {
@@ -35,10 +64,9 @@ enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_
                                     const struct um_dataset *data, const struct um_config *c,
                                     struct um_error *err)
 {
-    int64_t most = tm->model.dims.P;
     const struct um_encode_options options = {
         .tokenizer = tm->tokenizer,
-        .max_length = c->train.max_length < most ? c->train.max_length : most,
+        .max_length = um_max_length_of(&tm->model, c),
         .n_vocabulary = tm->model.dims.V,
         .prose = um_prose_options_of(tm, data->task, c),
         .packs = c->data.pack && data->task->style != UM_STYLE_PAIR};

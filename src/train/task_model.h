@@ -23,6 +23,12 @@ struct um_task_model {
 /* What a task's loss is of. */
 enum um_objective um_objective_of(const struct um_task *task);
 
+/* UM_E_USAGE: the task is to go on with texts, and the model is no decoder. */
+enum um_status um_task_check_decoder(const struct um_task *task, const struct um_arch *arch,
+                                     struct um_error *err);
+/* Where a recipe has a task's rows, to train on or to evaluate on. */
+struct um_data_options um_data_options_of(const struct um_config *config, bool is_train);
+
 void um_task_model_close(struct um_task_model *tm);
 /* Opens the chat template that a task's rows are written by, if they are: `name` is the recipe's
  * data.template. UM_E_USAGE: the task takes none, or the model has none and none is named. */
@@ -38,6 +44,8 @@ void um_task_model_add_end(struct um_task_model *tm, const struct um_chat *chat)
 struct um_prose_options um_prose_options_of(const struct um_task_model *tm,
                                             const struct um_task *task,
                                             const struct um_config *config);
+/* Tokens that a row may have: the recipe's limit, not over the model's. */
+int64_t um_max_length_of(const struct um_model *model, const struct um_config *config);
 /* A data set in tokens, as a recipe has it. */
 enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_task_model *tm,
                                     const struct um_dataset *data, const struct um_config *config,

@@ -1,8 +1,13 @@
 /* Base: allocator and arenas, strings, files, numbers. */
 #include "test.h"
 
+#include <math.h>
+
+#include "base/cpu.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/philox.h"
+#include "base/sorted.h"
 
 static void test_alloc_counts_and_fails_on_request(void **state)
 {
@@ -51,6 +56,67 @@ static void test_glob(void **state)
     assert_false(um_glob("layer.?.w", "layer.10.w"));
     assert_false(um_glob("*.bias", "a.weight"));
     assert_true(um_glob("*", ""));
+}
+
+static void test_length_before_an_ending(void **state)
+{
+    (void)state;
+    assert_int_equal(um_length_before("a.weight", ".weight"), 1);
+    assert_int_equal(um_length_before(".weight", ".weight"), 0);
+    assert_int_equal(um_length_before("a.weights", ".weight"), 0);
+    assert_int_equal(um_length_before("ht", ".weight"), 0);
+}
+
+static void test_text_written_over(void **state)
+{
+    (void)state;
+    struct um_str s = {0};
+    assert_string_equal(um_str_setf(&s, "%0300d", 7) + 298, "07");
+    assert_string_equal(um_str_setf(&s, "%s.%s", "name", "index"), "name.index");
+    um_str_free(&s);
+    um_mem_fail_after(1);
+    assert_string_equal(um_str_setf(&s, "more"), "");
+    um_mem_fail_after(0);
+    assert_string_equal(um_str_setf(&s, "more"), ""); /* once failed, it stays so */
+    um_str_free(&s);
+}
+
+static void test_places_in_sorted_arrays(void **state)
+{
+    (void)state;
+    const int64_t positions[] = {2, 3, 7, 8, 20, INT64_MAX};
+    for (int64_t n = 0; n <= (int64_t)UM_COUNT(positions); n++)
+        for (int64_t at = -1; at < 22; at++) {
+            int64_t expected = 0;
+            while (expected < n && positions[expected] < at)
+                expected++;
+            assert_int_equal(um_place_from(positions, n, at), expected);
+        }
+    const char *texts[] = {"b", "", "ba", "a"};
+    qsort(texts, UM_COUNT(texts), sizeof(*texts), um_compare_texts);
+    assert_string_equal(texts[0], "");
+    assert_string_equal(texts[1], "a");
+    assert_string_equal(texts[3], "ba");
+}
+
+static void test_numbers_that_json_lacks(void **state)
+{
+    (void)state;
+    const double numbers[] = {0.5, (double)NAN, (double)INFINITY};
+    for (size_t i = 0; i < UM_COUNT(numbers); i++) {
+        json_t *json = um_json_real(numbers[i]);
+        assert_true(i == 0 ? json_is_real(json) : json_is_null(json));
+        json_decref(json);
+    }
+}
+
+static void test_memory_that_is_not_there(void **state)
+{
+    (void)state;
+    struct um_error err;
+    assert_ok(um_memory_check("this", um_memory_total(), &err), err);
+    assert_fails(um_memory_check("this run", (int64_t)1 << 60, &err), UM_E_RUNTIME,
+                 "this run needs about 1048576.0 TiB of memory, the machine has", err);
 }
 
 static void test_utf8_validity(void **state)
@@ -107,6 +173,11 @@ int main(void)
         cmocka_unit_test(test_arena_keeps_what_it_gave),
         cmocka_unit_test(test_nearest_name),
         cmocka_unit_test(test_glob),
+        cmocka_unit_test(test_length_before_an_ending),
+        cmocka_unit_test(test_text_written_over),
+        cmocka_unit_test(test_places_in_sorted_arrays),
+        cmocka_unit_test(test_numbers_that_json_lacks),
+        cmocka_unit_test(test_memory_that_is_not_there),
         cmocka_unit_test(test_utf8_validity),
         cmocka_unit_test(test_write_is_all_or_nothing),
         cmocka_unit_test(test_philox_known_answers),

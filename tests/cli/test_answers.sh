@@ -42,7 +42,7 @@ cmp -s predictions.jsonl folder/gsm8k.jsonl || fail "--tasks: other predictions"
 [ "$(wc -l <folder/aqua.jsonl)" = 5 ] || fail "--tasks: not a line a row"
 expect 0 $evaluate --tasks gsm8k,aqua --json
 [ "$(grep -c '"task"' out)" = 2 ] || fail "--tasks --json: not two results"
-expect_error 2 "option '--tasks' takes names with commas between, found 'gsm8k,'" \
+expect_error 2 "option '--tasks' takes 1 to 64 items with commas between, found 'gsm8k,'" \
     $evaluate --tasks gsm8k,
 expect 2 $evaluate --tasks gsm8k,gsm9k
 has err "gsm9k"

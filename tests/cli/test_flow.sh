@@ -102,7 +102,7 @@ expect 0 delta overlap "$d" all.safetensors --tensors --json
 [ "$(number out jaccard | tail -n 1)" = 1 ] || fail "overlap: $(cat out)"
 expect_error 2 "--on-conflict: 'max' is not one of sum, mean, first, last, error" \
     delta add "$d" "$d" --model "$model" --out bad.safetensors --on-conflict max
-expect_error 2 "'unmask delta scale' needs --by, a number; got 'x'" \
+expect_error 2 "option '--by' takes a number above -1e+06 and below 1e+06, found 'x'" \
     delta scale "$d" --by x --model "$model" --out bad.safetensors
 
 # Full fine-tuning, other schedules and settings by recipe.

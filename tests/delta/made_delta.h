@@ -71,12 +71,6 @@ static inline void make_added(struct um_delta *d, struct um_random *random, cons
         value[i] = (float)um_random_normal(random);
 }
 
-static inline int compare_made(const void *a, const void *b)
-{
-    return strcmp(((const struct um_delta_entry *)a)->name,
-                  ((const struct um_delta_entry *)b)->name);
-}
-
 /* Freed by um_arena_free(&d->arena). Borrows the folder's names. */
 static inline void make_delta(struct um_delta *d, const struct um_folder *base, uint64_t seed)
 {
@@ -111,7 +105,7 @@ static inline void make_delta(struct um_delta *d, const struct um_folder *base, 
         make_added(d, &random, "classifier.weight", 2, 3, features);
         make_added(d, &random, "classifier.bias", 1, 3, 0);
     }
-    qsort(d->entries, d->n_entries, sizeof(*d->entries), compare_made);
+    um_delta_sort(d);
     assert_ok(um_delta_hash(hash, d, base, &err), err);
     d->base_sha256 = hash;
 }

@@ -1,13 +1,9 @@
 /* Merging and its reverse: merge then diff gives the same delta, in every type and with shards; what
  * cannot be done leaves everything as it was. */
-#include "base/cpu.h"
+#include "limited_merge.h"
 #include "made_delta.h"
 
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define MODEL(name) GOLDEN_DIR "/models/" name "/model"
 
@@ -238,27 +234,6 @@ static void test_targets_that_are_in_use_stay(void **state)
     close_delta(&made, &base);
 }
 
-/* In a child whose files cannot grow beyond `limit` bytes, as on a full disk. */
-static int merge_with_limit(const char *delta, const char *out, rlim_t limit)
-{
-    struct um_merge_report report;
-    struct um_error err;
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct rlimit files = {limit, limit};
-        (void)signal(SIGXFSZ, SIG_IGN);
-        um_set_threads(1); /* OpenMP's threads do not outlive a fork */
-        enum um_status status = setrlimit(RLIMIT_FSIZE, &files) == 0
-                                    ? um_delta_merge(&report, MODEL("bert_base"), delta, out, NULL, &err)
-                                    : UM_OK;
-        _exit(status == UM_E_RUNTIME && strstr(err.message, "cannot write") ? 7 : 1);
-    }
-    int how;
-    assert_int_equal(waitpid(child, &how, 0), child);
-    return WIFEXITED(how) ? WEXITSTATUS(how) : -1;
-}
-
 static void test_a_full_disk_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -267,7 +242,7 @@ static void test_a_full_disk_leaves_nothing_behind(void **state)
     const char *delta = save_delta(&made, &base, MODEL("bert_base"), 4), *out = in_folder("full");
     static const rlim_t limits[] = {0, 10, 5000, 90000};
     for (size_t i = 0; i < UM_COUNT(limits); i++) {
-        assert_int_equal(merge_with_limit(delta, out, limits[i]), 7);
+        assert_true(limited_merge_fails(MODEL("bert_base"), delta, out, NULL, limits[i]));
         assert_false(um_path_exists(out));
         assert_false(um_path_exists(in_folder("full.partial")));
     }

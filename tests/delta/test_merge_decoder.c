@@ -2,14 +2,9 @@
  * model, gives the logits of base + delta; types round as they should; nothing is lost silently. */
 #include "folder.h"
 #include "golden.h"
+#include "limited_merge.h"
 #include "made_delta.h"
 
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "base/cpu.h"
 #include "text/gguf_vocabulary.h"
 
 static const char *const names[] = {"llama_tied",      "llama_untied",   "llama_rope_llama3",
@@ -605,27 +600,6 @@ static void test_values_without_place(void **state)
     um_folder_close(&base);
 }
 
-/* In a child whose files cannot grow beyond `limit` bytes, as on a full disk. */
-static int merge_with_limit(const char *model, const char *delta, const char *out, rlim_t limit)
-{
-    struct um_merge_report report;
-    struct um_error err;
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct rlimit files = {limit, limit};
-        (void)signal(SIGXFSZ, SIG_IGN);
-        um_set_threads(1); /* OpenMP's threads do not outlive a fork */
-        enum um_status status = setrlimit(RLIMIT_FSIZE, &files) == 0
-                                    ? um_delta_merge(&report, model, delta, out, &as_gguf, &err)
-                                    : UM_OK;
-        _exit(status == UM_E_RUNTIME && strstr(err.message, "cannot write") ? 7 : 1);
-    }
-    int how;
-    assert_int_equal(waitpid(child, &how, 0), child);
-    return WIFEXITED(how) ? WEXITSTATUS(how) : -1;
-}
-
 static void test_a_full_disk_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -635,7 +609,7 @@ static void test_a_full_disk_leaves_nothing_behind(void **state)
     const char *delta = save_delta(model, 4);
     (void)path_of(out, "full", ".gguf");
     for (size_t i = 0; i < UM_COUNT(limits); i++) {
-        assert_int_equal(merge_with_limit(model, delta, out, limits[i]), 7);
+        assert_true(limited_merge_fails(model, delta, out, &as_gguf, limits[i]));
         assert_false(um_path_exists(out));
         assert_false(um_path_exists(in_folder("full.gguf.partial")));
     }

@@ -5,63 +5,64 @@
  * their values; updates and touched parameters are counted right; `increment` at one shot is
  * `static`.
  */
-#include "golden.h"
-
-#include <stdlib.h>
+#include "rig.h"
 
 #include "base/philox.h"
-#include "method/method.h"
 #include "method/quota.h"
-#include "optim/optimizer.h"
+#include "model/addition.h"
 
 enum { N_STEPS = 5, N_ROWS = 2, EVERY = 2, SEED = 11, MANY = 1 << 15 };
 
-struct rig {
-    struct golden g;
-    struct um_model model;
-    struct um_engine engine;
-    struct um_tuning tuning;
-    struct um_gradient_work work;
+static struct rig r;
+static struct um_gradient_work work;
+
+/* By element of all parameters, laid end to end. */
+static struct {
     struct um_pair pairs[MANY];
-    /* By element of all parameters, laid end to end. */
     float base[MANY], gradient[MANY];
     bool is_in[MANY], was_in[MANY], is_scope[MANY];
     int64_t starts[64], n, n_updates;
-};
+} all;
 
-static struct rig r;
-
-static void open_rig(const char *name, const struct um_tuning_options *options)
+static void attach(const char *addition)
 {
     struct um_error err;
-    const struct um_model_options model_options = {.dropout = 0};
-    golden_open(&r.g, name);
-    assert_ok(um_model_open(&r.model, r.g.folder, &model_options, &err), err);
-    assert_ok(um_engine_open(&r.engine, &r.model, 64 << 20, false, &err), err);
-    assert_ok(um_tuning_open(&r.tuning, r.model.params, r.model.n_params, options, &err), err);
-    r.n = r.n_updates = 0;
+    const struct um_addition_options o = {.addition = um_addition_find(addition),
+                                          .rank = 3,
+                                          .alpha = 6,
+                                          .bottleneck = 4,
+                                          .seed = SEED};
+    assert_ok(um_model_attach(&r.model, &o, &err), err);
+}
+
+static void open_rig(const char *name, const char *addition,
+                     const struct um_tuning_options *options)
+{
+    rig_open(&r, name);
+    attach(addition);
+    rig_tune(&r, *options);
+    all.n = all.n_updates = 0;
+    assert_true(r.model.n_params <= (int64_t)UM_COUNT(all.starts));
     for (int64_t p = 0; p < r.model.n_params; p++) {
         struct um_param *param = &r.model.params[p];
-        r.starts[p] = r.n;
-        r.n += param->n_elements;
-        assert_true(r.n <= MANY);
-        memcpy(r.base + r.starts[p], um_param_read(param, 0, param->rows, r.base + r.starts[p]),
+        float *base = all.base + all.n;
+        all.starts[p] = all.n;
+        all.n += param->n_elements;
+        assert_true(all.n <= MANY);
+        memcpy(base, um_param_read(param, 0, param->rows, base),
                (size_t)param->n_elements * sizeof(float));
         struct um_entry *entry = r.tuning.set.of_param[p];
-        for (int64_t i = r.starts[p]; i < r.n; i++) {
-            r.is_scope[i] = entry && !entry->is_whole;
-            r.is_in[i] = r.was_in[i] = false;
+        for (int64_t i = all.starts[p]; i < all.n; i++) {
+            all.is_scope[i] = entry && !entry->is_whole;
+            all.is_in[i] = all.was_in[i] = false;
         }
     }
 }
 
 static void close_rig(void)
 {
-    um_gradient_work_free(&r.work);
-    um_tuning_close(&r.tuning);
-    um_engine_close(&r.engine);
-    um_model_close(&r.model);
-    golden_close(&r.g);
+    um_gradient_work_free(&work);
+    rig_close(&r);
 }
 
 /* The dense gradient, entry by entry with the very dot products of selection; then the tuning. */
@@ -69,14 +70,14 @@ static void accept_both(void *user, struct um_param *param, const struct um_fact
 {
     struct um_gradient g;
     struct um_error err;
-    float *out = r.gradient + r.starts[param->index];
+    float *out = all.gradient + all.starts[param->index];
     const struct um_sink *sink = user;
-    assert_ok(um_gradient_of(&g, &r.work, param, factor, &err), err);
+    assert_ok(um_gradient_of(&g, &work, param, factor, &err), err);
     for (int64_t i = 0; g.is_product && i < param->n_elements; i++)
-        r.pairs[i] =
+        all.pairs[i] =
             (struct um_pair){.row = (int32_t)(i / g.cols), .column = (int32_t)(i % g.cols)};
     if (g.is_product)
-        assert_ok(um_gradient_dots(out, &r.work, &g, r.pairs, param->n_elements, &err), err);
+        assert_ok(um_gradient_dots(out, &work, &g, all.pairs, param->n_elements, &err), err);
     else
         um_gradient_dense(out, &g, true);
     sink->accept(sink->user, param, factor);
@@ -86,14 +87,14 @@ static void run_step(int64_t step, int64_t n_steps)
 {
     struct um_error err;
     struct um_batch some = {0};
-    const struct um_batch *all = &r.g.batch;
+    const struct um_batch *rows = &r.g.batch;
     double loss = 0;
-    assert_ok(um_batch_begin(&some, N_ROWS, all->n_tokens, &err), err);
+    assert_ok(um_batch_begin(&some, N_ROWS, rows->n_tokens, &err), err);
     for (int64_t i = 0; i < N_ROWS; i++) {
-        int64_t b = (step + i) % all->n_rows, at = all->offsets[b];
-        um_batch_add(&some, all->ids + at, NULL, all->offsets[b + 1] - at, all->labels[b], 0);
+        int64_t b = (step + i) % rows->n_rows, at = rows->offsets[b];
+        um_batch_add(&some, rows->ids + at, NULL, rows->offsets[b + 1] - at, rows->labels[b], 0);
     }
-    memset(r.gradient, 0, sizeof(r.gradient));
+    memset(all.gradient, 0, sizeof(all.gradient));
     assert_ok(um_tuning_begin(&r.tuning, step, n_steps, &err), err);
     um_tuning_micro(&r.tuning, 0, true);
     struct um_sink sink = um_tuning_sink(&r.tuning);
@@ -102,13 +103,6 @@ static void run_step(int64_t step, int64_t n_steps)
               err);
     assert_ok(um_tuning_end(&r.tuning, &err), err);
     um_batch_free(&some);
-}
-
-static void update(int64_t step)
-{
-    static const struct um_optimizer_options adamw = {
-        .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
-    um_optimizer_step(um_optimizer_find("adamw"), &r.tuning.set, &adamw, 0, 1e-2, step);
 }
 
 /* ---- the dense reference */
@@ -156,17 +150,17 @@ static void choose(const float *values, uint64_t draw, int64_t first, int64_t la
     int64_t n = 0;
     for (int64_t p = first; p < last; p++)
         for (int64_t i = 0; i < r.model.params[p].n_elements; i++) {
-            int64_t at = r.starts[p] + i;
-            if (!r.is_scope[at] || r.is_in[at])
+            int64_t at = all.starts[p] + i;
+            if (!all.is_scope[at] || all.is_in[at])
                 continue;
-            ranked[n++] = (struct ranked){reference_score(&r.tuning.options, (double)r.gradient[at],
+            ranked[n++] = (struct ranked){reference_score(&r.tuning.options, (double)all.gradient[at],
                                                           (double)values[at], draw, (int)p, i),
                                           at};
         }
     qsort(ranked, (size_t)n, sizeof(*ranked), compare_ranked);
     assert_true(u <= n);
     for (int64_t k = 0; k < u; k++)
-        r.is_in[ranked[k].at] = true;
+        all.is_in[ranked[k].at] = true;
 }
 
 static int64_t count(const bool *is, int64_t first, int64_t n)
@@ -195,18 +189,18 @@ static void choose_reference(const float *values, int64_t step, int64_t n_steps)
     for (size_t e = 0; e < r.tuning.set.n_entries; e++) {
         const struct um_entry *entry = &r.tuning.set.entries[e];
         int p = entry->param->index;
-        int64_t had = is_fresh ? 0 : count(r.is_in, r.starts[p], entry->param->n_elements);
+        int64_t had = is_fresh ? 0 : count(all.is_in, all.starts[p], entry->param->n_elements);
         quotas[p] = entry->is_whole ? 0 : entry->n - had;
     }
     if (is_fresh)
-        memset(r.is_in, 0, sizeof(r.is_in));
-    int64_t n_held = count(r.is_in, 0, r.n);
+        memset(all.is_in, 0, sizeof(all.is_in));
+    int64_t n_held = count(all.is_in, 0, all.n);
     if (!o->is_per_matrix)
         choose(values, is_fresh ? (uint64_t)step : 0, 0, r.model.n_params, total - n_held);
     for (int64_t p = 0; o->is_per_matrix && p < r.model.n_params; p++)
         if (r.tuning.set.of_param[p])
             choose(values, is_fresh ? (uint64_t)step : 0, p, p + 1, quotas[p]);
-    assert_int_equal(count(r.is_in, 0, r.n), total);
+    assert_int_equal(count(all.is_in, 0, all.n), total);
 }
 
 static float value_now(int64_t p, int64_t i)
@@ -221,38 +215,39 @@ static void check_set(void)
     for (int64_t p = 0; p < r.model.n_params; p++) {
         const struct um_entry *entry = set->of_param[p];
         for (int64_t i = 0; i < r.model.params[p].n_elements; i++) {
-            int64_t at = r.starts[p] + i;
+            int64_t at = all.starts[p] + i;
             bool is_in = entry && um_entry_has(entry, i), is_whole = entry && entry->is_whole;
-            if (is_in != (r.is_in[at] || is_whole))
+            if (is_in != (all.is_in[at] || is_whole))
                 fail_msg("'%s'[%lld] is %s the set", r.model.params[p].name, (long long)i,
                          is_in ? "in" : "not in");
-            bool may_differ = is_in || (r.was_in[at] && set->dropped == UM_DROPPED_KEPT);
+            bool may_differ = is_in || (all.was_in[at] && set->dropped == UM_DROPPED_KEPT);
             float now = value_now(p, i);
-            if (!may_differ && memcmp(&now, &r.base[at], sizeof(now)) != 0)
+            if (!may_differ && memcmp(&now, &all.base[at], sizeof(now)) != 0)
                 fail_msg("'%s'[%lld] is masked and has changed", r.model.params[p].name,
                          (long long)i);
         }
     }
     assert_true(set->n <= r.tuning.budget);
-    assert_int_equal(set->n, count(r.is_in, 0, r.n) + set->n_whole);
-    assert_int_equal(um_trainable_touched(set), count(r.was_in, 0, r.n) + set->n_whole);
-    assert_int_equal(r.tuning.n_updates, r.n_updates);
+    assert_int_equal(set->n, count(all.is_in, 0, all.n) + set->n_whole);
+    assert_int_equal(um_trainable_touched(set), count(all.was_in, 0, all.n) + set->n_whole);
+    assert_int_equal(r.tuning.n_updates, all.n_updates);
 }
 
-static void check_run(const char *model, const struct um_tuning_options *options)
+static void check_run(const char *model, const char *addition,
+                      const struct um_tuning_options *options)
 {
     static float values[MANY];
-    open_rig(model, options);
+    open_rig(model, addition, options);
     for (int64_t t = 0; t < N_STEPS; t++) {
         for (int64_t p = 0; p < r.model.n_params; p++)
             for (int64_t i = 0; i < r.model.params[p].n_elements; i++)
-                values[r.starts[p] + i] = value_now(p, i);
+                values[all.starts[p] + i] = value_now(p, i);
         run_step(t, N_STEPS);
         choose_reference(values, t, N_STEPS);
-        for (int64_t i = 0; i < r.n; i++)
-            r.was_in[i] = r.was_in[i] || r.is_in[i];
-        r.n_updates += r.tuning.set.n;
-        update(t);
+        for (int64_t i = 0; i < all.n; i++)
+            all.was_in[i] = all.was_in[i] || all.is_in[i];
+        all.n_updates += r.tuning.set.n;
+        rig_update(&r, 1e-2, 0.01, t);
         check_set();
     }
     assert_int_equal(r.tuning.set.n, r.tuning.budget); /* spent to the last */
@@ -275,7 +270,6 @@ static struct um_tuning_options options_for(const char *strategy, const char *im
                                   .every = EVERY,
                                   .n_micro = 1,
                                   .whole = {whole, 1}};
-    o.has_column[UM_COLUMN_FIRST] = o.has_column[UM_COLUMN_SECOND] = true;
     return o;
 }
 
@@ -299,8 +293,66 @@ static void test_the_whole_product(void **state)
                     o.region = um_region_find(regions[region]);
                     o.budget = region == 2 ? "403" : "1003";
                     o.until = f % 2 ? 1 : 0.6;
-                    check_run("bert_cls", &o);
+                    check_run("bert_cls", "base", &o);
                 }
+}
+
+static const char *const additions[] = {"lora", "dora", "adalora", "houlsby", "pfeiffer"};
+enum { N_ADDITIONS = UM_COUNT(additions) };
+
+/* The same on what is added to a model: all additions over the schedules of each strategy. */
+static void test_the_product_on_additions(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < um_n_importances; m++)
+        for (size_t s = 0; s < um_n_strategies; s++)
+            for (size_t f = 0; f < um_n_schedules; f++) {
+                struct um_tuning_options o =
+                    options_for(um_strategies[s]->name, um_importances[m]->name);
+                if (o.strategy->is_whole || o.select.importance->source == UM_SOURCE_MOVEMENT)
+                    continue;
+                o.schedule = um_schedules[f];
+                o.is_per_matrix = (m + s + f) % 2;
+                o.keeps_dropped = m % 2;
+                o.region = um_region_find(f % 2 ? "all" : "matrices");
+                o.budget = "301";
+                check_run("bert_cls", additions[(m + f) % N_ADDITIONS], &o);
+            }
+}
+
+/* Vectors are there to train in some additions only; what leaves an addition out is refused. */
+static void test_regions_of_additions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *region;
+        int64_t n[N_ADDITIONS]; /* in scope, the whole classifier aside; 0: refused */
+    } cases[] = {
+        {"all", {4 * 192, 4 * 224, 4 * 195, 4 * 292, 2 * 292}},
+        {"matrices", {4 * 192, 4 * 192, 4 * 195, 4 * 256, 2 * 256}},
+        {"vectors", {0, 4 * 32, 0, 4 * 36, 2 * 36}},
+        {"biases", {0, 0, 0, 4 * 36, 2 * 36}},
+        {"top-layers", {2 * 192, 2 * 224, 2 * 195, 2 * 292, 292}},
+        {"head", {0, 0, 0, 0, 0}},
+    };
+    for (size_t c = 0; c < UM_COUNT(cases); c++)
+        for (size_t a = 0; a < N_ADDITIONS; a++) {
+            struct um_error err;
+            struct um_tuning_options o = options_for("increment", "d3");
+            o.region = um_region_find(cases[c].region);
+            o.budget = "100";
+            rig_open(&r, "bert_cls");
+            attach(additions[a]);
+            enum um_status status =
+                um_tuning_open(&r.tuning, r.model.params, r.model.n_params, &o, &err);
+            if (cases[c].n[a] == 0) {
+                assert_fails(status, UM_E_USAGE, "leave nothing to train of what is added", err);
+            } else {
+                assert_ok(status, err);
+                assert_int_equal(r.tuning.n_scope - r.tuning.set.n_whole, cases[c].n[a]);
+            }
+            rig_close(&r);
+        }
 }
 
 /* Dropped elements of 16-bit weights, whose changed values lie over what is stored. */
@@ -314,32 +366,40 @@ static void test_fresh_choices(void **state)
         o.every = k & 4 ? 1 : 3;
         if (k & 8)
             o.whole.n = 0;
-        check_run(models[k & 8 ? 1 : 0], &o);
+        check_run(models[k & 8 ? 1 : 0], "base", &o);
     }
+}
+
+static void check_one_shot(const char *addition, const char *importance, bool is_per_matrix)
+{
+    static float values[2][MANY];
+    for (int is_static = 0; is_static < 2; is_static++) {
+        struct um_tuning_options o = options_for(is_static ? "static" : "increment", importance);
+        o.schedule = um_schedule_find("one-shot");
+        o.is_per_matrix = is_per_matrix;
+        o.budget = "301";
+        open_rig("bert_cls", addition, &o);
+        for (int64_t t = 0; t < N_STEPS; t++) {
+            run_step(t, N_STEPS);
+            rig_update(&r, 1e-2, 0.01, t);
+        }
+        for (int64_t p = 0; p < r.model.n_params; p++)
+            for (int64_t i = 0; i < r.model.params[p].n_elements; i++)
+                values[is_static][all.starts[p] + i] = value_now(p, i);
+        close_rig();
+    }
+    assert_memory_equal(values[0], values[1], sizeof(values[0]));
 }
 
 static void test_one_shot_is_static(void **state)
 {
     (void)state;
-    static float values[2][MANY];
     for (size_t m = 0; m < um_n_importances; m++)
-        for (int k = 0; k < 2 && um_importances[m]->source != UM_SOURCE_MOVEMENT; k++) {
-            for (int is_static = 0; is_static < 2; is_static++) {
-                struct um_tuning_options o =
-                    options_for(is_static ? "static" : "increment", um_importances[m]->name);
-                o.schedule = um_schedule_find("one-shot");
-                o.is_per_matrix = k;
-                open_rig("bert_cls", &o);
-                for (int64_t t = 0; t < N_STEPS; t++) {
-                    run_step(t, N_STEPS);
-                    update(t);
-                }
-                for (int64_t p = 0; p < r.model.n_params; p++)
-                    for (int64_t i = 0; i < r.model.params[p].n_elements; i++)
-                        values[is_static][r.starts[p] + i] = value_now(p, i);
-                close_rig();
-            }
-            assert_memory_equal(values[0], values[1], sizeof(values[0]));
+        for (size_t a = 0; a < N_ADDITIONS && um_importances[m]->source != UM_SOURCE_MOVEMENT;
+             a++) {
+            if (a < 2)
+                check_one_shot("base", um_importances[m]->name, a);
+            check_one_shot(additions[a], um_importances[m]->name, (m + a) % 2);
         }
 }
 
@@ -413,9 +473,14 @@ static void test_methods(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_whole_product),        cmocka_unit_test(test_fresh_choices),
-        cmocka_unit_test(test_one_shot_is_static),       cmocka_unit_test(test_quotas),
-        cmocka_unit_test(test_wrong_families_are_named), cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_the_whole_product),
+        cmocka_unit_test(test_the_product_on_additions),
+        cmocka_unit_test(test_regions_of_additions),
+        cmocka_unit_test(test_fresh_choices),
+        cmocka_unit_test(test_one_shot_is_static),
+        cmocka_unit_test(test_quotas),
+        cmocka_unit_test(test_wrong_families_are_named),
+        cmocka_unit_test(test_methods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

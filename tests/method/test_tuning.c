@@ -3,17 +3,7 @@
  * count, accumulation equals the big batch, 16-bit weights train as well, and wrong budgets and
  * patterns are named.
  */
-#include "golden.h"
-
-#include "method/method.h"
-#include "optim/optimizer.h"
-
-struct rig {
-    struct golden g;
-    struct um_model model;
-    struct um_engine engine;
-    struct um_tuning tuning;
-};
+#include "rig.h"
 
 static struct um_tuning_options options_for(const char *budget)
 {
@@ -22,32 +12,13 @@ static struct um_tuning_options options_for(const char *budget)
                                   .select = {.importance = um_importance_find("d3"), .exp = 1,
                                              .eps = 1e-8},
                                   .budget = budget, .until = 1, .every = 1, .n_micro = 1};
-    o.has_column[UM_COLUMN_FIRST] = o.has_column[UM_COLUMN_SECOND] = true;
     return o;
-}
-
-static void open_model(struct rig *r, const char *name)
-{
-    struct um_error err;
-    const struct um_model_options options = {.dropout = 0};
-    golden_open(&r->g, name);
-    assert_ok(um_model_open(&r->model, r->g.folder, &options, &err), err);
-    assert_ok(um_engine_open(&r->engine, &r->model, 64 << 20, false, &err), err);
 }
 
 static void open_rig(struct rig *r, const char *name, const struct um_tuning_options *o)
 {
-    struct um_error err;
-    open_model(r, name);
-    assert_ok(um_tuning_open(&r->tuning, r->model.params, r->model.n_params, o, &err), err);
-}
-
-static void close_rig(struct rig *r)
-{
-    um_tuning_close(&r->tuning);
-    um_engine_close(&r->engine);
-    um_model_close(&r->model);
-    golden_close(&r->g);
+    rig_open(r, name);
+    rig_tune(r, *o);
 }
 
 /* One step over rows first..last of the golden batch, in micro-batches of `rows`. */
@@ -76,8 +47,7 @@ static double step(struct rig *r, int64_t number, int64_t n_steps, int64_t rows)
                   err);
     }
     assert_ok(um_tuning_end(&r->tuning, &err), err);
-    static const struct um_optimizer_options adamw = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    um_optimizer_step(um_optimizer_find("adamw"), &r->tuning.set, &adamw, 0, 1e-3, number);
+    rig_update(r, 1e-3, 0, number);
     um_batch_free(&some);
     return loss;
 }
@@ -100,7 +70,7 @@ static void test_budget_is_met_exactly(void **state)
         }
         assert_int_equal(r.tuning.set.n, 1003);
         assert_int_equal(r.tuning.n_updates, n_updates);
-        close_rig(&r);
+        rig_close(&r);
     }
 }
 
@@ -116,7 +86,7 @@ static void test_selection_every_few_steps(void **state)
         step(&r, t, 10, 5);
         assert_int_equal(r.tuning.set.n, expected[t]);
     }
-    close_rig(&r);
+    rig_close(&r);
 }
 
 static void test_a_budget_of_everything(void **state)
@@ -128,7 +98,7 @@ static void test_a_budget_of_everything(void **state)
     for (int64_t t = 0; t < 3; t++)
         step(&r, t, 3, 5);
     assert_int_equal(r.tuning.set.n, r.tuning.n_scope);
-    close_rig(&r);
+    rig_close(&r);
 }
 
 static void test_accumulation_equals_the_big_batch(void **state)
@@ -149,8 +119,8 @@ static void test_accumulation_equals_the_big_batch(void **state)
         assert_memory_equal(a->index, b->index, (size_t)a->n * sizeof(*a->index));
         assert_true(relative_difference(um_entry_values(a), um_entry_values(b), a->n) < 1e-4);
     }
-    close_rig(&big);
-    close_rig(&small);
+    rig_close(&big);
+    rig_close(&small);
 }
 
 /* 16-bit weights stay as they are; changed values are laid over them. */
@@ -168,7 +138,7 @@ static void test_16_bit_weights(void **state)
         assert_true(last < 0.9 * first);
         for (int64_t p = 0; p < r.model.n_params; p++)
             assert_null(r.model.params[p].values);
-        close_rig(&r);
+        rig_close(&r);
     }
 }
 
@@ -220,10 +190,10 @@ static void test_wrong_scopes_are_named(void **state)
             o.exclude = (struct um_patterns){all, 1};
         if (cases[i].which == 3)
             o.whole = (struct um_patterns){all, 1};
-        open_model(&r, "bert_cls");
+        rig_open(&r, "bert_cls");
         assert_fails(um_tuning_open(&r.tuning, r.model.params, r.model.n_params, &o, &err),
                      UM_E_USAGE, cases[i].message, err);
-        close_rig(&r);
+        rig_close(&r);
     }
 }
 

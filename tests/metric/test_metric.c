@@ -178,6 +178,19 @@ static void test_names(void **state)
         assert_ptr_equal(um_metric_find(um_metrics[i]->name), um_metrics[i]);
 }
 
+static void test_better_values(void **state)
+{
+    (void)state;
+    const struct um_metric *accuracy = um_metric_find("accuracy");
+    const struct um_metric *perplexity = um_metric_find("perplexity");
+    assert_true(um_metric_is_better(accuracy, 2, 1) && um_metric_is_better(perplexity, 1, 2));
+    assert_false(um_metric_is_better(accuracy, 1, 2) || um_metric_is_better(perplexity, 2, 1));
+    assert_false(um_metric_is_better(accuracy, 1, 1) || um_metric_is_better(perplexity, 1, 1));
+    assert_true(um_metric_is_better(accuracy, 0, (double)NAN));
+    assert_true(um_metric_is_better(accuracy, (double)NAN, (double)NAN));
+    assert_false(um_metric_is_better(accuracy, (double)NAN, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_nan_stays_nan),
         cmocka_unit_test(test_out_of_memory_is_said),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_better_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

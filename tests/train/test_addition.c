@@ -1,29 +1,21 @@
 /* Additions against PEFT (and the formulas of `adapters`; oracle/make_peft_golden.py): outputs, loss,
  * every gradient, ten losses by AdamW, AdaLoRA's ranks; folding; first values; what is wrong. */
-#include "golden.h"
+#include "rig.h"
 
-#include "method/method.h"
 #include "model/addition.h"
-#include "optim/optimizer.h"
 
 static const char *const names[] = {"lora_bert",     "rslora_llama",  "lora_gpt2",
                                     "dora_bert",     "dora_llama",    "dora_gpt2",
                                     "adalora_bert",  "adalora_llama", "houlsby_bert",
                                     "houlsby_llama", "pfeiffer_bert", "pfeiffer_llama"};
 
-struct rig {
-    struct golden g;             /* of the model */
-    struct um_safetensors added; /* of the addition */
-    struct um_model model;
-    struct um_engine engine;
-    struct um_tuning tuning;
-};
+static struct um_safetensors added; /* the golden file of the addition at hand */
 
-static const float *expected_floats(const struct rig *r, const char *prefix, const char *name)
+static const float *expected_floats(const char *prefix, const char *name)
 {
     char full[320];
     (void)snprintf(full, sizeof(full), "%s%s", prefix, name);
-    const struct um_tensor_view *view = um_safetensors_find(&r->added, full);
+    const struct um_tensor_view *view = um_safetensors_find(&added, full);
     if (!view)
         fail_msg("the golden file has no '%s'", full);
     return (const float *)(const void *)view->bytes;
@@ -34,64 +26,27 @@ static void open_rig(struct rig *r, const char *name)
     struct um_error err;
     char path[512], whole[] = "classifier*", *whole_items[] = {whole};
     (void)snprintf(path, sizeof(path), GOLDEN_DIR "/added/%s.safetensors", name);
-    assert_ok(um_safetensors_open(&r->added, path, &err), err);
-    golden_open(&r->g, um_safetensors_metadata(&r->added, "model"));
-    const struct um_model_options options = {.dropout = 0};
-    assert_ok(um_model_open(&r->model, r->g.folder, &options, &err), err);
-    assert_ok(um_model_attach_text(&r->model, um_safetensors_metadata(&r->added, "settings"), name,
+    assert_ok(um_safetensors_open(&added, path, &err), err);
+    rig_open(r, um_safetensors_metadata(&added, "model"));
+    assert_ok(um_model_attach_text(&r->model, um_safetensors_metadata(&added, "settings"), name,
                                    &err), err);
     for (int64_t p = 0; p < r->model.n_params; p++)
         if (r->model.params[p].is_attached)
             memcpy(r->model.params[p].values,
-                   expected_floats(r, "value.", r->model.params[p].name),
+                   expected_floats("value.", r->model.params[p].name),
                    (size_t)r->model.params[p].n_elements * sizeof(float));
-    assert_ok(um_engine_open(&r->engine, &r->model, 64 << 20, false, &err), err);
-    r->engine.objective = r->g.is_decoder ? UM_OBJECTIVE_TOKEN : UM_OBJECTIVE_CLASS;
-    struct um_tuning_options o = {
+    rig_tune(r, (struct um_tuning_options){
         .method = um_method_find("lora"),
         .n_micro = 1,
         .whole = {whole_items, r->g.is_decoder ? 0 : 1},
         .adalora = {.target_rank = 2, .tinit = 2, .tfinal = 3, .every = 2, .beta1 = 0.85,
-                    .beta2 = 0.85, .orthogonality = 0.5}};
-    o.has_column[UM_COLUMN_FIRST] = o.has_column[UM_COLUMN_SECOND] = true;
-    assert_ok(um_tuning_open(&r->tuning, r->model.params, r->model.n_params, &o, &err), err);
+                    .beta2 = 0.85, .orthogonality = 0.5}});
 }
 
 static void close_rig(struct rig *r)
 {
-    um_tuning_close(&r->tuning);
-    um_engine_close(&r->engine);
-    um_model_close(&r->model);
-    um_safetensors_close(&r->added);
-    golden_close(&r->g);
-}
-
-static double step(struct rig *r, int64_t number)
-{
-    struct um_error err;
-    double loss = 0;
-    assert_ok(um_tuning_begin(&r->tuning, number, 10, &err), err);
-    um_tuning_micro(&r->tuning, 0, true);
-    int64_t n = r->g.is_decoder ? r->g.batch.n_losses : r->g.batch.n_rows;
-    assert_ok(um_engine_train(&loss, &r->engine, &r->g.batch, n, 0, um_tuning_sink(&r->tuning),
-                              &err), err);
-    assert_ok(um_tuning_end(&r->tuning, &err), err);
-    return loss + r->tuning.penalty;
-}
-
-static int64_t predict(float *outputs, struct rig *r)
-{
-    struct um_error err;
-    if (!r->g.is_decoder) {
-        assert_ok(um_engine_predict(outputs, &r->engine, &r->g.batch, &err), err);
-        return r->g.batch.n_rows * r->model.dims.O;
-    }
-    int32_t columns[16];
-    int64_t n = golden_tensor(&r->g, "logit_positions")->n_elements;
-    for (int64_t i = 0; i < n; i++)
-        columns[i] = (int32_t)golden_ints(&r->g, "logit_positions")[i];
-    assert_ok(um_engine_logits(outputs, &r->engine, &r->g.batch, columns, n, &err), err);
-    return n * r->model.dims.V;
+    rig_close(r);
+    um_safetensors_close(&added);
 }
 
 static void test_outputs_and_gradients(void **state)
@@ -101,19 +56,19 @@ static void test_outputs_and_gradients(void **state)
         struct rig r;
         float outputs[1024];
         open_rig(&r, names[i]);
-        int64_t n = predict(outputs, &r);
-        double d = relative_difference(outputs, expected_floats(&r, "", "logits"), n);
+        int64_t n = rig_predict(outputs, &r);
+        double d = relative_difference(outputs, expected_floats("", "logits"), n);
         if (!(d < 1e-5))
             fail_msg("%s: logits differ by %g", names[i], d);
-        float loss = (float)step(&r, 0);
-        d = relative_difference(&loss, expected_floats(&r, "", "loss"), 1);
+        float loss = (float)rig_step(&r, 0, 10);
+        d = relative_difference(&loss, expected_floats("", "loss"), 1);
         if (!(d < 1e-5))
             fail_msg("%s: the loss differs by %g", names[i], d);
         for (size_t e = 0; e < r.tuning.set.n_entries; e++) {
             const struct um_entry *entry = &r.tuning.set.entries[e];
             assert_true(entry->is_whole);
             d = relative_difference(entry->column[UM_COLUMN_GRAD],
-                                    expected_floats(&r, "grad.", entry->param->name), entry->n);
+                                    expected_floats("grad.", entry->param->name), entry->n);
             if (!(d < 1e-4))
                 fail_msg("%s: gradient of %s differs by %g", names[i], entry->param->name, d);
         }
@@ -132,7 +87,7 @@ static void check_ranks(const struct rig *r, const char *name, int64_t t)
                        (int)(strlen(lambda->name) - strlen(".lora_E")), lambda->name);
         for (int64_t k = 0; k < lambda->n_elements; k++)
             n += lambda->values[k] != 0;
-        const struct um_tensor_view *view = um_safetensors_find(&r->added, key);
+        const struct um_tensor_view *view = um_safetensors_find(&added, key);
         assert_non_null(view);
         memcpy(&expected, view->bytes + 8 * t, sizeof(expected));
         if (n != expected)
@@ -144,19 +99,16 @@ static void check_ranks(const struct rig *r, const char *name, int64_t t)
 static void test_ten_losses(void **state)
 {
     (void)state;
-    static const struct um_optimizer_options options = {
-        .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
     for (size_t i = 0; i < UM_COUNT(names); i++) {
         struct rig r;
         float losses[10];
         open_rig(&r, names[i]);
         for (int64_t t = 0; t < 10; t++) {
-            losses[t] = (float)step(&r, t);
-            um_optimizer_step(um_optimizer_find("adamw"), &r.tuning.set, &options, 0, 1e-2, t);
-            um_tuning_updated(&r.tuning, 1);
+            losses[t] = (float)rig_step(&r, t, 10);
+            rig_update(&r, 1e-2, 0.01, t);
             check_ranks(&r, names[i], t);
         }
-        double d = relative_difference(losses, expected_floats(&r, "", "losses"), 10);
+        double d = relative_difference(losses, expected_floats("", "losses"), 10);
         if (!(d < 1e-4))
             fail_msg("%s: losses differ by %g", names[i], d);
         close_rig(&r);
@@ -171,7 +123,7 @@ static void test_folding(void **state)
         struct rig r;
         float outputs[1024];
         open_rig(&r, names[i]);
-        int64_t n = predict(outputs, &r), n_folded = 0;
+        int64_t n = rig_predict(outputs, &r), n_folded = 0;
         for (int64_t p = 0; p < r.model.n_params; p++) {
             struct um_param *w = &r.model.params[p];
             if (!w->low_rank)
@@ -188,7 +140,7 @@ static void test_folding(void **state)
             n_folded++;
         }
         float after[1024];
-        predict(after, &r);
+        rig_predict(after, &r);
         assert_true((n_folded > 0) == (r.model.adapters == NULL));
         double d = relative_difference(after, outputs, n);
         if (!(d < 1e-5))
@@ -211,13 +163,13 @@ static void test_first_values(void **state)
         um_model_close(&r.model);
         const struct um_model_options options = {.dropout = 0};
         assert_ok(um_model_open(&r.model, r.g.folder, &options, &err), err);
-        int64_t n = predict(before, &r), n_base = r.model.n_params;
+        int64_t n = rig_predict(before, &r), n_base = r.model.n_params;
         (void)snprintf(own, sizeof(own), "%s", kinds[i]);
         const struct um_addition_options o = {.addition = um_addition_find(own), .rank = 3,
                                               .alpha = 8, .seed = 11};
         assert_ok(um_model_attach(&r.model, &o, &err), err);
         assert_int_equal(r.model.n_params, n_base + 4 * (i == 0 ? 2 : 3));
-        predict(after, &r);
+        rig_predict(after, &r);
         assert_true(relative_difference(after, before, n) < 1e-5);
         for (int64_t p = 0; p < r.model.n_params; p++) {
             const struct um_param *param = &r.model.params[p];
