@@ -72,6 +72,21 @@ for method in lora dora adalora; do
     sed 1d out | cut -f2- | cmp -s - scores || fail "$method: imported, it predicts differently"
 done
 expect 2 delta export houlsby --out none
+expect 2 delta export lora --format gguf --out none
+has err 'a bert model has no GGUF form'
+expect 2 delta export lora --format shira --out none
+has err 'format peft or gguf holds them'
+expect 2 delta export lora --format onnx --out none
+has err "format 'onnx' is not one of peft, supertuning, shira, gguf"
+
+# Single weights of linear maps go to PEFT as well.
+add maps --method id3 --region maps --budget 400
+expect 0 delta export maps --out sparse
+has sparse/adapter_config.json '"peft_type": "SUPERTUNING"'
+add all --method id3 --budget 400
+expect 2 delta export all --out none
+has err 'scope.region=maps keeps training to linear maps'
+[ ! -e none ] || fail "a refused export left something"
 expect 2 delta export lora --out peft.lora
 sed 's/"r": 3/"r": 4/' peft.lora/adapter_config.json >config
 mv config peft.lora/adapter_config.json
