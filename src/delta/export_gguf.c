@@ -23,6 +23,9 @@ static enum um_status check(struct adapter *a, struct um_error *err)
         return um_fail(err, UM_E_USAGE,
                        "the delta adds no lora or adalora, which is what a GGUF "
                        "adapter holds; merge writes any delta as a whole model");
+    a->family = x->base.gguf ? x->base.family : um_gguf_family_of(x->model.arch->model_types[0]);
+    if (!a->family)
+        return um_fail(err, UM_E_USAGE, "a %s model has no GGUF form", x->model.arch->name);
     if (o->addition->has_magnitude)
         return um_fail(err, UM_E_USAGE,
                        "a GGUF adapter has no place for dora's magnitudes; merge "
@@ -35,9 +38,7 @@ static enum um_status check(struct adapter *a, struct um_error *err)
     if (o->alpha == 0)
         return um_fail(err, UM_E_USAGE,
                        "the delta's alpha is 0, which llama.cpp takes for a scale of 1");
-    a->family = x->base.gguf ? x->base.family : um_gguf_family_of(x->model.arch->model_types[0]);
-    return a->family ? UM_OK
-                     : um_fail(err, UM_E_USAGE, "a %s model has no GGUF form", x->model.arch->name);
+    return UM_OK;
 }
 
 static enum um_status declare(struct um_gguf_writer *w, const struct adapter *a,
