@@ -11,6 +11,23 @@ struct um_param *um_delta_param(const struct um_model *model, const char *name)
     return NULL;
 }
 
+enum um_gguf_change um_delta_gguf_change(const struct um_model *model,
+                                         const struct um_param *param)
+{
+    const struct um_gguf_family *family = um_gguf_family_of(model->arch->model_types[0]);
+    const struct um_param *map = param->is_attached ? NULL : param;
+    enum um_gguf_change change = UM_GGUF_SAME;
+    char name[UM_GGUF_NAME_BYTES];
+    for (int64_t i = 0; i < model->n_params && param->is_attached; i++) {
+        const struct um_low_rank *l = model->params[i].low_rank;
+        if (l && (l->up == param || l->magnitude == param))
+            map = &model->params[i];
+    }
+    if (!map || !family || !um_gguf_name_from_folder(name, &change, family, map->name))
+        return UM_GGUF_SAME;
+    return param->is_attached && change != UM_GGUF_PAIRED ? UM_GGUF_SAME : change;
+}
+
 /* Lays an entry over its parameter. A 16-bit parameter gets fp32 (whole) or an overlay (sparse). */
 static enum um_status lay_over(struct um_model *model, const struct um_delta_entry *entry,
                                struct um_error *err)

@@ -35,6 +35,9 @@ static enum um_status check(struct adapter *a, struct um_error *err)
                        "the delta changes '%s' too, which a GGUF adapter has no "
                        "place for; merge writes it into a whole model",
                        x->delta->entries[0].name);
+    if (o->alpha == 0)
+        return um_fail(err, UM_E_USAGE,
+                       "the delta's alpha is 0, which llama.cpp takes for a scale of 1");
     return UM_OK;
 }
 
@@ -87,10 +90,8 @@ static enum um_status put_up(struct um_gguf_writer *w, const struct adapter *a,
                              const struct um_param *p, struct um_error *err)
 {
     const struct um_param *up = p->low_rank->up;
-    enum um_gguf_change change = UM_GGUF_SAME;
-    char name[UM_GGUF_NAME_BYTES];
-    (void)um_gguf_name_from_folder(name, &change, a->family, p->name);
-    bool is_paired = change == UM_GGUF_PAIRED && !a->x->base.gguf;
+    bool is_paired =
+        !a->x->base.gguf && um_delta_gguf_change(&a->x->model, up) == UM_GGUF_PAIRED;
     for (int64_t r = 0; r < up->rows; r++) {
         int64_t from = is_paired ? um_gguf_paired_row(r, a->x->model.dims.E) : r;
         UM_RETURN_IF(

@@ -13,12 +13,20 @@ static enum um_status check(const struct um_export *x, struct um_error *err)
         return um_fail(err, UM_E_USAGE,
                        "the delta adds no lora, dora or adalora, which is what "
                        "this format holds");
-    for (size_t e = 0; e < x->delta->n_entries; e++)
-        if (!x->delta->entries[e].is_whole)
+    for (size_t e = 0; e < x->delta->n_entries; e++) {
+        const struct um_delta_entry *entry = &x->delta->entries[e];
+        const struct um_param *p = um_delta_param(&x->model, entry->name);
+        if (!entry->is_whole)
             return um_fail(err, UM_E_USAGE,
                            "the delta changes single weights of '%s' too, which "
                            "this format has no room for",
-                           x->delta->entries[e].name);
+                           entry->name);
+        if (x->base.gguf && p && um_delta_gguf_change(&x->model, p) != UM_GGUF_SAME)
+            return um_fail(err, UM_E_USAGE,
+                           "the delta holds the whole of '%s', which '%s' stores in another form "
+                           "than PEFT's base",
+                           entry->name, x->base.path);
+    }
     return UM_OK;
 }
 
@@ -64,6 +72,19 @@ static enum um_status write_config(const struct um_export *x, struct um_error *e
     return status;
 }
 
+/* The rows in the order of a folder's map: a GGUF base has some in another. */
+static enum um_status put_rows(struct um_safetensors_writer *w, const struct um_export *x,
+                               const struct um_param *p, struct um_error *err)
+{
+    bool is_paired = x->base.gguf && um_delta_gguf_change(&x->model, p) == UM_GGUF_PAIRED;
+    for (int64_t r = 0; r < p->rows; r++) {
+        int64_t from = is_paired ? um_gguf_unpaired_row(r, x->model.dims.E) : r;
+        UM_RETURN_IF(um_safetensors_put(w, p->values + from * p->cols,
+                                        (size_t)p->cols * sizeof(float), err));
+    }
+    return UM_OK;
+}
+
 static enum um_status each_tensor(struct um_safetensors_writer *w, const void *user,
                                   bool is_declaring, struct um_error *err)
 {
@@ -74,8 +95,7 @@ static enum um_status each_tensor(struct um_safetensors_writer *w, const void *u
         if (!p->is_attached)
             continue;
         if (!is_declaring) {
-            UM_RETURN_IF(
-                um_safetensors_put(w, p->values, (size_t)p->n_elements * sizeof(float), err));
+            UM_RETURN_IF(put_rows(w, x, p, err));
             continue;
         }
         char *name = um_export_name(x->delta, p->name);

@@ -6,8 +6,8 @@
  *
  * So that PEFT comes to our values bit for bit: where base + fp32(value - base) is rounded away
  * from the value, the position stands a second time with the rest, which PEFT adds behind it (on a
- * CPU in that order; in another order the sum may be off by its last bit). Places left over add -0,
- * which changes nothing, not even a zero's sign.
+ * CPU; where another device adds in another order, such a sum is rounded as one with the base is).
+ * Places left over add -0, which changes nothing, not even a zero's sign.
  */
 #include <math.h>
 #include <stdlib.h>

@@ -129,6 +129,24 @@ static const struct um_param *find_param(const struct import *x, const char *nam
     return find(x, text);
 }
 
+/* The values as the base has them: in a GGUF file, rows of some maps stand in another order. */
+static enum um_status read_values(float *values, const struct import *x,
+                                  const struct um_param *p, const struct um_tensor_view *view,
+                                  struct um_error *err)
+{
+    enum um_gguf_change change =
+        x->model.folder.gguf ? um_delta_gguf_change(&x->model, p) : UM_GGUF_SAME;
+    if (change != UM_GGUF_SAME && !p->is_attached)
+        return um_fail(err, UM_E_INPUT, "cannot import '%s': it holds the whole of '%s', which '%s' "
+                       "stores in another form", x->folder, view->name, x->model.folder.path);
+    for (int64_t r = 0; r < p->rows; r++) {
+        int64_t from = change == UM_GGUF_PAIRED ? um_gguf_paired_row(r, x->model.dims.E) : r;
+        um_to_f32(values + r * p->cols,
+                  view->bytes + um_dtype_size(view->dtype, from * p->cols), view->dtype, p->cols);
+    }
+    return UM_OK;
+}
+
 static enum um_status add_entry(struct import *x, const struct um_tensor_view *view,
                                 struct um_error *err)
 {
@@ -144,7 +162,7 @@ static enum um_status add_entry(struct import *x, const struct um_tensor_view *v
     float *values = UM_ARENA_NEW(&x->delta.arena, view->n_elements, float);
     if (!values)
         return um_fail_memory(err, view->name, (size_t)view->n_elements * sizeof(float));
-    um_to_f32(values, view->bytes, view->dtype, view->n_elements);
+    UM_RETURN_IF(read_values(values, x, p, view, err));
     x->delta.entries[x->delta.n_entries++] = (struct um_delta_entry){
         .name = p->name, .n_dims = p->n_dims, .dims = {p->rows, p->cols}, .is_whole = true,
         .is_added = p->is_added, .n = p->n_elements, .value = values};

@@ -310,9 +310,120 @@ static void low_rank_changes_go_to_gguf(void **state)
     um_model_close(&model);
 }
 
+/* ---- over a GGUF base */
+
+static void assert_same_files(const char *a, const char *b)
+{
+    struct um_error err;
+    struct um_map x, y;
+    assert_ok(um_map_open(&x, a, &err), err);
+    assert_ok(um_map_open(&y, b, &err), err);
+    assert_int_equal(x.n_bytes, y.n_bytes);
+    assert_memory_equal(x.bytes, y.bytes, x.n_bytes);
+    um_map_close(&x);
+    um_map_close(&y);
+}
+
+/* But for rounding: folding into a map that is turned sums in another order. */
+static void assert_same_tensors(const char *a, const char *b)
+{
+    struct um_error err;
+    struct um_gguf x, y;
+    assert_ok(um_gguf_open(&x, a, &err), err);
+    assert_ok(um_gguf_open(&y, b, &err), err);
+    assert_int_equal(x.n_tensors, y.n_tensors);
+    for (size_t i = 0; i < x.n_tensors; i++) {
+        const struct um_tensor_view *view = um_gguf_find(&y, x.tensors[i].name);
+        assert_non_null(view);
+        assert_true(view->dtype == UM_F32 && x.tensors[i].n_bytes == view->n_bytes);
+        assert_true(relative_difference((const float *)(const void *)x.tensors[i].bytes,
+                                        (const float *)(const void *)view->bytes,
+                                        view->n_elements) < 1e-6);
+    }
+    um_gguf_close(&x);
+    um_gguf_close(&y);
+}
+
+/* A PEFT folder means the same over a model's folder and over its GGUF file, where rows of some maps
+ * stand in another order: merged, exported as an adapter, and exported to PEFT again. */
+static void check_gguf_base(const char *name, const char *method)
+{
+    static const char *const outs[] = {"base.gguf", "merged.gguf", "merged_too.gguf", "a.gguf",
+                                       "b.gguf"};
+    struct um_error err;
+    struct um_model model;
+    struct um_delta_info info;
+    struct um_merge_report report;
+    char made[512], peft[512], none[512], base[512], imported[512];
+    (void)snprintf(made, sizeof(made), "%s", make_low_rank(&model, name, method));
+    (void)snprintf(peft, sizeof(peft), "%s", in_folder("peft"));
+    (void)snprintf(none, sizeof(none), "%s", in_folder("none.safetensors"));
+    (void)snprintf(base, sizeof(base), "%s", in_folder("base.gguf"));
+    (void)snprintf(imported, sizeof(imported), "%s", in_folder("imported.safetensors"));
+    for (size_t i = 0; i < UM_COUNT(outs); i++)
+        (void)remove(in_folder(outs[i]));
+    assert_ok(um_remove_folder(peft, &err), err);
+    assert_ok(um_remove_folder(in_folder("again"), &err), err);
+
+    assert_ok(um_delta_export(model.folder.path, made, "peft", peft, &err), err);
+    assert_ok(um_delta_diff(&info, model.folder.path, model.folder.path, none, &err), err);
+    assert_ok(um_delta_merge(&report, model.folder.path, none, base, NULL, &err), err);
+    assert_ok(um_delta_import_peft(&info, peft, base, imported, &err), err);
+
+    assert_ok(um_delta_export(base, imported, "peft", in_folder("again"), &err), err);
+    assert_same_files(in_folder("peft/adapter_model.safetensors"),
+                      in_folder("again/adapter_model.safetensors"));
+    assert_ok(um_delta_merge(&report, model.folder.path, made, in_folder("merged.gguf"), NULL,
+                             &err), err);
+    assert_ok(um_delta_merge(&report, base, imported, in_folder("merged_too.gguf"), NULL, &err),
+              err);
+    assert_same_tensors(in_folder("merged.gguf"), in_folder("merged_too.gguf"));
+    if (strcmp(method, "dora") != 0) {
+        assert_ok(um_delta_export(model.folder.path, made, "gguf", in_folder("a.gguf"), &err), err);
+        assert_ok(um_delta_export(base, imported, "gguf", in_folder("b.gguf"), &err), err);
+        assert_same_files(in_folder("a.gguf"), in_folder("b.gguf"));
+    }
+    um_model_close(&model);
+}
+
+static void a_gguf_base_has_rows_in_another_order(void **state)
+{
+    (void)state;
+    check_gguf_base("llama_tied", "lora");
+    check_gguf_base("llama_untied", "dora");
+    check_gguf_base("llama_tied", "adalora");
+    check_gguf_base("qwen3", "lora");
+    check_gguf_base("gpt2", "lora");
+}
+
+/* llama.cpp takes an alpha of 0 for none, and a scale of 1. */
+static void an_alpha_of_zero_is_refused(void **state)
+{
+    struct um_error err;
+    struct um_model model;
+    struct um_delta_info info;
+    json_t *config;
+    char path[600];
+    (void)state;
+    const char *made = make_low_rank(&model, "llama_tied", "lora");
+    const char *peft = in_folder("zero"), *zero = in_folder("zero.safetensors");
+    assert_ok(um_delta_export(model.folder.path, made, "peft", peft, &err), err);
+    (void)snprintf(path, sizeof(path), "%s/adapter_config.json", peft);
+    assert_ok(um_json_load(&config, path, &err), err);
+    assert_int_equal(json_object_set_new(config, "lora_alpha", json_integer(0)), 0);
+    assert_ok(um_json_save(path, config, 2, &err), err);
+    assert_ok(um_delta_import_peft(&info, peft, model.folder.path, zero, &err), err);
+    assert_fails(um_delta_export(model.folder.path, zero, "gguf", in_folder("none"), &err),
+                 UM_E_USAGE, "alpha is 0", err);
+    json_decref(config);
+    um_model_close(&model);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(single_weights_add_up),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_gguf_base_has_rows_in_another_order),
+                                       cmocka_unit_test(an_alpha_of_zero_is_refused),
+                                       cmocka_unit_test(single_weights_add_up),
                                        cmocka_unit_test(what_has_no_place_is_refused),
                                        cmocka_unit_test(low_rank_changes_go_to_gguf)};
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
