@@ -35,8 +35,9 @@ static inline const int64_t *golden_ints(const struct golden *g, const char *nam
     return (const int64_t *)(const void *)golden_tensor(g, name)->bytes;
 }
 
-/* Row b of the golden batch: an encoder's with types and label, a decoder's with its loss mask. */
-static inline void golden_add_row(struct golden *g, int64_t b)
+/* Adds row b of the golden batch: an encoder's with types and label, a decoder's with its loss
+ * mask. */
+static inline void golden_add_row(struct um_batch *batch, const struct golden *g, int64_t b)
 {
     int32_t row[64];
     uint8_t marks[64];
@@ -48,12 +49,24 @@ static inline void golden_add_row(struct golden *g, int64_t b)
         marks[i] = (uint8_t)kinds[offsets[b] + i];
     }
     if (g->is_decoder) {
-        um_batch_add_tokens(&g->batch, row, marks, n);
+        um_batch_add_tokens(batch, row, marks, n);
         return;
     }
     bool is_class = golden_tensor(g, "labels")->dtype == UM_I64;
-    um_batch_add(&g->batch, row, marks, n, is_class ? golden_ints(g, "labels")[b] : 0,
+    um_batch_add(batch, row, marks, n, is_class ? golden_ints(g, "labels")[b] : 0,
                  is_class ? 0 : (double)golden_floats(g, "labels")[b]);
+}
+
+/* Lays out n rows from `first` on, from the golden batch's end on to its beginning. Frees with
+ * um_batch_free. */
+static inline void golden_take_rows(struct um_batch *batch, const struct golden *g, int64_t first,
+                                    int64_t n)
+{
+    struct um_error err;
+    int64_t n_rows = golden_tensor(g, "offsets")->n_elements - 1;
+    assert_ok(um_batch_begin(batch, n, golden_tensor(g, "input_ids")->n_elements, &err), err);
+    for (int64_t i = 0; i < n; i++)
+        golden_add_row(batch, g, (first + i) % n_rows);
 }
 
 /* Opens GOLDEN_DIR/models/NAME and lays out its batch. */
@@ -66,11 +79,7 @@ static inline void golden_open(struct golden *g, const char *name)
     (void)snprintf(path, sizeof(path), GOLDEN_DIR "/models/%s/golden.safetensors", name);
     assert_ok(um_safetensors_open(&g->file, path, &err), err);
     g->is_decoder = um_safetensors_find(&g->file, "loss_mask") != NULL;
-    int64_t n_rows = golden_tensor(g, "offsets")->n_elements - 1;
-    assert_ok(um_batch_begin(&g->batch, n_rows, golden_tensor(g, "input_ids")->n_elements, &err),
-              err);
-    for (int64_t b = 0; b < n_rows; b++)
-        golden_add_row(g, b);
+    golden_take_rows(&g->batch, g, 0, golden_tensor(g, "offsets")->n_elements - 1);
 }
 
 static inline void golden_close(struct golden *g)

@@ -11,9 +11,10 @@ struct setting {
     double base, merged;
 };
 
+/* A window of all that the model can see is none. */
 static bool is_windowed(const struct um_dims *dims, int64_t l)
 {
-    return dims->window > 0 && dims->window < dims->P && (dims->windowed[l / 64] >> (l % 64) & 1);
+    return dims->window < dims->P && um_layer_is_windowed(dims, l);
 }
 
 static int64_t count_windowed(const struct um_dims *dims)

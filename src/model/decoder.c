@@ -23,16 +23,11 @@ static struct um_value *norm(const struct um_model *model, struct um_tape *tape,
     return gamma ? um_norm(tape, x, gamma, NULL, options) : x;
 }
 
-static bool is_windowed(const struct um_dims *dims, int64_t layer)
-{
-    return dims->window > 0 && (dims->windowed[layer / 64] >> (layer % 64) & 1);
-}
-
 static struct um_value *attention(const struct um_model *model, struct um_tape *tape,
                                   struct um_value *h, struct um_value *const angles[2], int64_t l)
 {
     const struct um_dims *dims = &model->dims;
-    bool has_window = is_windowed(dims, l);
+    bool has_window = um_layer_is_windowed(dims, l);
     struct um_value *q = linear(model, tape, h, UM_DECODER_QUERY, l);
     struct um_value *k = linear(model, tape, h, UM_DECODER_KEY, l);
     struct um_value *v = linear(model, tape, h, UM_DECODER_VALUE, l);

@@ -29,6 +29,11 @@ struct um_dims {
     uint64_t windowed[UM_LAYERS_MAX / 64];  /* a bit for each layer */
 };
 
+static inline bool um_layer_is_windowed(const struct um_dims *dims, int64_t layer)
+{
+    return dims->window > 0 && (dims->windowed[layer / 64] >> (layer % 64) & 1);
+}
+
 /* One config.json key and the member it fills. */
 struct um_config_key {
     const char *name;

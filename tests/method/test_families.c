@@ -87,13 +87,8 @@ static void run_step(int64_t step, int64_t n_steps)
 {
     struct um_error err;
     struct um_batch some = {0};
-    const struct um_batch *rows = &r.g.batch;
     double loss = 0;
-    assert_ok(um_batch_begin(&some, N_ROWS, rows->n_tokens, &err), err);
-    for (int64_t i = 0; i < N_ROWS; i++) {
-        int64_t b = (step + i) % rows->n_rows, at = rows->offsets[b];
-        um_batch_add(&some, rows->ids + at, NULL, rows->offsets[b + 1] - at, rows->labels[b], 0);
-    }
+    golden_take_rows(&some, &r.g, step % r.g.batch.n_rows, N_ROWS);
     memset(all.gradient, 0, sizeof(all.gradient));
     assert_ok(um_tuning_begin(&r.tuning, step, n_steps, &err), err);
     um_tuning_micro(&r.tuning, 0, true);

@@ -3,68 +3,34 @@
  * words or not) included, against a ranking of dense gradients, step after step, with one and with
  * two micro-batches. Entries whose scores lie at the cut within rounding may change places.
  */
-#include "golden.h"
-
-#include <stdlib.h>
-
-#include "method/method.h"
-#include "optim/optimizer.h"
+#include "rig.h"
 
 enum { N_STEPS = 5 };
 
-struct rig {
-    struct golden g;
-    struct um_model model, twin; /* the twin's gradients are dense */
-    struct um_engine engine, twin_engine;
-    struct um_tuning tuning, twin_tuning;
+struct rigs {
+    struct rig id3, twin; /* the twin's gradients are dense */
     struct um_select_options select;
 };
 
-static void open_model(struct rig *r, struct um_model *model, struct um_engine *engine)
+static void open_rigs(struct rigs *r, const char *name, double exp, const char *include,
+                      int64_t n_micro)
 {
-    struct um_error err;
-    const struct um_model_options options = {.dropout = 0};
-    assert_ok(um_model_open(model, r->g.folder, &options, &err), err);
-    assert_ok(um_engine_open(engine, model, 64 << 20, false, &err), err);
-    engine->objective = UM_OBJECTIVE_TOKEN;
-}
-
-static void open_rig(struct rig *r, const char *name, double exp, const char *include,
-                     int64_t n_micro)
-{
-    struct um_error err;
     char pattern[64];
     char *const patterns[] = {pattern};
     (void)snprintf(pattern, sizeof(pattern), "%s", include);
-    memset(r, 0, sizeof(*r));
-    golden_open(&r->g, name);
-    open_model(r, &r->model, &r->engine);
-    open_model(r, &r->twin, &r->twin_engine);
-    r->select = (struct um_select_options){
-        .importance = um_importance_find("d3"), .exp = exp, .eps = 1e-4};
-    struct um_tuning_options o = {.method = um_method_find("id3"),
-                                  .schedule = um_schedule_find("uniform"),
-                                  .select = r->select,
-                                  .budget = "200",
-                                  .until = 1,
-                                  .every = 1,
-                                  .n_micro = n_micro,
-                                  .include = {patterns, 1}};
-    o.has_column[UM_COLUMN_FIRST] = o.has_column[UM_COLUMN_SECOND] = true;
-    assert_ok(um_tuning_open(&r->tuning, r->model.params, r->model.n_params, &o, &err), err);
-    o = (struct um_tuning_options){.method = um_method_find("full"), .n_micro = 1};
-    assert_ok(um_tuning_open(&r->twin_tuning, r->twin.params, r->twin.n_params, &o, &err), err);
-}
-
-static void close_rig(struct rig *r)
-{
-    um_tuning_close(&r->tuning);
-    um_tuning_close(&r->twin_tuning);
-    um_engine_close(&r->engine);
-    um_engine_close(&r->twin_engine);
-    um_model_close(&r->model);
-    um_model_close(&r->twin);
-    golden_close(&r->g);
+    rig_open(&r->id3, name);
+    rig_open(&r->twin, name);
+    r->select =
+        (struct um_select_options){.importance = um_importance_find("d3"), .exp = exp, .eps = 1e-4};
+    rig_tune(&r->id3, (struct um_tuning_options){.method = um_method_find("id3"),
+                                                 .schedule = um_schedule_find("uniform"),
+                                                 .select = r->select,
+                                                 .budget = "200",
+                                                 .until = 1,
+                                                 .every = 1,
+                                                 .n_micro = n_micro,
+                                                 .include = {patterns, 1}});
+    rig_tune(&r->twin, (struct um_tuning_options){.method = um_method_find("full"), .n_micro = 1});
 }
 
 struct scored {
@@ -80,19 +46,12 @@ static int better_first(const void *a, const void *b)
 }
 
 /* Dense gradients of the twin, at the same weights. */
-static void twin_gradients(struct rig *r, int64_t step)
+static void twin_gradients(struct rigs *r, int64_t step)
 {
-    struct um_error err;
-    double loss = 0;
-    for (int64_t p = 0; p < r->model.n_params; p++)
-        memcpy(r->twin.params[p].values, r->model.params[p].values,
-               (size_t)r->model.params[p].n_elements * sizeof(float));
-    assert_ok(um_tuning_begin(&r->twin_tuning, step, N_STEPS, &err), err);
-    um_tuning_micro(&r->twin_tuning, 0, true);
-    assert_ok(um_engine_train(&loss, &r->twin_engine, &r->g.batch, r->g.batch.n_losses, 0,
-                              um_tuning_sink(&r->twin_tuning), &err),
-              err);
-    assert_ok(um_tuning_end(&r->twin_tuning, &err), err);
+    for (int64_t p = 0; p < r->id3.model.n_params; p++)
+        memcpy(r->twin.model.params[p].values, r->id3.model.params[p].values,
+               (size_t)r->id3.model.params[p].n_elements * sizeof(float));
+    (void)rig_step(&r->twin, step, N_STEPS);
 }
 
 /* The golden batch in n_micro parts of whole rows. */
@@ -105,30 +64,24 @@ static void id3_gradients(struct rig *r, int64_t step, int64_t n_micro)
     assert_ok(um_tuning_begin(&r->tuning, step, N_STEPS, &err), err);
     for (int64_t m = 0; m < n_micro; m++) {
         int64_t first = all->n_rows * m / n_micro, end = all->n_rows * (m + 1) / n_micro;
-        assert_ok(um_batch_begin(&part, end - first, all->n_tokens, &err), err);
-        for (int64_t b = first; b < end; b++) {
-            uint8_t learnt[64];
-            int64_t n = all->offsets[b + 1] - all->offsets[b];
-            for (int64_t i = 0; i < n; i++)
-                learnt[i] = (uint8_t)golden_ints(&r->g, "loss_mask")[all->offsets[b] + i];
-            um_batch_add_tokens(&part, all->ids + all->offsets[b], learnt, n);
-        }
+        golden_take_rows(&part, &r->g, first, end - first);
         um_tuning_micro(&r->tuning, m, m + 1 == n_micro);
         assert_ok(um_engine_train(&loss, &r->engine, &part, all->n_losses, 0,
                                   um_tuning_sink(&r->tuning), &err),
                   err);
     }
+    assert_ok(um_tuning_end(&r->tuning, &err), err);
     um_batch_free(&part);
 }
 
 /* Scores of the masked entries in scope, best first. */
-static struct scored *rank(int64_t *n, struct rig *r)
+static struct scored *rank(int64_t *n, const struct rigs *r)
 {
-    struct scored *all = UM_NEW(um_model_n_elements(&r->model, true), struct scored);
+    struct scored *all = UM_NEW(um_model_n_elements(&r->id3.model, true), struct scored);
     *n = 0;
-    for (int64_t p = 0; p < r->model.n_params; p++) {
-        const struct um_entry *entry = r->tuning.set.of_param[p];
-        const float *g = r->twin_tuning.set.of_param[p]->column[UM_COLUMN_GRAD];
+    for (int64_t p = 0; p < r->id3.model.n_params; p++) {
+        const struct um_entry *entry = r->id3.tuning.set.of_param[p];
+        const float *g = r->twin.tuning.set.of_param[p]->column[UM_COLUMN_GRAD];
         for (int64_t i = 0; entry && i < entry->param->n_elements; i++)
             if (!um_entry_has(entry, i))
                 all[(*n)++] = (struct scored){
@@ -139,12 +92,12 @@ static struct scored *rank(int64_t *n, struct rig *r)
     return all;
 }
 
-static void check_gradients(const struct rig *r)
+static void check_gradients(const struct rigs *r)
 {
     double most = 0;
-    for (size_t e = 0; e < r->tuning.set.n_entries; e++) {
-        const struct um_entry *entry = &r->tuning.set.entries[e];
-        const struct um_entry *twin = r->twin_tuning.set.of_param[entry->param->index];
+    for (size_t e = 0; e < r->id3.tuning.set.n_entries; e++) {
+        const struct um_entry *entry = &r->id3.tuning.set.entries[e];
+        const struct um_entry *twin = r->twin.tuning.set.of_param[entry->param->index];
         for (int64_t k = 0; k < twin->n; k++)
             most = fmax(most, fabs((double)twin->column[UM_COLUMN_GRAD][k]));
         for (int64_t k = 0; k < entry->n; k++) {
@@ -159,31 +112,29 @@ static void check_gradients(const struct rig *r)
 
 static void check(const char *name, double exp, const char *include, int64_t n_micro)
 {
-    struct rig r;
-    struct um_error err;
-    static const struct um_optimizer_options adamw = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    open_rig(&r, name, exp, include, n_micro);
+    struct rigs r;
+    open_rigs(&r, name, exp, include, n_micro);
     for (int64_t t = 0; t < N_STEPS; t++) {
-        int64_t n, before = r.tuning.set.n;
+        int64_t n, before = r.id3.tuning.set.n;
         twin_gradients(&r, t);
         struct scored *dense = rank(&n, &r);
-        id3_gradients(&r, t, n_micro);
-        assert_ok(um_tuning_end(&r.tuning, &err), err);
-        int64_t u = r.tuning.set.n - before;
+        id3_gradients(&r.id3, t, n_micro);
+        int64_t u = r.id3.tuning.set.n - before;
         assert_int_equal(u, 40);
         double cut = dense[u - 1].score;
         for (int64_t k = 0; k < n && dense[k].score > cut * (1 - 1e-4); k++) {
-            bool is_in = um_entry_has(r.tuning.set.of_param[dense[k].param], dense[k].index);
+            bool is_in = um_entry_has(r.id3.tuning.set.of_param[dense[k].param], dense[k].index);
             if (is_in != (k < u) && fabs(dense[k].score - cut) > 1e-4 * cut)
-                fail_msg("%s, exp %g, %s, step %lld: entry %lld of %s has rank %lld of %lld",
-                         name, exp, include, (long long)t, (long long)dense[k].index,
-                         r.model.params[dense[k].param].name, (long long)k, (long long)u);
+                fail_msg("%s, exp %g, %s, step %lld: entry %lld of %s has rank %lld of %lld", name,
+                         exp, include, (long long)t, (long long)dense[k].index,
+                         r.id3.model.params[dense[k].param].name, (long long)k, (long long)u);
         }
         check_gradients(&r);
-        um_optimizer_step(um_optimizer_find("adamw"), &r.tuning.set, &adamw, 0, 1e-2, t);
+        rig_update(&r.id3, 1e-2, 0, t);
         um_free(dense);
     }
-    close_rig(&r);
+    rig_close(&r.id3);
+    rig_close(&r.twin);
 }
 
 static void test_heads_equal_dense(void **state)
@@ -194,7 +145,10 @@ static void test_heads_equal_dense(void **state)
         for (int64_t n_micro = 1; n_micro <= 2; n_micro++) {
             check(names[i], 1, "*", n_micro);
             check(names[i], 0, "*", n_micro);
-            check(names[i], 1, i == 1 ? "lm_head.weight" : i == 3 ? "*wte*" : "*embed_tokens*",
+            check(names[i], 1,
+                  i == 1   ? "lm_head.weight"
+                  : i == 3 ? "*wte*"
+                           : "*embed_tokens*",
                   n_micro);
         }
     }

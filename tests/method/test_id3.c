@@ -1,48 +1,42 @@
 /* Whole runs of ID3, and of static choices, against a dense computation in float64
  * (oracle/make_id3_golden.py): which entries are unmasked, at which step, what they come to, and
  * every loss, by each bound. */
-#include "golden.h"
-
-#include <stdlib.h>
+#include "rig.h"
 
 #include "method/calibration.h"
-#include "optim/optimizer.h"
 
 static const char *const cases[] = {"id3_uniform", "id3_unclipped", "id3_cosine", "id3_ages",
                                     "fish",        "sam",           "pafi"};
 
-struct rig {
-    struct golden g;           /* the model's */
-    struct um_safetensors run; /* the golden run */
-    int64_t n_steps, n_rows;   /* of the run; of a step */
+struct golden_run {
+    struct rig rig;
+    struct um_safetensors file;
+    int64_t n_steps, n_rows; /* of the run; of a step */
     struct um_optimizer_options optimizer;
     struct um_batch batch;
-    struct um_model model;
-    struct um_engine engine;
-    struct um_tuning tuning;
 };
 
-static const char *option(const struct rig *r, const char *name)
+static const char *option(const struct golden_run *r, const char *name)
 {
-    const char *value = um_safetensors_metadata(&r->run, name);
+    const char *value = um_safetensors_metadata(&r->file, name);
     if (!value)
         fail_msg("the golden run does not say '%s'", name);
     return value;
 }
 
-static double number(const struct rig *r, const char *name)
+static double number(const struct golden_run *r, const char *name)
 {
     return strtod(option(r, name), NULL);
 }
 
 /* The golden method; a run of ID3 does not name it. */
-static const struct um_method *method_of(const struct rig *r)
+static const struct um_method *method_of(const struct golden_run *r)
 {
-    const char *name = um_safetensors_metadata(&r->run, "method");
+    const char *name = um_safetensors_metadata(&r->file, "method");
     return um_method_find(name ? name : "id3");
 }
 
-static void open_rig(struct rig *r, const char *name, enum um_bound bound)
+static void open_run(struct golden_run *r, const char *name, enum um_bound bound)
 {
     struct um_error err;
     char path[512];
@@ -50,11 +44,8 @@ static void open_rig(struct rig *r, const char *name, enum um_bound bound)
     static char *const whole[] = {whole_pattern};
     memset(r, 0, sizeof(*r));
     (void)snprintf(path, sizeof(path), GOLDEN_DIR "/training/%s.safetensors", name);
-    assert_ok(um_safetensors_open(&r->run, path, &err), err);
-    golden_open(&r->g, "bert_cls");
-    const struct um_model_options options = {.dropout = 0};
-    assert_ok(um_model_open(&r->model, r->g.folder, &options, &err), err);
-    assert_ok(um_engine_open(&r->engine, &r->model, 64 << 20, false, &err), err);
+    assert_ok(um_safetensors_open(&r->file, path, &err), err);
+    rig_open(&r->rig, "bert_cls");
     r->n_steps = (int64_t)number(r, "steps");
     r->n_rows = (int64_t)number(r, "rows");
     r->optimizer = (struct um_optimizer_options){
@@ -75,67 +66,48 @@ static void open_rig(struct rig *r, const char *name, enum um_bound bound)
         .samples = -1,
         .n_micro = 1,
         .whole = {whole, 1}};
-    o.has_column[UM_COLUMN_FIRST] = o.has_column[UM_COLUMN_SECOND] = true;
     o.has_column[UM_COLUMN_BORN] = true;
-    assert_ok(um_tuning_open(&r->tuning, r->model.params, r->model.n_params, &o, &err), err);
+    rig_tune(&r->rig, o);
 }
 
-static void close_rig(struct rig *r)
+static void close_run(struct golden_run *r)
 {
-    um_tuning_close(&r->tuning);
-    um_engine_close(&r->engine);
-    um_model_close(&r->model);
+    rig_close(&r->rig);
     um_batch_free(&r->batch);
-    golden_close(&r->g);
-    um_safetensors_close(&r->run);
-}
-
-/* Rows first, first + 1, ... of the golden batch, from its end on to its beginning. */
-static void take_rows(struct rig *r, int64_t first, int64_t n_rows)
-{
-    const struct um_batch *all = &r->g.batch;
-    struct um_error err;
-    assert_ok(um_batch_begin(&r->batch, n_rows, all->n_tokens, &err), err);
-    for (int64_t i = 0; i < n_rows; i++) {
-        uint8_t types[64];
-        int64_t b = (first + i) % all->n_rows, at = all->offsets[b], n = all->offsets[b + 1] - at;
-        for (int64_t k = 0; k < n; k++)
-            types[k] = (uint8_t)all->types[at + k];
-        um_batch_add(&r->batch, all->ids + at, types, n, all->labels[b], 0);
-    }
+    um_safetensors_close(&r->file);
 }
 
 /* Step t takes rows t, t + 1, ... */
-static double step(struct rig *r, int64_t t)
+static double step(struct golden_run *r, int64_t t)
 {
     struct um_error err;
     double loss = 0;
-    take_rows(r, t, r->n_rows);
-    assert_ok(um_tuning_begin(&r->tuning, t, r->n_steps, &err), err);
-    um_tuning_micro(&r->tuning, 0, true);
-    assert_ok(um_engine_train(&loss, &r->engine, &r->batch, r->n_rows, 0,
-                              um_tuning_sink(&r->tuning), &err),
+    golden_take_rows(&r->batch, &r->rig.g, t, r->n_rows);
+    assert_ok(um_tuning_begin(&r->rig.tuning, t, r->n_steps, &err), err);
+    um_tuning_micro(&r->rig.tuning, 0, true);
+    assert_ok(um_engine_train(&loss, &r->rig.engine, &r->batch, r->n_rows, 0,
+                              um_tuning_sink(&r->rig.tuning), &err),
               err);
-    assert_ok(um_tuning_end(&r->tuning, &err), err);
-    um_optimizer_step(um_optimizer_find("adamw"), &r->tuning.set, &r->optimizer,
-                      um_grad_norm(&r->tuning.set), r->optimizer.lr, t);
+    assert_ok(um_tuning_end(&r->rig.tuning, &err), err);
+    um_optimizer_step(um_optimizer_find("adamw"), &r->rig.tuning.set, &r->optimizer,
+                      um_grad_norm(&r->rig.tuning.set), r->optimizer.lr, t);
     return loss;
 }
 
 /* The rows of the golden batch one by one, or (SAM) two and then three of them. */
-static void calibrate(struct rig *r)
+static void calibrate(struct golden_run *r)
 {
     struct um_calibration c;
     struct um_error err;
-    const struct um_batch *all = &r->g.batch;
+    const struct um_batch *all = &r->rig.g.batch;
     double loss = 0;
-    assert_ok(um_calibration_open(&c, &r->tuning, &err), err);
+    assert_ok(um_calibration_open(&c, &r->rig.tuning, &err), err);
     for (int64_t b = 0, n, is_counted = !c.is_squared; b < all->n_rows; b += n) {
         n = c.is_squared ? 1 : b == 0 ? 2 : 3;
-        take_rows(r, b, n);
+        golden_take_rows(&r->batch, &r->rig.g, b, n);
         double n_losses = c.is_squared ? 1 : (double)all->n_rows;
         struct um_sink sink = is_counted ? um_calibration_sink(&c) : um_calibration_count(&c);
-        assert_ok(um_engine_train(&loss, &r->engine, &r->batch, (int64_t)n_losses, 0, sink, &err),
+        assert_ok(um_engine_train(&loss, &r->rig.engine, &r->batch, (int64_t)n_losses, 0, sink, &err),
                   err);
         if (is_counted)
             assert_ok(um_calibration_end(&c, &err), err);
@@ -148,16 +120,16 @@ static void calibrate(struct rig *r)
     um_calibration_close(&c);
 }
 
-static const struct um_tensor_view *find(const struct rig *r, const struct um_entry *entry,
+static const struct um_tensor_view *find(const struct golden_run *r, const struct um_entry *entry,
                                          const char *suffix)
 {
     char name[300];
     (void)snprintf(name, sizeof(name), "%s%s", entry->param->name, suffix);
-    return um_safetensors_find(&r->run, name);
+    return um_safetensors_find(&r->file, name);
 }
 
 /* The entries of one tensor: the golden positions, steps and values, and no others. */
-static int64_t check_entry(const struct rig *r, const char *name, struct um_entry *entry)
+static int64_t check_entry(const struct golden_run *r, const char *name, struct um_entry *entry)
 {
     const struct um_tensor_view *index = find(r, entry, ".index"), *born = find(r, entry, ".step");
     const struct um_tensor_view *value = find(r, entry, ".value");
@@ -186,19 +158,19 @@ static void test_runs(void **state)
     (void)state;
     for (size_t c = 0; c < UM_COUNT(cases); c++)
         for (int bound = 0; bound < UM_N_BOUNDS; bound++) {
-            struct rig r;
+            struct golden_run r;
             float losses[64];
             int64_t n = 0;
-            open_rig(&r, cases[c], (enum um_bound)bound);
-            if (bound && r.tuning.options.strategy->chooses_once) { /* no bound is used */
-                close_rig(&r);
+            open_run(&r, cases[c], (enum um_bound)bound);
+            if (bound && r.rig.tuning.options.strategy->chooses_once) { /* no bound is used */
+                close_run(&r);
                 continue;
             }
-            const struct um_tensor_view *expected = um_safetensors_find(&r.run, "losses");
+            const struct um_tensor_view *expected = um_safetensors_find(&r.file, "losses");
             assert_non_null(expected);
             assert_int_equal(expected->n_elements, r.n_steps);
             assert_in_range(r.n_steps, 1, UM_COUNT(losses));
-            if (um_tuning_is_calibrated(&r.tuning))
+            if (um_tuning_is_calibrated(&r.rig.tuning))
                 calibrate(&r);
             for (int64_t t = 0; t < r.n_steps; t++)
                 losses[t] = (float)step(&r, t);
@@ -206,10 +178,10 @@ static void test_runs(void **state)
                                            r.n_steps);
             if (!(d < 1e-5))
                 fail_msg("%s: losses differ by %g", cases[c], d);
-            for (size_t e = 0; e < r.tuning.set.n_entries; e++)
-                n += check_entry(&r, cases[c], &r.tuning.set.entries[e]);
-            assert_int_equal(n, r.tuning.budget);
-            close_rig(&r);
+            for (size_t e = 0; e < r.rig.tuning.set.n_entries; e++)
+                n += check_entry(&r, cases[c], &r.rig.tuning.set.entries[e]);
+            assert_int_equal(n, r.rig.tuning.budget);
+            close_run(&r);
         }
 }
 

@@ -31,16 +31,7 @@ static double step(struct rig *r, int64_t number, int64_t n_steps, int64_t rows)
     assert_ok(um_tuning_begin(&r->tuning, number, n_steps, &err), err);
     for (int64_t first = 0, m = 0; first < all->n_rows; first += rows, m++) {
         int64_t last = first + rows < all->n_rows ? first + rows : all->n_rows;
-        assert_ok(um_batch_begin(&some, last - first, all->offsets[last] - all->offsets[first],
-                                 &err),
-                  err);
-        for (int64_t b = first; b < last; b++) {
-            uint8_t types[64];
-            int64_t at = all->offsets[b], n = all->offsets[b + 1] - at;
-            for (int64_t i = 0; i < n; i++)
-                types[i] = (uint8_t)all->types[at + i];
-            um_batch_add(&some, all->ids + at, types, n, all->labels[b], (double)all->targets[b]);
-        }
+        golden_take_rows(&some, &r->g, first, last - first);
         um_tuning_micro(&r->tuning, m, last == all->n_rows);
         assert_ok(um_engine_train(&loss, &r->engine, &some, all->n_rows, 0,
                                   um_tuning_sink(&r->tuning), &err),
