@@ -25,13 +25,14 @@ def bench(method):
     flags = [part for setting in settings.split(":") if setting for part in ("--set", setting)]
     start = time.monotonic()
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen([a.unmask, "bench", "--json", "--method", name, *flags, *options], stdout=out,
+        process = subprocess.Popen([a.unmask, "bench", "--json", "--method", name, *options, *flags], stdout=out,
                                    stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         out.seek(0)
         text = out.read().decode()
     if status != 0:
-        sys.exit(f"failed: {method}")
+        print(f"failed: {method}", file=sys.stderr)
+        return None
     result = json.loads(text)
     seconds = time.monotonic() - start
     return result["step_milliseconds"], seconds - 1e-3 * result["step_milliseconds"] * result["n_steps"], usage.ru_maxrss / 1024
@@ -41,11 +42,11 @@ methods = a.methods.split(",")
 best = {}
 for _ in range(a.turns):
     for method in methods:
-        new = bench(method)
-        best[method] = tuple(map(min, best.get(method, new), new))
+        if new := bench(method):
+            best[method] = tuple(map(min, best.get(method, new), new))
 print("| method | ms a step | of id3's | of full's | before, s | MiB at the peak |")
 print("| --- | --- | --- | --- | --- | --- |")
-for method in methods:
+for method in best:
     step, before, peak = best[method]
     share = lambda other: f"{step / best[other][0]:.2f}" if other in best else "-"
     print(f"| {method} | {step:.0f} | {share('id3')} | {share('full')} | {before:.1f} | {peak:.0f} |")
