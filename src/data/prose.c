@@ -113,12 +113,14 @@ static enum um_status shared_tokens(size_t *n_shared, struct um_marked *m,
     return UM_OK;
 }
 
-static enum um_status mark(struct um_marked *m, const struct um_prose *p,
+/* `n_prompt`: tokens of p->n_prompt bytes. */
+static enum um_status mark(struct um_marked *m, const struct um_prose *p, size_t n_prompt,
                            const struct um_tokenizer *tokenizer, struct um_error *err)
 {
     for (size_t s = 0; s < p->n_learnt; s++) {
-        size_t first = 0, end = m->n;
-        if (p->learnt[s].start)
+        bool is_completion = p->learnt[s].start == p->n_prompt;
+        size_t first = is_completion ? n_prompt : 0, end = m->n;
+        if (p->learnt[s].start && !is_completion)
             UM_RETURN_IF(shared_tokens(&first, m, p, p->learnt[s].start, tokenizer, err));
         if (p->learnt[s].end < p->text.length)
             UM_RETURN_IF(shared_tokens(&end, m, p, p->learnt[s].end, tokenizer, err));
@@ -141,14 +143,14 @@ static enum um_status append(struct um_marked *m, const struct um_tokens *tokens
     return UM_OK;
 }
 
-/* Fills m->ids. */
-static enum um_status encode_text(struct um_marked *m, const struct um_prose *p,
+/* Fills m->ids, the first *n_prompt of them with the prompt. */
+static enum um_status encode_text(size_t *n_prompt, struct um_marked *m, const struct um_prose *p,
                                   const struct um_tokenizer *tokenizer, int32_t end_id,
                                   struct um_error *err)
 {
     const char *text = p->text.text ? p->text.text : "";
     struct um_tokens *whole = &m->tokens, *prompt = &m->part;
-    m->n = 0;
+    *n_prompt = m->n = 0;
     UM_RETURN_IF(um_tokenizer_encode(whole, tokenizer, text, p->text.length, NULL, 0,
                                      p->takes_special, 0, err));
     if (p->n_prompt == 0)
@@ -158,6 +160,7 @@ static enum um_status encode_text(struct um_marked *m, const struct um_prose *p,
     size_t n = prompt->n;
     if (n && prompt->ids[n - 1] == end_id) /* the tokenizer's own template ends so */
         n--;
+    *n_prompt = n;
     if (n == 0 ||
         (n <= whole->n && memcmp(prompt->ids, whole->ids, n * sizeof(*whole->ids)) == 0))
         return append(m, whole, whole->n, err);
@@ -171,9 +174,10 @@ enum um_status um_prose_encode(struct um_marked *m, const struct um_prose *p,
                                const struct um_tokenizer *tokenizer, int32_t end_id,
                                struct um_error *err)
 {
-    UM_RETURN_IF(encode_text(m, p, tokenizer, end_id, err));
+    size_t n_prompt;
+    UM_RETURN_IF(encode_text(&n_prompt, m, p, tokenizer, end_id, err));
     memset(m->learnt, 0, m->n + 1);
-    UM_RETURN_IF(mark(m, p, tokenizer, err));
+    UM_RETURN_IF(mark(m, p, n_prompt, tokenizer, err));
     if (!p->takes_end)
         return UM_OK;
     if (m->n == 0 || m->ids[m->n - 1] != end_id) /* else the tokenizer's own template ends so */

@@ -17,9 +17,8 @@ char *um_export_name(const struct um_delta *d, const char *name)
 {
     struct um_str s = {0};
     bool lacks_prefix = strncmp(name, d->prefix, strlen(d->prefix)) != 0;
-    bool is_base = true;
-    for (size_t e = 0; e < d->n_entries; e++)
-        is_base = is_base && !(d->entries[e].is_added && strcmp(d->entries[e].name, name) == 0);
+    const struct um_delta_entry *entry = um_delta_find(d, name);
+    bool is_base = !entry || !entry->is_added;
     um_str_addf(&s, UM_PEFT_PREFIX "%s%s", lacks_prefix && is_base ? d->prefix : "", name);
     if (s.failed)
         um_str_free(&s);

@@ -4,7 +4,6 @@
  * NAME.lora_b [outputs, rank], which it scales by adapter.lora.alpha / rank. AdaLoRA's lambda goes
  * into lora_a.
  */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 

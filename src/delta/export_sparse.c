@@ -10,7 +10,6 @@
  * Places left over add -0, which changes nothing, not even a zero's sign.
  */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "delta/export_private.h"
@@ -206,16 +205,14 @@ static enum um_status declare_entry(struct um_safetensors_writer *w, const struc
     const int64_t pairs[2] = {2, room};
     char *name = um_export_name(s->x->delta, e->name);
     struct um_str text = {0};
-    int n = name ? (int)(strrchr(name, '.') - name) : 0; /* without ".weight" */
-    um_str_addf(&text, "%.*s.%s", n, name ? name : "", s->form->positions);
-    if (name && !text.failed)
-        um_safetensors_declare(w, text.text, UM_I32, s->form->is_flat ? 1 : 2,
-                               s->form->is_flat ? &room : pairs);
-    um_str_clear(&text);
-    um_str_addf(&text, "%.*s.%s", n, name ? name : "", s->form->values);
-    if (name && !text.failed)
-        um_safetensors_declare(w, text.text, UM_F32, 1, &room);
-    enum um_status status = name && !text.failed ? UM_OK : um_fail_memory(err, "a name", 0);
+    if (!name)
+        return um_fail_memory(err, "a name", 0);
+    int n = (int)(strrchr(name, '.') - name); /* without ".weight" */
+    um_safetensors_declare(w, um_str_setf(&text, "%.*s.%s", n, name, s->form->positions), UM_I32,
+                           s->form->is_flat ? 1 : 2, s->form->is_flat ? &room : pairs);
+    um_safetensors_declare(w, um_str_setf(&text, "%.*s.%s", n, name, s->form->values), UM_F32, 1,
+                           &room);
+    enum um_status status = text.failed ? um_fail_memory(err, "a name", 0) : UM_OK;
     um_str_free(&text);
     um_free(name);
     return status;

@@ -132,10 +132,7 @@ static void check_form(const char *format, bool is_flat)
     assert_ok(um_safetensors_open(&file, path, &err), err);
     assert_ok(um_delta_open(&delta, made, &err), err);
     for (size_t i = 0; (view = um_folder_tensor(&base, i)); i++) {
-        const struct um_delta_entry *entry = NULL;
-        for (size_t e = 0; e < delta->n_entries; e++)
-            if (strcmp(delta->entries[e].name, view->name) == 0)
-                entry = &delta->entries[e];
+        const struct um_delta_entry *entry = um_delta_find(delta, view->name);
         n_entries += entry != NULL;
         if (view->n_dims == 2)
             check_tensor(&file, view, entry, is_flat, is_flat ? 1 - setting : setting);
