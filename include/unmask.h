@@ -32,10 +32,11 @@ extern "C" {
  * um_status_exit_code(). */
 enum um_status {
     UM_OK = 0,
-    UM_E_RUNTIME,     /* failed while running: out of memory, disk, not a number in the loss */
+    UM_E_RUNTIME,     /* failed while running: out of memory, disk */
     UM_E_USAGE,       /* a wrong option, key, pattern or combination of them */
     UM_E_INPUT,       /* a file that is malformed, unsupported or does not fit the others */
     UM_E_INTERRUPTED, /* a callback asked to stop; a checkpoint was saved */
+    UM_E_DIVERGED,    /* training came to a loss or a gradient that is not finite */
 };
 
 /* A failure in words: doing what, where, found what, expected what; and what to do. */
@@ -281,8 +282,9 @@ struct um_compare_options {
 /* Trains the whole grid, every run in a folder of its own under `out`, and writes table.md, table.csv
  * and table.json there after each: mean, deviation, paired difference from the first variant with its p,
  * parameters changed, updates, seconds, peak memory, bytes of delta. Runs that are done are not done
- * again, those that were stopped go on; one that other settings made is an error (UM_E_USAGE).
- * UM_E_INTERRUPTED when a callback stopped it. */
+ * again, those that were stopped go on; one that other settings made is an error (UM_E_USAGE), one that
+ * diverged has no value. Several processes given the same `out` share the work, each taking what no other
+ * has; each ends when all is done. UM_E_INTERRUPTED when a callback stopped it. */
 UM_API UM_CHECKED enum um_status um_compare(const struct um_recipe *recipe,
                                             const struct um_compare_options *options,
                                             const struct um_callbacks *callbacks,

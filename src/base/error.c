@@ -17,6 +17,7 @@ int um_status_exit_code(enum um_status status)
     case UM_E_INTERRUPTED:
         return 130;
     case UM_E_RUNTIME:
+    case UM_E_DIVERGED:
         break;
     }
     return 1;

@@ -1,11 +1,12 @@
-/* Files: private maps, whole reads, and atomic writes (aside, fsync, rename, fsync of the folder). */
-#define _GNU_SOURCE /* fsync, mkdir, statvfs under -std=c17 */
+/* Files: private maps, whole reads, locks, and atomic writes (aside, fsync, rename, fsync of the folder). */
+#define _GNU_SOURCE /* fileno, flock, fsync, mkdir, statvfs under -std=c17 */
 #include "base/file.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -258,6 +259,23 @@ enum um_status um_sync_parent(const char *path, struct um_error *err)
         close(fd);
     um_free(parent);
     return status;
+}
+
+enum um_status um_lock_take(FILE **lock, const char *path, bool waits, struct um_error *err)
+{
+    *lock = fopen(path, "ae");
+    if (!*lock)
+        return um_fail(err, UM_E_RUNTIME, "cannot write '%s': %s", path, strerror(errno));
+    if (flock(fileno(*lock), waits ? LOCK_EX : LOCK_EX | LOCK_NB) == 0)
+        return UM_OK;
+    int error = errno;
+    (void)fclose(*lock);
+    *lock = NULL;
+    if (error == EWOULDBLOCK)
+        return UM_OK;
+    if (error == EINTR)
+        return um_fail(err, UM_E_INTERRUPTED, "stopped while another process had '%s'", path);
+    return um_fail(err, UM_E_RUNTIME, "cannot lock '%s': %s", path, strerror(error));
 }
 
 int64_t um_disk_free(const char *path)

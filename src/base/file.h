@@ -47,6 +47,10 @@ char *um_path_join(const char *folder, const char *name);
 enum um_status um_make_folder(const char *path, struct um_error *err);
 /* Removes a folder with the files in it, one level of subfolders included. */
 enum um_status um_remove_folder(const char *path, struct um_error *err);
+/* Takes the file, made if need be, for this process alone: until *lock is closed (fclose) or the process
+ * ends, however it does. *lock is NULL where another has it, unless this `waits`; a signal ends the wait
+ * with UM_E_INTERRUPTED. */
+enum um_status um_lock_take(FILE **lock, const char *path, bool waits, struct um_error *err);
 /* Makes a rename durable: fsync of the folder that holds `path`. */
 enum um_status um_sync_parent(const char *path, struct um_error *err);
 /* Bytes free to this user on the disk that holds `path` (which need not exist yet). */

@@ -119,9 +119,11 @@ const struct cli_command cli_compare = {
         "own under --out, and writes table.md, table.csv and table.json there: mean, deviation, "
         "paired difference from the first method with its p, parameters changed, updates done, "
         "time, memory, bytes of delta. What is done already is not done again: a comparison that "
-        "was stopped goes on, and one that is called with more seeds or methods adds them.\n\n"
+        "was stopped goes on, and one that is called with more seeds or methods adds them. Calls at the "
+        "same time share the work, each doing what no other is at.\n\n"
         "With several learning rates every method tries each of them once on the same held-out "
-        "part of the training data, and takes the best.",
+        "part of the training data, and takes the best. One at which training diverges loses; a run "
+        "that diverges has no value.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

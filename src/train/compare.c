@@ -2,6 +2,7 @@
  * Comparing methods: the grid of tasks, methods, budgets and seeds, each cell a run folder of its own
  * under OUT, so that a comparison that was stopped goes on where it was. Every method gets the same
  * number of trials for its learning rate, scored on a part of the training data that is held out.
+ * Processes that are given the same OUT share the work: a run belongs to the one that holds its claim.
  */
 #include <math.h>
 #include <string.h>
@@ -10,6 +11,11 @@
 #include "train/compare_private.h"
 
 /* ---- one run */
+
+/* Where a run is kept: its folder, and what in it tells how far it has come. Owned. */
+struct place {
+    char *out, *recipe, *summary, *diverged;
+};
 
 /* OUT/PART/TASK METHOD BUDGET lr-RATE seed-N, with what no file name should hold replaced. */
 static char *folder_of(const struct um_comparison *c, const struct um_contender *cell, const char *part,
@@ -28,14 +34,39 @@ static char *folder_of(const struct um_comparison *c, const struct um_contender 
     return path;
 }
 
-static enum um_status read_outcome(struct um_outcome *outcome, const char *path,
+static void place_close(struct place *place)
+{
+    um_free(place->out);
+    um_free(place->recipe);
+    um_free(place->summary);
+    um_free(place->diverged);
+}
+
+/* `out` becomes the place's. */
+static enum um_status place_open(struct place *place, char *out, struct um_error *err)
+{
+    *place = (struct place){.out = out};
+    if (!out)
+        return um_fail_memory(err, "a run's folder", 0);
+    place->recipe = um_path_join(out, "recipe.yaml");
+    place->summary = um_path_join(out, "summary.json");
+    place->diverged = um_path_join(out, "diverged");
+    return place->recipe && place->summary && place->diverged ? UM_OK
+                                                              : um_fail_memory(err, out, 0);
+}
+
+static bool is_over(const struct place *place)
+{
+    return um_path_exists(place->summary) || um_path_exists(place->diverged);
+}
+
+static enum um_status read_summary(struct um_outcome *outcome, const char *path,
                                    struct um_error *err)
 {
     json_t *json;
     const char *metric = "";
     int64_t n_updates = 0;
     enum um_status status;
-    *outcome = (struct um_outcome){.value = (double)NAN};
     UM_RETURN_IF(um_json_load(&json, path, err));
     UM_TRY(um_json_get_str(&metric, json, "metric", path, err));
     UM_TRY(um_json_get_f64(&outcome->value, json, "metric_last", path, err));
@@ -114,21 +145,21 @@ static enum um_status make_recipe(struct um_recipe **recipe, const struct um_com
 }
 
 /* Refuses a run that other settings made: its result would be taken for that of this recipe. */
-static enum um_status check_same(const struct um_recipe *recipe, const char *out,
-                                 const char *begun, struct um_error *err)
+static enum um_status check_same(const struct um_recipe *recipe, const struct place *place,
+                                 struct um_error *err)
 {
     const struct um_option_info *option;
     struct um_recipe *old = NULL;
     enum um_status status;
     UM_RETURN_IF(um_recipe_new(&old, err));
-    UM_TRY(um_recipe_load(old, begun, err));
+    UM_TRY(um_recipe_load(old, place->recipe, err));
     for (size_t i = 0; (option = um_recipe_option(i)); i++) {
         const char *was = um_recipe_get(old, option->key), *is = um_recipe_get(recipe, option->key);
         if (strcmp(was, is) == 0 || strcmp(option->key, "out") == 0 ||
             strcmp(option->key, "threads") == 0)
             continue;
-        status = um_fail(err, UM_E_USAGE, "'%s' was trained with %s '%s', not '%s'", out,
-                         option->key, was, is);
+        status = um_fail(err, UM_E_USAGE, "'%s' was trained with %s '%s', not '%s'",
+                         place->out, option->key, was, is);
         um_error_hint(err, "take another --out, or remove that folder to train it anew");
         goto out;
     }
@@ -137,66 +168,125 @@ out:
     return status;
 }
 
+/* That a run diverged is its outcome: noted, so that it is not tried again. */
+static enum um_status note_divergence(const struct um_comparison *c,
+                                      const struct um_contender *cell, double rate,
+                                      const char *path, struct um_error *err)
+{
+    struct um_str line = {0};
+    um_str_addf(&line, "%s, %s, lr %g: %s", cell->task, cell->variant, rate,
+                err ? err->message : "diverged");
+    enum um_status status = line.failed ? um_fail_memory(err, path, line.length)
+                                        : um_file_write(path, line.text, line.length, err);
+    if (status == UM_OK && c->callbacks && c->callbacks->message)
+        c->callbacks->message(line.text, c->callbacks->user);
+    um_str_free(&line);
+    return status;
+}
+
 /* Trains to the end: anew, or on from where an earlier call was stopped. */
 static enum um_status train(const struct um_comparison *c, const struct um_recipe *recipe,
-                            const char *out, bool is_begun, struct um_error *err)
+                            const struct place *place, struct um_error *err)
 {
     struct um_run *run = NULL;
     struct um_summary summary;
     um_memory_reset_peak();
-    enum um_status status = is_begun ? um_run_resume(&run, out, c->callbacks, err)
-                                     : um_run_open(&run, recipe, c->callbacks, err);
+    enum um_status status = um_path_exists(place->recipe)
+                                ? um_run_resume(&run, place->out, c->callbacks, err)
+                                : um_run_open(&run, recipe, c->callbacks, err);
     if (status == UM_OK)
         status = um_run_train(&summary, run, err);
     um_run_free(run);
     return status;
 }
 
-static enum um_status run_once(struct um_outcome *outcome, const struct um_comparison *c,
+/* Holds the run's folder for this process; *claim is NULL where another has it. */
+static enum um_status take_claim(FILE **claim, struct um_comparison *c, const struct place *place,
+                                 struct um_error *err)
+{
+    char *path = um_path_join(place->out, "claim");
+    enum um_status status;
+    if (!path)
+        UM_TRY(um_fail_memory(err, place->out, 0));
+    UM_TRY(um_make_folder(place->out, err));
+    UM_TRY(um_lock_take(claim, path, c->waits, err));
+    c->waits = false;
+    c->n_busy += !*claim;
+out:
+    um_free(path);
+    return status;
+}
+
+/* What a run that is over came to; `recipe` is its own. */
+static enum um_status read_outcome(struct um_outcome *outcome, const struct place *place,
+                                   const struct um_recipe *recipe, struct um_error *err)
+{
+    if (um_path_exists(place->summary))
+        return read_summary(outcome, place->summary, err);
+    const struct um_config *config = um_recipe_config(recipe);
+    outcome->metric = um_metric_find(*config->eval.best ? config->eval.best
+                                                        : um_task_find(config->task)->metrics[0]);
+    return UM_OK;
+}
+
+/* The outcome of a run, trained if need be. None (no metric) where another process is at it. */
+static enum um_status run_once(struct um_outcome *outcome, struct um_comparison *c,
                                const struct um_contender *cell, double rate, int64_t seed,
                                bool is_trial, struct um_error *err)
 {
     struct um_recipe *recipe = NULL;
-    char *out = folder_of(c, cell, is_trial ? "trials" : "runs", rate, seed);
-    char *begun = out ? um_path_join(out, "recipe.yaml") : NULL;
-    char *summary = out ? um_path_join(out, "summary.json") : NULL;
-    enum um_status status = UM_OK;
-    if (!begun || !summary)
-        UM_TRY(um_fail_memory(err, "a run's folder", 0));
-    UM_TRY(make_recipe(&recipe, c, cell, rate, seed, is_trial, out, err));
-    bool is_begun = um_path_exists(begun);
-    if (is_begun)
-        UM_TRY(check_same(recipe, out, begun, err));
-    if (!um_path_exists(summary))
-        status = train(c, recipe, out, is_begun, err);
+    struct place place;
+    FILE *claim = NULL;
+    enum um_status status;
+    *outcome = (struct um_outcome){.value = (double)NAN};
+    UM_TRY(place_open(&place, folder_of(c, cell, is_trial ? "trials" : "runs", rate, seed), err));
+    UM_TRY(make_recipe(&recipe, c, cell, rate, seed, is_trial, place.out, err));
+    if (!is_over(&place)) {
+        UM_TRY(take_claim(&claim, c, &place, err));
+        if (!claim)
+            goto out;
+    }
+    if (um_path_exists(place.recipe))
+        UM_TRY(check_same(recipe, &place, err));
+    if (!is_over(&place)) {
+        c->n_trained++;
+        status = train(c, recipe, &place, err);
+        if (status == UM_E_DIVERGED)
+            status = note_divergence(c, cell, rate, place.diverged, err);
+    }
     if (status == UM_OK)
-        status = read_outcome(outcome, summary, err);
-    else
+        status = read_outcome(outcome, &place, recipe, err);
+    if (status != UM_OK)
         um_error_prefix(err, "%s, %s", cell->task, cell->variant);
 out:
+    if (claim)
+        (void)fclose(claim);
     um_recipe_free(recipe);
-    um_free(summary);
-    um_free(begun);
-    um_free(out);
+    place_close(&place);
     return status;
 }
 
 /* ---- learning rates */
 
-/* The best of the rates on held-out training data; one rate alone needs no trial. */
-static enum um_status choose_rate(const struct um_comparison *c, struct um_contender *cell,
+/* The best of the rates on held-out training data, the first if all diverge; one rate alone needs no
+ * trial. Stays 0 while another process is at a trial. */
+static enum um_status choose_rate(struct um_comparison *c, struct um_contender *cell,
                                   struct um_error *err)
 {
     const struct um_compare_options *o = c->options;
-    struct um_outcome best = {.value = (double)NAN}, outcome;
-    cell->rate = o->n_rates ? o->rates[0] : um_recipe_config(c->recipe)->optimizer.lr;
+    struct um_outcome best = {0}, outcome;
+    double rate = o->n_rates ? o->rates[0] : um_recipe_config(c->recipe)->optimizer.lr;
+    bool is_whole = true;
     for (size_t r = 0; r < o->n_rates && o->n_rates > 1; r++) {
         UM_RETURN_IF(run_once(&outcome, c, cell, o->rates[r], 0, true, err));
-        if (r > 0 && !um_metric_is_better(best.metric, outcome.value, best.value))
+        is_whole = is_whole && outcome.metric;
+        if (!outcome.metric || !isfinite(outcome.value) ||
+            (best.metric && !um_metric_is_better(best.metric, outcome.value, best.value)))
             continue;
         best = outcome;
-        cell->rate = o->rates[r];
+        rate = o->rates[r];
     }
+    cell->rate = is_whole ? rate : 0;
     return UM_OK;
 }
 
@@ -276,6 +366,27 @@ static void free_cells(struct um_comparison *c)
 }
 
 /* Seed by seed over the whole grid, so that a table of all methods is there early. */
+static enum um_status walk(struct um_comparison *c, struct um_error *err)
+{
+    for (int64_t seed = 0; seed < c->options->n_seeds; seed++) {
+        for (size_t i = 0; i < c->n_cells; i++) {
+            struct um_contender *cell = &c->cells[i];
+            struct um_outcome *outcome = &cell->outcomes[seed];
+            if (outcome->metric)
+                continue;
+            if (cell->rate == 0)
+                UM_RETURN_IF(choose_rate(c, cell, err));
+            if (cell->rate > 0)
+                UM_RETURN_IF(run_once(outcome, c, cell, cell->rate, seed + 1, false, err));
+            while (cell->n_done < c->options->n_seeds && cell->outcomes[cell->n_done].metric)
+                cell->n_done++;
+            if (outcome->metric)
+                UM_RETURN_IF(um_comparison_write(c, err));
+        }
+    }
+    return UM_OK;
+}
+
 enum um_status um_compare(const struct um_recipe *recipe, const struct um_compare_options *options,
                           const struct um_callbacks *callbacks, struct um_error *err)
 {
@@ -284,16 +395,11 @@ enum um_status um_compare(const struct um_recipe *recipe, const struct um_compar
     UM_RETURN_IF(check_options(options, err));
     UM_TRY(make_cells(&c, err));
     UM_TRY(um_make_folder(options->out, err));
-    for (int64_t seed = 0; seed < options->n_seeds; seed++) {
-        for (size_t i = 0; i < c.n_cells; i++) {
-            struct um_contender *cell = &c.cells[i];
-            if (cell->rate == 0)
-                UM_TRY(choose_rate(&c, cell, err));
-            UM_TRY(run_once(&cell->outcomes[seed], &c, cell, cell->rate, seed + 1, false, err));
-            cell->n_done = seed + 1;
-            UM_TRY(um_comparison_write(&c, err));
-        }
-    }
+    do {
+        c.n_trained = c.n_busy = 0;
+        UM_TRY(walk(&c, err));
+        c.waits = c.n_trained == 0; /* nothing is left but what others have */
+    } while (c.n_busy > 0);
 out:
     free_cells(&c);
     return status;

@@ -9,8 +9,9 @@ enum { UM_SEEDS_MAX = 1000 };
 
 /* What a finished run came to, from its summary.json. */
 struct um_outcome {
-    const struct um_metric *metric;
-    double value, updates, seconds, peak_mib;
+    const struct um_metric *metric; /* NULL: not finished */
+    double value;                   /* NaN: it diverged */
+    double updates, seconds, peak_mib;
     int64_t n_changed, delta_bytes;
 };
 
@@ -20,7 +21,7 @@ struct um_contender {
     const struct um_contender *reference;     /* what it is compared with; NULL: itself */
     double rate;                         /* learning rate; 0: not chosen yet */
     struct um_outcome *outcomes;         /* by seed */
-    int64_t n_done;
+    int64_t n_done;                      /* seeds that are finished, from the first on */
 };
 
 struct um_comparison {
@@ -29,6 +30,8 @@ struct um_comparison {
     const struct um_callbacks *callbacks;
     struct um_contender *cells;
     size_t n_cells;
+    int64_t n_trained, n_busy; /* runs of this walk over the grid: by this process, left to others */
+    bool waits;                /* for the next run that another process has */
 };
 
 /* compare_table.c: writes OUT/table.md, table.csv and table.json of what is done so far. */

@@ -49,7 +49,7 @@ static void add_markdown(struct um_str *to, const struct um_contender *cell, con
     um_str_addf(to, "| %s | %s | %s | %g | %lld | %s | ", cell->task, cell->variant,
                 *cell->budget ? cell->budget : "-", cell->rate, (long long)cell->n_done,
                 cell->outcomes[0].metric->name);
-    add_number(to, "%.4f | ", row->mean, "- | ");
+    add_number(to, "%.4f | ", row->mean, "diverged | ");
     add_number(to, "%.4f | ", row->deviation, "- | ");
     add_number(to, "%+.4f | ", row->difference, "- | ");
     add_number(to, "%.3f | ", row->p, "- | ");
@@ -108,7 +108,11 @@ enum um_status um_comparison_write(const struct um_comparison *c, struct um_erro
 {
     struct um_str markdown = {0}, csv = {0};
     json_t *rows = json_array();
+    FILE *lock = NULL;
+    char *lock_path = um_path_join(c->options->out, "lock");
     enum um_status status;
+    if (!lock_path)
+        UM_TRY(um_fail_memory(err, c->options->out, 0));
     um_str_addf(&markdown,
                 "Differences are from `%s` on the same seeds; p of a paired t-test.\n\n"
                 "| task | method | budget | lr | seeds | metric | mean | sd | difference | p | "
@@ -127,6 +131,7 @@ enum um_status um_comparison_write(const struct um_comparison *c, struct um_erro
         add_csv(&csv, cell, &row);
         (void)json_array_append_new(rows, json_of(cell, &row));
     }
+    UM_TRY(um_lock_take(&lock, lock_path, true, err)); /* processes that share the grid */
     UM_TRY(write_text(c, "table.md", &markdown, err));
     UM_TRY(write_text(c, "table.csv", &csv, err));
     UM_TRY(write_json(c, rows, err));
@@ -134,5 +139,8 @@ out:
     um_str_free(&markdown);
     um_str_free(&csv);
     json_decref(rows);
+    if (lock)
+        (void)fclose(lock);
+    um_free(lock_path);
     return status;
 }

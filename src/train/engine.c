@@ -278,7 +278,7 @@ enum um_status um_engine_loss(double *loss, struct um_engine *engine,
 static enum um_status fail_loss(const struct um_engine *engine, float loss, struct um_error *err)
 {
     const struct um_model *model = engine->model;
-    enum um_status kind = engine->n_passes ? UM_E_RUNTIME : UM_E_INPUT;
+    enum um_status kind = engine->n_passes ? UM_E_DIVERGED : UM_E_INPUT;
     for (int64_t p = 0; p < model->n_params; p++) {
         const struct um_param *param = &model->params[p];
         for (int64_t i = 0; i < param->n_elements; i++)
@@ -288,9 +288,9 @@ static enum um_status fail_loss(const struct um_engine *engine, float loss, stru
                                (double)loss, param->name, (double)um_param_stored(param, i),
                                (long long)i);
     }
-    um_fail(err, UM_E_RUNTIME, "the loss is not finite (%g)", (double)loss);
+    um_fail(err, UM_E_DIVERGED, "the loss is not finite (%g)", (double)loss);
     um_error_hint(err, "a lower optimizer.lr or an optimizer.clip may help");
-    return UM_E_RUNTIME;
+    return UM_E_DIVERGED;
 }
 
 enum um_status um_engine_train(double *loss, struct um_engine *engine,

@@ -30,9 +30,9 @@ static enum um_status fail_norm(const struct um_trainable *set, struct um_error 
 {
     for (size_t e = 0; e < set->n_entries; e++)
         if (!um_kernels()->is_finite(set->entries[e].column[UM_COLUMN_GRAD], set->entries[e].n))
-            return um_fail(err, UM_E_RUNTIME, "the gradient of '%s' is not finite",
+            return um_fail(err, UM_E_DIVERGED, "the gradient of '%s' is not finite",
                            set->entries[e].param->name);
-    return um_fail(err, UM_E_RUNTIME, "the gradient's norm is not finite");
+    return um_fail(err, UM_E_DIVERGED, "the gradient's norm is not finite");
 }
 
 enum um_status um_run_course_step(struct um_progress *p, struct um_run *run,

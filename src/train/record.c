@@ -1,10 +1,7 @@
 /* The run folder: resolved recipe, metrics.jsonl, the delta, and the verified summary. */
-#define _GNU_SOURCE /* fileno, flock */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 
 #include "base/cpu.h"
 #include "train/run.h"
@@ -25,21 +22,17 @@ static enum um_status refuse_old_run(const struct um_run *run, struct um_error *
     return status;
 }
 
-/* One process at a time may work on a run; the lock goes with the process, however it ends. */
+/* One process at a time may work on a run. */
 static enum um_status lock(struct um_run *run, struct um_error *err)
 {
     char *path = um_run_path(run, "lock");
-    if (!path)
-        return um_fail_memory(err, run->config->out, 0);
-    run->lock = fopen(path, "ae");
+    enum um_status status = path ? um_lock_take(&run->lock, path, false, err)
+                                 : um_fail_memory(err, run->config->out, 0);
     um_free(path);
-    if (!run->lock)
-        return um_fail(err, UM_E_RUNTIME, "cannot write into '%s': %s", run->config->out,
-                       strerror(errno));
-    if (flock(fileno(run->lock), LOCK_EX | LOCK_NB) != 0)
+    if (status == UM_OK && !run->lock)
         return um_fail(err, UM_E_USAGE, "another process is working on the run '%s'",
                        run->config->out);
-    return UM_OK;
+    return status;
 }
 
 enum um_status um_record_begin(struct um_run *run, struct um_error *err)

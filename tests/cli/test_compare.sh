@@ -56,6 +56,33 @@ for run in short/trials/*; do
 done
 has short/runs/*/recipe.yaml '^  epochs: 4$'
 
+# Two processes share the work: each run is trained by one of them, and both tables are whole.
+share() {
+    "$unmask" compare recipe.yaml --methods id3,full,pafi --budgets 500 --lrs 1e-3,5e-3 --seeds 2 \
+        --threads 1 --out shared >"$1.out" 2>"$1.err"
+}
+share first &
+share second || fail "the second of two: $(cat second.err)"
+wait $! || fail "the first of two: $(cat first.err)"
+[ "$(ls shared/runs | wc -l)" = 6 ] || fail "runs: $(ls shared/runs)"
+[ "$(wc -l <shared/table.csv)" = 4 ] || fail "table.csv: $(cat shared/table.csv)"
+cmp -s first.out second.out || fail "the tables differ: $(diff first.out second.out)"
+for run in shared/runs/* shared/trials/*; do
+    [ "$(grep -c '"step": 1, "epoch"' "$run/metrics.jsonl")" = 1 ] || fail "$run was not trained once"
+done
+
+# A rate that diverges loses; a run that does has no value, and the grid goes on.
+diverge() {
+    expect 0 compare recipe.yaml --methods full --weight-decay 1 --out lost "$@"
+}
+diverge --lrs 1000,1e-3
+has err '^classification, full, lr 1000: .* not finite'
+has lost/table.md '^\| classification \| full \| - \| 0.001 \| 1 \| accuracy \| [01]\.[0-9]+ \|'
+diverge --lrs 1000
+has lost/table.md '^\| classification \| full \| - \| 1000 \| 1 \| accuracy \| diverged \|'
+diverge --lrs 1000
+grep -q 'not finite' err && fail "what diverged was trained again: $(cat err)"
+
 expect_error 2 "'unmask compare' needs --methods" compare recipe.yaml --out other
 expect_error 2 "compare: there is no method 'id4'" compare recipe.yaml --methods id4 --out other
 expect_error 2 "option '--lrs' takes a number above 0 and below 1e+06, found 'fast'" compare recipe.yaml --methods id3 \
