@@ -195,6 +195,7 @@ struct um_summary {
     bool is_base_intact;   /* every masked parameter bit-identical to the base */
     const char *metric;    /* main metric of the task; NULL if nothing was evaluated */
     double metric_before, metric_best, metric_last; /* NaN where not evaluated */
+    double loss_last;      /* of the evaluation data, with metric_last */
     int64_t best_step;
     double seconds;
     int64_t peak_rss_bytes, delta_bytes, model_bytes;

@@ -35,10 +35,10 @@ static const float *column_of(const struct um_entry *entry, int c)
 static char *state_text(const struct um_run_state *s)
 {
     json_t *json = json_pack(
-        "{s:I, s:f, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "step", (json_int_t)s->step, "seconds",
+        "{s:I, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "step", (json_int_t)s->step, "seconds",
         s->seconds, "metric_before", um_json_real(s->metric_before), "metric_best",
-        um_json_real(s->metric_best), "metric_last", um_json_real(s->metric_last), "best_step",
-        (json_int_t)s->best_step, "n_stale", (json_int_t)s->n_stale, "evaluated_step",
+        um_json_real(s->metric_best), "metric_last", um_json_real(s->metric_last), "loss_last",
+        um_json_real(s->loss_last), "best_step", (json_int_t)s->best_step, "n_stale", (json_int_t)s->n_stale, "evaluated_step",
         (json_int_t)s->evaluated_step, "n_updates", (json_int_t)s->n_updates, "is_stopped", s->is_stopped ? 1 : 0);
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(json);
@@ -58,6 +58,7 @@ static enum um_status read_state(struct um_run_state *s, const char *text, const
     UM_TRY(um_json_get_f64(&s->metric_before, json, "metric_before", path, err));
     UM_TRY(um_json_get_f64(&s->metric_best, json, "metric_best", path, err));
     UM_TRY(um_json_get_f64(&s->metric_last, json, "metric_last", path, err));
+    UM_TRY(um_json_get_f64(&s->loss_last, json, "loss_last", path, err));
     UM_TRY(um_json_get_i64(&s->best_step, json, "best_step", path, err));
     UM_TRY(um_json_get_i64(&s->n_stale, json, "n_stale", path, err));
     UM_TRY(um_json_get_i64(&s->evaluated_step, json, "evaluated_step", path, err));
@@ -283,7 +284,7 @@ static enum um_status load(struct um_run *run, const char *path, struct um_error
     struct um_safetensors st;
     struct um_str name = {0};
     struct um_run_state state = {.metric_before = (double)NAN, .metric_best = (double)NAN,
-                                 .metric_last = (double)NAN};
+                                 .metric_last = (double)NAN, .loss_last = (double)NAN};
     enum um_status status;
     UM_RETURN_IF(um_safetensors_open(&st, path, err));
     UM_TRY(read_state(&state, um_safetensors_metadata(&st, "state"), path, err));

@@ -70,6 +70,7 @@ static enum um_status read_summary(struct um_outcome *outcome, const char *path,
     UM_RETURN_IF(um_json_load(&json, path, err));
     UM_TRY(um_json_get_str(&metric, json, "metric", path, err));
     UM_TRY(um_json_get_f64(&outcome->value, json, "metric_last", path, err));
+    UM_TRY(um_json_get_f64(&outcome->loss, json, "loss_last", path, err));
     UM_TRY(um_json_get_i64(&n_updates, json, "updates", path, err));
     UM_TRY(um_json_get_f64(&outcome->seconds, json, "seconds", path, err));
     UM_TRY(um_json_get_f64(&outcome->peak_mib, json, "peak_rss_mib", path, err));
@@ -268,6 +269,15 @@ out:
 
 /* ---- learning rates */
 
+/* By the metric; where two rates come to the same (one class for every row, say), by the loss. */
+static bool is_better(const struct um_outcome *outcome, const struct um_outcome *than)
+{
+    const struct um_metric *metric = outcome->metric;
+    return !than->metric || um_metric_is_better(metric, outcome->value, than->value) ||
+           (!um_metric_is_better(metric, than->value, outcome->value) &&
+            outcome->loss < than->loss);
+}
+
 /* The best of the rates on held-out training data, the first if all diverge; one rate alone needs no
  * trial. Stays 0 while another process is at a trial. */
 static enum um_status choose_rate(struct um_comparison *c, struct um_contender *cell,
@@ -280,8 +290,7 @@ static enum um_status choose_rate(struct um_comparison *c, struct um_contender *
     for (size_t r = 0; r < o->n_rates && o->n_rates > 1; r++) {
         UM_RETURN_IF(run_once(&outcome, c, cell, o->rates[r], 0, true, err));
         is_whole = is_whole && outcome.metric;
-        if (!outcome.metric || !isfinite(outcome.value) ||
-            (best.metric && !um_metric_is_better(best.metric, outcome.value, best.value)))
+        if (!outcome.metric || !isfinite(outcome.value) || !is_better(&outcome, &best))
             continue;
         best = outcome;
         rate = o->rates[r];

@@ -10,7 +10,7 @@ enum { UM_SEEDS_MAX = 1000 };
 /* What a finished run came to, from its summary.json. */
 struct um_outcome {
     const struct um_metric *metric; /* NULL: not finished */
-    double value;                   /* NaN: it diverged */
+    double value, loss;             /* on the evaluation data; NaN: it diverged */
     double updates, seconds, peak_mib;
     int64_t n_changed, delta_bytes;
 };

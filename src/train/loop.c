@@ -132,6 +132,7 @@ static enum um_status evaluate(bool *goes_on, struct um_run *run, struct um_erro
         s->metric_before = value;
     } else {
         s->metric_last = value;
+        s->loss_last = e.loss;
         p.is_best = um_metric_is_better(run->best, value, s->metric_best);
         s->n_stale = p.is_best ? 0 : s->n_stale + 1;
         if (p.is_best) {

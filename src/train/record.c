@@ -318,7 +318,7 @@ static enum um_status save_summary(const struct um_summary *s, const struct um_r
         (void)json_array_append_new(names, json_string(run->tm.model.params[p].name));
     json_t *json = json_pack(
         "{s:s, s:s, s:s?, s:s?, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:o, s:o, s:o,"
-        " s:I, s:f, s:f, s:I, s:I, s:s, s:i, s:o}",
+        " s:o, s:I, s:f, s:f, s:I, s:I, s:s, s:i, s:o}",
         "method", run->tuning.method->name, "strategy", o->strategy->name, "importance",
         o->select.importance ? o->select.importance->name : NULL, "schedule",
         o->schedule ? o->schedule->name : NULL, "region", o->region->name, "task",
@@ -327,7 +327,7 @@ static enum um_status save_summary(const struct um_summary *s, const struct um_r
         (json_int_t)s->n_touched, "updates", (json_int_t)s->n_updates, "is_within_budget", s->is_within_budget ? 1 : 0,
         "is_base_intact", s->is_base_intact ? 1 : 0, "metric", s->metric, "metric_before",
         um_json_real(s->metric_before), "metric_best", um_json_real(s->metric_best), "metric_last",
-        um_json_real(s->metric_last), "best_step", (json_int_t)s->best_step, "seconds", s->seconds,
+        um_json_real(s->metric_last), "loss_last", um_json_real(s->loss_last), "best_step", (json_int_t)s->best_step, "seconds", s->seconds,
         "peak_rss_mib", (double)s->peak_rss_bytes / 1048576, "delta_bytes",
         (json_int_t)s->delta_bytes, "model_bytes", (json_int_t)s->model_bytes, "cpu",
         um_cpu_level_name(um_kernels()->level), "threads", um_threads(), "parameters", names);
@@ -352,6 +352,7 @@ enum um_status um_record_summary(struct um_summary *summary, struct um_run *run,
                                    .metric_before = run->state.metric_before,
                                    .metric_best = run->state.metric_best,
                                    .metric_last = run->state.metric_last,
+                                   .loss_last = run->state.loss_last,
                                    .best_step = run->state.best_step,
                                    .seconds = run->state.seconds,
                                    .peak_rss_bytes = um_memory_rss_peak(),

@@ -219,6 +219,7 @@ static enum um_status open_run(struct um_run *run, struct um_error *err)
     run->state = (struct um_run_state){.metric_before = (double)NAN,
                                        .metric_best = (double)NAN,
                                        .metric_last = (double)NAN,
+                                       .loss_last = (double)NAN,
                                        .evaluated_step = -1};
     return UM_OK;
 }

@@ -21,7 +21,7 @@
 struct um_run_state {
     int64_t step;               /* optimizer steps done */
     double seconds;             /* of training so far */
-    double metric_before, metric_best, metric_last; /* NaN: not evaluated */
+    double metric_before, metric_best, metric_last, loss_last; /* NaN: not evaluated */
     int64_t best_step, n_stale; /* evaluations since the best */
     int64_t evaluated_step;     /* of the last evaluation; -1: none yet */
     int64_t n_updates;
