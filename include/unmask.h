@@ -153,7 +153,8 @@ struct um_progress {
     int64_t n_scored;      /* candidates scored exactly by this step's selection */
     const char *selection; /* which bound ran: "rank-1", "segments", "tiles" or "none" */
     int64_t n_tokens;      /* in this step */
-    double tokens_per_second, seconds, seconds_left;
+    double tokens_per_second, seconds; /* of this step or evaluation */
+    double seconds_left;               /* of the run */
     int64_t rss_bytes;
     const char *phase;     /* NULL; "calibration" or "trial" before the first step: then step and
                               n_steps count rows or steps of that */
@@ -398,6 +399,8 @@ struct um_delta_tensor {
 };
 struct um_delta;
 
+/* Opens a delta: a file, or the one of a run folder. Returns owned (free with um_delta_free). Wherever
+ * else a delta is named by its path, it may be either, too. UM_E_INPUT: not a delta, or not a sound one. */
 UM_API UM_CHECKED enum um_status um_delta_open(struct um_delta **delta, const char *path,
                                                struct um_error *err);
 UM_API void um_delta_free(struct um_delta *delta);

@@ -106,15 +106,13 @@ void cli_hint(struct um_error *err, const char *fmt, ...) __attribute__((format(
 struct cli_target {
     struct um_recipe *recipe; /* owned: the run's own with the flags over it, or of the flags */
     const char *model;        /* borrowed from the recipe */
-    char *delta;              /* owned; NULL: none */
+    const char *delta;        /* of the arguments: a file or a run folder; NULL: none */
     int n_used;               /* positionals used: 1 for a run, else 0 */
 };
 
 enum um_status cli_target_open(struct cli_target *target, const struct cli_args *args,
                                struct um_error *err);
 void cli_target_close(struct cli_target *target);
-/* Opens a delta file, or that of a run folder. */
-enum um_status cli_delta_open(struct um_delta **delta, const char *path, struct um_error *err);
 
 /* -------------------------------------------------------------------------------- progress.c */
 

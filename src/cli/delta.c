@@ -69,7 +69,7 @@ static enum um_status run_info(const struct cli_args *args, struct um_error *err
     bool with_tensors = cli_has(args, "--tensors");
     if (args->n_positionals != 1)
         return cli_fail(err, UM_E_USAGE, "'unmask delta info' needs a delta file or a run folder");
-    enum um_status status = cli_delta_open(&delta, args->positionals[0], err);
+    enum um_status status = um_delta_open(&delta, args->positionals[0], err);
     if (status != UM_OK)
         return status;
     um_delta_get_info(&info, delta);

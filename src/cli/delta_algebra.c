@@ -215,7 +215,7 @@ static enum um_status run_overlap(const struct cli_args *args, struct um_error *
     if (args->n_positionals != 2)
         return cli_fail(err, UM_E_USAGE, "'unmask delta overlap' needs two deltas");
     for (int k = 0; k < 2 && status == UM_OK; k++)
-        status = cli_delta_open(&deltas[k], args->positionals[k], err);
+        status = um_delta_open(&deltas[k], args->positionals[k], err);
     if (status == UM_OK)
         print_overlap(args, deltas[0], deltas[1]);
     um_delta_free(deltas[0]);

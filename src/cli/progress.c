@@ -3,9 +3,10 @@
  * then; evaluations always. The callback is also where an interrupt is seen: the first SIGINT or
  * SIGTERM asks the run to save and stop, a second one ends the program at once.
  */
-#define _POSIX_C_SOURCE 200809L /* sigaction, isatty */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime, sigaction, isatty */
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -15,10 +16,29 @@ static volatile sig_atomic_t is_interrupted;
 static struct {
     bool is_terminal;
     bool is_line_open;      /* a line without its end stands on the terminal */
-    double printed_seconds; /* of the run, when a line was last printed */
+    double printed;         /* when a line was last printed */
 } state;
 
-enum { PLAIN_SECONDS = 10 }; /* between two lines where there is no terminal */
+/* Seconds between two lines: on a terminal, and where there is none. */
+#define TERMINAL_SECONDS 0.1
+#define PLAIN_SECONDS 10.0
+
+static double now(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Whether it is time for another line; a first or last one `must` be printed. */
+static bool is_due(bool must)
+{
+    double time = now();
+    if (!must && time - state.printed < (state.is_terminal ? TERMINAL_SECONDS : PLAIN_SECONDS))
+        return false;
+    state.printed = time;
+    return true;
+}
 
 static void on_signal(int number)
 {
@@ -59,25 +79,19 @@ static void print_step(const struct um_progress *p)
                   p->loss, cli_format_count(unmasked, p->n_unmasked), p->tokens_per_second,
                   cli_format_seconds(left, p->seconds_left), state.is_terminal ? "" : "\n");
     state.is_line_open = state.is_terminal;
-    state.printed_seconds = p->seconds;
     (void)fflush(stderr);
 }
 
 static bool on_answering(const struct um_answering *a, void *user)
 {
-    static double printed_seconds;
     char left[32];
     (void)user;
-    if (a->n_done <= 1 || a->seconds < printed_seconds)
-        printed_seconds = 0; /* another evaluation */
-    if (a->n_done == a->n_rows ||
-        a->seconds - printed_seconds >= (state.is_terminal ? 0.1 : PLAIN_SECONDS)) {
+    if (is_due(a->n_done == a->n_rows)) {
         (void)fprintf(stderr, "%s%lld/%lld rows answered  %lld right  %.0f tokens/s  %s left%s",
                       state.is_terminal ? "\r\033[K" : "", (long long)a->n_done,
                       (long long)a->n_rows, (long long)a->n_right, a->tokens_per_second,
                       cli_format_seconds(left, a->seconds_left), state.is_terminal ? "" : "\n");
         state.is_line_open = state.is_terminal;
-        printed_seconds = a->seconds;
         (void)fflush(stderr);
     }
     return !is_interrupted;
@@ -94,8 +108,7 @@ static bool on_progress(const struct um_progress *p, void *user)
         (void)fprintf(stderr, "step %lld/%lld  %s: %s %.4f%s\n", (long long)p->step,
                       (long long)p->n_steps, p->split, p->metric ? p->metric : "loss",
                       p->metric ? p->metric_value : p->loss, p->is_best ? "  (best)" : "");
-    } else if (p->step <= 1 || p->step == p->n_steps ||
-               p->seconds - state.printed_seconds >= (state.is_terminal ? 0.1 : PLAIN_SECONDS)) {
+    } else if (is_due(p->step <= 1 || p->step == p->n_steps)) {
         print_step(p);
     }
     if (is_interrupted) {

@@ -1,7 +1,4 @@
 /* What eval, predict, merge and delta work on: a run folder, or a model and a delta. */
-#define _POSIX_C_SOURCE 200809L /* strdup */
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "cli.h"
@@ -10,32 +7,6 @@ static bool is_folder(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
-/* FOLDER/NAME, owned (free); NULL when out of memory. */
-static char *join(const char *folder, const char *name)
-{
-    size_t n = strlen(folder) + strlen(name) + 2;
-    char *path = malloc(n);
-    if (path)
-        (void)snprintf(path, n, "%s/%s", folder, name);
-    return path;
-}
-
-/* The delta file of what may be a run folder, owned (free); NULL when out of memory. */
-static char *delta_path(const char *path)
-{
-    return is_folder(path) ? join(path, "delta.safetensors") : strdup(path);
-}
-
-enum um_status cli_delta_open(struct um_delta **delta, const char *path, struct um_error *err)
-{
-    char *file = delta_path(path);
-    *delta = NULL;
-    enum um_status status =
-        file ? um_delta_open(delta, file, err) : cli_fail(err, UM_E_RUNTIME, "out of memory");
-    free(file);
-    return status;
 }
 
 /* The run's own recipe with the command line's settings over it. */
@@ -48,14 +19,11 @@ static enum um_status open_run(struct cli_target *target, const struct cli_args 
         cli_hint(err, "without a run: unmask %s --model DIR --delta FILE", args->command->name);
         return UM_E_INPUT;
     }
-    char *recipe = join(run, "recipe.yaml");
-    target->delta = delta_path(run);
-    if (!recipe || !target->delta) {
-        free(recipe);
-        return cli_fail(err, UM_E_RUNTIME, "out of memory");
-    }
+    char recipe[4096];
+    if (snprintf(recipe, sizeof(recipe), "%s/recipe.yaml", run) >= (int)sizeof(recipe))
+        return cli_fail(err, UM_E_USAGE, "the path '%.100s...' is too long", run);
     enum um_status status = cli_recipe(&target->recipe, args, recipe, err);
-    free(recipe);
+    target->delta = run;
     target->n_used = 1;
     /* Rows were limited to save time while training; that is over. */
     if (status == UM_OK && !cli_sets(args, "eval.rows"))
@@ -73,9 +41,7 @@ enum um_status cli_target_open(struct cli_target *target, const struct cli_args 
         status = open_run(target, args, err);
     } else {
         status = cli_recipe(&target->recipe, args, NULL, err);
-        target->delta = status == UM_OK && delta ? delta_path(delta) : NULL;
-        if (status == UM_OK && delta && !target->delta)
-            status = cli_fail(err, UM_E_RUNTIME, "out of memory");
+        target->delta = delta;
     }
     if (status == UM_OK) {
         target->model = um_recipe_get(target->recipe, "model");
@@ -93,6 +59,5 @@ enum um_status cli_target_open(struct cli_target *target, const struct cli_args 
 void cli_target_close(struct cli_target *target)
 {
     um_recipe_free(target->recipe);
-    free(target->delta);
     *target = (struct cli_target){0};
 }

@@ -199,7 +199,7 @@ static enum um_status open_all(struct combination *c, const char *model, struct 
         return um_fail_memory(err, "a list of deltas", c->n * sizeof(*c->deltas));
     UM_RETURN_IF(um_folder_open(&c->base, model, err));
     for (size_t k = 0; k < c->n; k++) {
-        UM_RETURN_IF(um_delta_open_any(&c->deltas[k], c->terms[k].delta, err));
+        UM_RETURN_IF(um_delta_open(&c->deltas[k], c->terms[k].delta, err));
         if (um_delta_check(c->deltas[k], &c->base, err) != UM_OK)
             return um_error_prefix(err, "'%s'", c->terms[k].delta);
         if (*c->deltas[k]->attached)

@@ -288,7 +288,7 @@ out:
     return status;
 }
 
-enum um_status um_delta_open(struct um_delta **delta, const char *path, struct um_error *err)
+static enum um_status open_file(struct um_delta **delta, const char *path, struct um_error *err)
 {
     enum um_status status;
     *delta = UM_NEW(1, struct um_delta);
@@ -305,14 +305,14 @@ out:
     return status;
 }
 
-enum um_status um_delta_open_any(struct um_delta **delta, const char *path, struct um_error *err)
+enum um_status um_delta_open(struct um_delta **delta, const char *path, struct um_error *err)
 {
     if (!um_path_is_folder(path))
-        return um_delta_open(delta, path, err);
+        return open_file(delta, path, err);
     char *inner = um_path_join(path, "delta.safetensors");
     *delta = NULL;
     enum um_status status =
-        inner ? um_delta_open(delta, inner, err) : um_fail_memory(err, path, strlen(path));
+        inner ? open_file(delta, inner, err) : um_fail_memory(err, path, strlen(path));
     um_free(inner);
     return status;
 }
@@ -453,7 +453,7 @@ enum um_status um_delta_verify(const char *model, const char *delta, struct um_e
     struct um_folder base = {0};
     struct um_delta *d = NULL;
     enum um_status status;
-    UM_TRY(um_delta_open_any(&d, delta, err));
+    UM_TRY(um_delta_open(&d, delta, err));
     UM_TRY(um_folder_open(&base, model, err));
     UM_TRY(um_delta_check(d, &base, err));
 out:

@@ -72,7 +72,4 @@ void um_delta_sort(struct um_delta *delta);
 /* The entry of a tensor by name, of a sorted delta (as an opened one is); NULL if it is not there. */
 struct um_delta_entry *um_delta_find(const struct um_delta *delta, const char *name);
 
-/* Opens `path`, or path/delta.safetensors if it is a run folder. */
-enum um_status um_delta_open_any(struct um_delta **delta, const char *path, struct um_error *err);
-
 #endif

@@ -124,7 +124,7 @@ enum um_status um_delta_export(const char *model, const char *delta, const char 
     struct um_export x = {.out = out};
     size_t f;
     enum um_status status;
-    UM_TRY(um_delta_open_any(&x.delta, delta, err));
+    UM_TRY(um_delta_open(&x.delta, delta, err));
     UM_TRY(um_folder_open(&x.base, model, err));
     UM_TRY(um_delta_check(x.delta, &x.base, err));
     UM_TRY(open_model(&x, model, err));

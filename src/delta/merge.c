@@ -170,7 +170,7 @@ enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
     UM_TRY(read_type(&m, options ? options->type : NULL, err));
     report->is_gguf = m.is_gguf;
     UM_TRY(check_target(&m, err));
-    UM_TRY(um_delta_open_any(&m.delta, delta, err));
+    UM_TRY(um_delta_open(&m.delta, delta, err));
     UM_TRY(um_folder_open(&m.base, model, err));
     UM_TRY(open_model(&m, err));
     UM_TRY(um_delta_check(m.delta, &m.base, err));

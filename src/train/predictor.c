@@ -48,7 +48,7 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
     if (!p)
         return um_fail_memory(err, path, sizeof(*p));
     if (delta) {
-        UM_TRY(um_delta_open_any(&p->delta, delta, err));
+        UM_TRY(um_delta_open(&p->delta, delta, err));
         options.n_outputs = outputs_of(p->delta);
     }
     UM_TRY(um_model_open(&p->tm.model, path, &options, err));

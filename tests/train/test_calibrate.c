@@ -115,7 +115,7 @@ static struct um_delta *open_delta(const char *run)
 {
     struct um_delta *delta;
     struct um_error err;
-    assert_ok(um_delta_open_any(&delta, in_folder(run), &err), err);
+    assert_ok(um_delta_open(&delta, in_folder(run), &err), err);
     return delta;
 }
 
