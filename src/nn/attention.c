@@ -32,6 +32,9 @@ struct options {
 struct block {
     int64_t head, kv_head;  /* query head, key-value head */
     int64_t start, length;  /* the sequence's tokens */
+    int64_t past;           /* keys of earlier tokens, before those of the sequence */
+    const float *keys, *values;  /* the head's, [head_size, past + length], rows ld apart */
+    int64_t keys_ld, values_ld;
     int64_t query, n;       /* first query within the sequence, number of queries */
     int64_t n_keys;         /* keys that any of them may see */
     const int32_t *first, *last; /* keys each query sees, NULL = all */
@@ -44,6 +47,12 @@ enum { LD = UM_COLUMN_BLOCK };
 static int64_t thread_scratch(const struct options *o, int n_matrices)
 {
     return n_matrices * o->max_length * LD;
+}
+
+/* With a cache a block's queries may see all that it has room for; a single token's need one row. */
+static int64_t cached_scratch(const struct um_tape *tape, const struct options *o)
+{
+    return tape->cache->capacity * (o->max_length > 1 ? LD : 1);
 }
 
 /* Where a head's rows of input i (q, k, v) start, in its data or its gradient; and of the output. */
@@ -85,9 +94,9 @@ static float scores(const struct um_tape *tape, const struct um_node *node,
                     const struct options *o, const struct block *b)
 {
     const struct um_kernels *kernels = tape->kernels;
-    um_gemm(b->p, LD, input_rows(node, 1, false, b->kv_head, b->start), node->in[1]->ld,
-            UM_TRANSPOSED, input_rows(node, 0, false, b->head, b->start + b->query),
-            node->in[0]->ld, UM_PLAIN, b->n_keys, b->n, o->head_size, 0);
+    um_gemm(b->p, LD, b->keys, b->keys_ld, UM_TRANSPOSED,
+            input_rows(node, 0, false, b->head, b->start + b->query), node->in[0]->ld, UM_PLAIN,
+            b->n_keys, b->n, o->head_size, 0);
     if (o->a.cap == 0)
         return o->a.scale;
     for (int64_t i = 0; i < b->n_keys; i++) {
@@ -129,9 +138,8 @@ static void block_forward(struct um_tape *tape, struct um_node *node, const stru
     float scale = scores(tape, node, o, b);
     tape->kernels->softmax(b->p, LD, b->n_keys, b->n, scale, b->first, b->last, lse);
     tape->kernels->drop_block(b->p, LD, b->n_keys, b->n, drop_of(tape, node, o, b));
-    um_gemm(output_rows(node, false, b->head, at), node->out->ld,
-            input_rows(node, 2, false, b->kv_head, b->start), node->in[2]->ld, UM_PLAIN, b->p, LD,
-            UM_PLAIN, o->head_size, b->n, b->n_keys, 0);
+    um_gemm(output_rows(node, false, b->head, at), node->out->ld, b->values, b->values_ld,
+            UM_PLAIN, b->p, LD, UM_PLAIN, o->head_size, b->n, b->n_keys, 0);
 }
 
 /* From scores to their gradients in b->dp; b->p holds the (dropped) probabilities then. */
@@ -139,7 +147,7 @@ static void score_gradients(struct um_tape *tape, struct um_node *node, const st
                             const struct block *b)
 {
     const struct um_kernels *kernels = tape->kernels;
-    const struct um_value *v = node->in[2], *y = node->out;
+    const struct um_value *y = node->out;
     int64_t at = b->start + b->query, E = o->head_size;
     const float *dy = output_rows(node, true, b->head, at);
     const float *lse = node->saved + b->head * y->cols + at;
@@ -148,8 +156,8 @@ static void score_gradients(struct um_tape *tape, struct um_node *node, const st
         memcpy(b->capped, b->p, (size_t)(b->n_keys * LD) * sizeof(float));
     kernels->softmax_again(b->p, LD, b->n_keys, b->n, scale, b->first, b->last, lse);
     kernels->column_dots(delta, dy, y->ld, output_rows(node, false, b->head, at), y->ld, E, b->n);
-    um_gemm(b->dp, LD, input_rows(node, 2, false, b->kv_head, b->start), v->ld, UM_TRANSPOSED, dy,
-            y->ld, UM_PLAIN, b->n_keys, b->n, E, 0);
+    um_gemm(b->dp, LD, b->values, b->values_ld, UM_TRANSPOSED, dy, y->ld, UM_PLAIN, b->n_keys,
+            b->n, E, 0);
     kernels->softmax_grad(b->dp, b->p, LD, b->n_keys, b->n, delta, scale,
                           drop_of(tape, node, o, b));
     if (o->a.cap != 0)
@@ -169,39 +177,31 @@ static void block_backward(struct um_tape *tape, struct um_node *node, const str
                 b->n_keys, b->n, adds[2] ? 1 : 0);
     if (q->wants_grad)
         um_gemm(input_rows(node, 0, true, b->head, at), q->ld,
-                input_rows(node, 1, false, b->kv_head, b->start), k->ld, UM_PLAIN, b->dp, LD,
-                UM_PLAIN, E, b->n, b->n_keys, adds[0] ? 1 : 0);
+                b->keys, b->keys_ld, UM_PLAIN, b->dp, LD, UM_PLAIN, E, b->n, b->n_keys,
+                adds[0] ? 1 : 0);
     if (k->wants_grad)
         um_gemm(input_rows(node, 1, true, b->kv_head, b->start), k->ld,
                 input_rows(node, 0, false, b->head, at), q->ld, UM_PLAIN, b->dp, LD,
                 UM_TRANSPOSED, E, b->n_keys, b->n, adds[1] ? 1 : 0);
 }
 
-/* Of a thread: a block of queries, or a token's scores. */
-static int64_t cached_scratch(const struct um_tape *tape, const struct options *o)
+/* The sequence and key-value head that a task is of. */
+static struct block block_of(const struct um_tape *tape, const struct options *o, int64_t task)
 {
-    int64_t block = thread_scratch(o, 1), capacity = tape->cache->capacity;
-    return block > capacity ? block : capacity;
-}
-
-/* All blocks of queries of one key-value head of one sequence. */
-static void run_task(struct um_tape *tape, struct um_node *node, int64_t task, bool is_backward)
-{
-    const struct options *o = node->options;
     int64_t sequence = task / o->a.n_kv_heads;
     int64_t start = tape->sequences.offsets[sequence];
+    return (struct block){.kv_head = task % o->a.n_kv_heads,
+                          .start = start,
+                          .length = tape->sequences.offsets[sequence + 1] - start};
+}
+
+/* All blocks of queries of the task that `b` is of. */
+static void run_blocks(struct um_tape *tape, struct um_node *node, struct block b, bool is_backward)
+{
+    const struct options *o = node->options;
     int32_t first[LD], last[LD];
-    int64_t each = tape->cache ? cached_scratch(tape, o)
-                               : thread_scratch(o, is_backward ? backward_matrices(o) : 1);
-    float *scratch = node->scratch + omp_get_thread_num() * each;
-    struct block b = {.kv_head = task % o->a.n_kv_heads,
-                      .start = start,
-                      .length = tape->sequences.offsets[sequence + 1] - start,
-                      .first = o->a.is_causal ? first : NULL,
-                      .last = o->a.is_causal ? last : NULL,
-                      .p = scratch,
-                      .dp = scratch + o->max_length * LD,
-                      .capped = scratch + 2 * o->max_length * LD};
+    b.first = o->a.is_causal ? first : NULL;
+    b.last = o->a.is_causal ? last : NULL;
     /* The first product written to dk, dv must cover all keys: causal blocks from the last on. */
     int64_t n_blocks = (b.length + LD - 1) / LD;
     for (int64_t g = 0; g < o->n_groups; g++) {
@@ -214,13 +214,30 @@ static void run_task(struct um_tape *tape, struct um_node *node, int64_t task, b
             b.head = b.kv_head * o->n_groups + g;
             b.query = i * LD;
             b.n = b.length - b.query < LD ? b.length - b.query : LD;
-            b.n_keys = o->a.is_causal ? key_ranges(first, last, o, b.query, b.n) : b.length;
+            b.n_keys = o->a.is_causal ? key_ranges(first, last, o, b.past + b.query, b.n)
+                                      : b.past + b.length;
             if (is_backward)
                 block_backward(tape, node, o, &b, adds);
             else
                 block_forward(tape, node, o, &b);
         }
     }
+}
+
+/* All of one key-value head of one sequence. */
+static void run_task(struct um_tape *tape, struct um_node *node, int64_t task, bool is_backward)
+{
+    const struct options *o = node->options;
+    int n_matrices = is_backward ? backward_matrices(o) : 1;
+    struct block b = block_of(tape, o, task);
+    b.keys = input_rows(node, 1, false, b.kv_head, b.start);
+    b.values = input_rows(node, 2, false, b.kv_head, b.start);
+    b.keys_ld = node->in[1]->ld;
+    b.values_ld = node->in[2]->ld;
+    b.p = node->scratch + omp_get_thread_num() * thread_scratch(o, n_matrices);
+    b.dp = b.p + o->max_length * LD;
+    b.capped = b.dp + o->max_length * LD;
+    run_blocks(tape, node, b, is_backward);
 }
 
 static double flop(const struct um_tape *tape, const struct options *o)
@@ -273,22 +290,20 @@ static int64_t longest(const struct um_sequences *sequences)
 
 /* ---- going on with texts: keys and values of earlier tokens come from a cache */
 
-/* One query head of one token, at place `at` of its text, over the keys first..at: the sums run along
- * tokens, which lie side by side. */
+/* One query head of a block's one token: the sums run along tokens, which lie side by side. */
 static void attend(const struct um_tape *tape, const struct um_node *node, int64_t head,
-                   int64_t column, const float *keys, const float *values, int64_t at,
-                   float *scratch)
+                   const struct block *b)
 {
     const struct options *o = node->options;
     const struct um_kernels *k = tape->kernels;
-    int64_t ld = tape->cache->capacity, E = o->head_size;
-    int64_t first = o->a.window > 0 && at + 1 > o->a.window ? at + 1 - o->a.window : 0;
-    int64_t n = at + 1 - first;
-    const float *q = input_rows(node, 0, false, head, column);
-    float *y = output_rows(node, false, head, column), *p = scratch;
+    int64_t end = b->past + 1, E = o->head_size;
+    int64_t first = o->a.window > 0 && end > o->a.window ? end - o->a.window : 0;
+    int64_t n = end - first;
+    const float *q = input_rows(node, 0, false, head, b->start);
+    float *y = output_rows(node, false, head, b->start), *p = b->p;
     k->fill(p, 0, n);
     for (int64_t e = 0; e < E; e++)
-        k->add_scaled(p, q[e * node->in[0]->ld] * o->a.scale, keys + e * ld + first, n);
+        k->add_scaled(p, q[e * node->in[0]->ld] * o->a.scale, b->keys + e * b->keys_ld + first, n);
     if (o->a.cap != 0) {
         k->scale(p, 1 / o->a.cap, n);
         k->tanh(p, p, n);
@@ -296,52 +311,42 @@ static void attend(const struct um_tape *tape, const struct um_node *node, int64
     }
     float sum = k->exp_row(p, n);
     for (int64_t e = 0; e < E; e++)
-        y[e * node->out->ld] = k->dot(p, values + e * ld + first, n) / sum;
+        y[e * node->out->ld] = k->dot(p, b->values + e * b->values_ld + first, n) / sum;
 }
 
-/* Puts a sequence's new keys or values behind those that are there. */
-static void extend(const struct um_node *node, float *part, int64_t ld, int input, int64_t kv_head,
-                   int64_t start, int64_t n, int64_t past)
+/* Puts a sequence's new keys (input 1) or values (2) behind those that are there; returns them all. */
+static const float *extend(const struct um_tape *tape, const struct um_node *node, int input,
+                           const struct block *b, int64_t slot)
 {
     const struct options *o = node->options;
-    const float *from = input_rows(node, input, false, kv_head, start);
+    const struct um_cache *cache = tape->cache;
+    float *part = um_cache_part(cache, o->layer, input - 1, slot) +
+                  b->kv_head * o->head_size * cache->capacity;
+    const float *from = input_rows(node, input, false, b->kv_head, b->start);
     for (int64_t e = 0; e < o->head_size; e++)
-        memcpy(part + e * ld + past, from + e * node->in[input]->ld, (size_t)n * sizeof(float));
+        memcpy(part + e * cache->capacity + b->past, from + e * node->in[input]->ld,
+               (size_t)b->length * sizeof(float));
+    return part;
 }
 
+/* Several new tokens in blocks; of one alone the sums along tokens are faster. */
 static void cached_task(struct um_tape *tape, struct um_node *node, int64_t task)
 {
     const struct options *o = node->options;
     const struct um_cache *cache = tape->cache;
-    int64_t sequence = task / o->a.n_kv_heads, kv_head = task % o->a.n_kv_heads;
-    int64_t start = tape->sequences.offsets[sequence];
-    int64_t n = tape->sequences.offsets[sequence + 1] - start;
-    int64_t slot = tape->slots[sequence], past = cache->lengths[slot];
-    int64_t head_rows = kv_head * o->head_size * cache->capacity;
-    float *keys = um_cache_part(cache, o->layer, 0, slot) + head_rows;
-    float *values = um_cache_part(cache, o->layer, 1, slot) + head_rows;
-    float *scratch = node->scratch + omp_get_thread_num() * cached_scratch(tape, o);
-    extend(node, keys, cache->capacity, 1, kv_head, start, n, past);
-    extend(node, values, cache->capacity, 2, kv_head, start, n, past);
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t g = 0; g < o->n_groups; g++)
-            attend(tape, node, kv_head * o->n_groups + g, start + i, keys, values, past + i,
-                   scratch);
-}
-
-/* A text's first tokens see each other only: blocks of them are faster. */
-static void first_task(struct um_tape *tape, struct um_node *node, int64_t task)
-{
-    const struct options *o = node->options;
-    const struct um_cache *cache = tape->cache;
-    int64_t sequence = task / o->a.n_kv_heads, kv_head = task % o->a.n_kv_heads;
-    int64_t start = tape->sequences.offsets[sequence];
-    int64_t n = tape->sequences.offsets[sequence + 1] - start, slot = tape->slots[sequence];
-    for (int part = 0; part < 2; part++)
-        extend(node, um_cache_part(cache, o->layer, part, slot) +
-                         kv_head * o->head_size * cache->capacity,
-               cache->capacity, 1 + part, kv_head, start, n, 0);
-    run_task(tape, node, task, false);
+    int64_t slot = tape->slots[task / o->a.n_kv_heads];
+    struct block b = block_of(tape, o, task);
+    b.past = cache->lengths[slot];
+    b.keys = extend(tape, node, 1, &b, slot);
+    b.values = extend(tape, node, 2, &b, slot);
+    b.keys_ld = b.values_ld = cache->capacity;
+    b.p = node->scratch + omp_get_thread_num() * cached_scratch(tape, o);
+    if (b.length > 1) {
+        run_blocks(tape, node, b, false);
+        return;
+    }
+    for (int64_t g = 0; g < o->n_groups; g++)
+        attend(tape, node, b.kv_head * o->n_groups + g, &b);
 }
 
 static void cached_forward(struct um_tape *tape, struct um_node *node)
@@ -349,13 +354,8 @@ static void cached_forward(struct um_tape *tape, struct um_node *node)
     const struct options *o = node->options;
     int64_t n_tasks = tape->sequences.n * o->a.n_kv_heads;
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t task = 0; task < n_tasks; task++) {
-        int64_t sequence = task / o->a.n_kv_heads;
-        bool is_first = tape->cache->lengths[tape->slots[sequence]] == 0 &&
-                        tape->sequences.offsets[sequence + 1] -
-                                tape->sequences.offsets[sequence] > 1;
-        (is_first ? first_task : cached_task)(tape, node, task);
-    }
+    for (int64_t task = 0; task < n_tasks; task++)
+        cached_task(tape, node, task);
 }
 
 static const struct um_op op_cached = {

@@ -1,6 +1,8 @@
 /* The memory of a key-value cache. */
 #include "nn/cache.h"
 
+#include <string.h>
+
 size_t um_cache_bytes(const struct um_cache *c)
 {
     return (size_t)(2 * c->n_layers * c->n_slots * c->rows * c->capacity) * sizeof(*c->data);
@@ -36,4 +38,15 @@ void um_cache_close(struct um_cache *cache)
 float *um_cache_part(const struct um_cache *c, int64_t layer, int part, int64_t slot)
 {
     return c->data + ((2 * layer + part) * c->n_slots + slot) * c->rows * c->capacity;
+}
+
+void um_cache_copy(const struct um_cache *c, int64_t to, int64_t from)
+{
+    size_t n_bytes = (size_t)c->lengths[from] * sizeof(*c->data);
+    for (int64_t layer = 0; layer < c->n_layers; layer++)
+        for (int part = 0; part < 2; part++)
+            for (int64_t row = 0; row < c->rows; row++)
+                memcpy(um_cache_part(c, layer, part, to) + row * c->capacity,
+                       um_cache_part(c, layer, part, from) + row * c->capacity, n_bytes);
+    c->lengths[to] = c->lengths[from];
 }

@@ -19,6 +19,8 @@ enum um_status um_cache_open(struct um_cache *cache, int64_t n_layers, int64_t n
                              int64_t rows, int64_t capacity, bool is_dry, struct um_error *err);
 size_t um_cache_bytes(const struct um_cache *cache); /* of data */
 void um_cache_close(struct um_cache *cache);
+/* Gives slot `to` all that slot `from` holds. */
+void um_cache_copy(const struct um_cache *cache, int64_t to, int64_t from);
 /* Keys (part 0) or values (1) of a layer and slot. */
 float *um_cache_part(const struct um_cache *cache, int64_t layer, int part, int64_t slot);
 

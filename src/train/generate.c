@@ -1,4 +1,7 @@
-/* The generation loop: prompts into slots, tokens out of logits, text out of tokens. */
+/*
+ * The generation loop: prompts into slots, tokens out of logits, text out of tokens. What all prompts
+ * begin with (instructions, examples) is gone through once and copied from a slot of its own.
+ */
 #include "train/generate.h"
 
 #include <string.h>
@@ -6,7 +9,10 @@
 #include "base/cpu.h"
 #include "train/sampler.h"
 
-enum { PASS_TOKENS = 2048 }; /* of prompts in one pass, but for a single longer one */
+enum {
+    PASS_TOKENS = 2048, /* of prompts in one pass, but for a single longer one */
+    SHARED_MIN = 8,     /* tokens at a beginning that are worth a slot */
+};
 
 /* One text being written. */
 struct writing {
@@ -35,6 +41,7 @@ struct generator {
     int32_t *rows;    /* slots of the batch's sequences */
     float *logits;    /* [n_slots, V] */
     int64_t n_slots, n_begun, n_active;
+    int64_t n_shared; /* tokens that all prompts begin with, in slot n_slots of the cache; 0: none */
     size_t longest_stop;
 };
 
@@ -72,6 +79,21 @@ static enum um_status check_prompts(int64_t *capacity, const struct generator *g
     return UM_OK;
 }
 
+/* How many tokens all prompts begin with; each keeps one at least for itself, whose logits it needs. */
+static int64_t count_shared(const struct um_generate_job *job)
+{
+    const struct um_prompt *first = &job->prompts[0];
+    int64_t n = first->n - 1;
+    for (int64_t i = 1; i < job->n; i++) {
+        const struct um_prompt *prompt = &job->prompts[i];
+        n = prompt->n - 1 < n ? prompt->n - 1 : n;
+        for (int64_t t = 0; t < n; t++)
+            if (prompt->ids[t] != first->ids[t])
+                n = t;
+    }
+    return job->n > 1 && n >= SHARED_MIN ? n : 0;
+}
+
 /* `is_dry`: only what a plan is made of, without the memory to generate. */
 static enum um_status open_generator(struct generator *g, bool is_dry, struct um_error *err)
 {
@@ -83,8 +105,9 @@ static enum um_status open_generator(struct generator *g, bool is_dry, struct um
         g->longest_stop = n > g->longest_stop ? n : g->longest_stop;
     }
     UM_RETURN_IF(check_prompts(&capacity, g, err));
-    UM_RETURN_IF(um_cache_open(&g->cache, dims->L, g->n_slots, dims->K * dims->E, capacity, is_dry,
-                               err));
+    g->n_shared = count_shared(g->job);
+    UM_RETURN_IF(um_cache_open(&g->cache, dims->L, g->n_slots + (g->n_shared > 0),
+                               dims->K * dims->E, capacity, is_dry, err));
     g->rows = UM_NEW(g->n_slots, int32_t);
     if (!g->rows)
         return um_fail_memory(err, "generation", (size_t)g->n_slots * sizeof(*g->rows));
@@ -223,7 +246,10 @@ static enum um_status begin_text(struct generator *g, struct writing *w, int64_t
     w->is_over = false;
     w->prompt_seconds = w->seconds = 0;
     w->random = (struct um_random){.seed = g->options->seed, .stream = (uint64_t)index};
-    g->cache.lengths[w - g->slots] = 0;
+    if (g->n_shared)
+        um_cache_copy(&g->cache, w - g->slots, g->n_slots);
+    else
+        g->cache.lengths[w - g->slots] = 0;
     g->n_active++;
     return UM_OK;
 }
@@ -294,7 +320,7 @@ static enum um_status begin_texts(struct generator *g, struct um_error *err)
     for (int64_t s = 0; s < g->n_slots && g->n_begun < g->job->n; s++) {
         if (g->slots[s].index >= 0)
             continue;
-        n_tokens += g->job->prompts[g->n_begun].n;
+        n_tokens += g->job->prompts[g->n_begun].n - g->n_shared;
         if (n_rows && n_tokens > PASS_TOKENS)
             break;
         UM_RETURN_IF(begin_text(g, &g->slots[s], g->n_begun++, err));
@@ -303,8 +329,20 @@ static enum um_status begin_texts(struct generator *g, struct um_error *err)
     return n_rows ? pass(g, n_rows, true, err) : UM_OK;
 }
 
+/* Goes through what all prompts begin with. */
+static enum um_status share(struct generator *g, struct um_error *err)
+{
+    const int32_t slot = (int32_t)g->n_slots;
+    if (g->n_shared == 0)
+        return UM_OK;
+    UM_RETURN_IF(um_batch_begin(&g->batch, 1, g->n_shared, err));
+    um_batch_add(&g->batch, g->job->prompts[0].ids, NULL, g->n_shared, 0, 0);
+    return um_engine_go_on(g->logits, g->job->engine, &g->batch, &g->cache, &slot, err);
+}
+
 static enum um_status run(struct generator *g, struct um_error *err)
 {
+    UM_RETURN_IF(share(g, err));
     while (g->n_begun < g->job->n || g->n_active) {
         int64_t n_rows = 0;
         if (g->n_active < g->n_slots && g->n_begun < g->job->n) {

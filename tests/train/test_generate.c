@@ -130,6 +130,49 @@ static void test_greedy_as_transformers(void **state)
     }
 }
 
+/* Prompts that begin alike: the longest with none, none, 1, 2, ... of the tokens that follow it. */
+static void check_shared(struct rig *r, int64_t batch)
+{
+    enum { LONGEST = 4 };
+    int32_t ids[CONTEXT];
+    int64_t n;
+    struct um_prompt own[N_PROMPTS];
+    const struct um_generate_options o = {.max_new_tokens = N_NEW - N_PROMPTS, .batch = batch};
+    const int64_t *expected = golden_row(&n, r, "new", LONGEST), n_prompt = r->prompts[LONGEST].n;
+    assert_in_range(n_prompt, 16, CONTEXT);
+    assert_in_range(n, N_PROMPTS, CONTEXT - n_prompt);
+    memcpy(ids, r->prompts[LONGEST].ids, (size_t)n_prompt * sizeof(*ids));
+    for (int64_t i = 0; i < n; i++)
+        ids[n_prompt + i] = (int32_t)expected[i];
+    memcpy(own, r->prompts, sizeof(own));
+    for (int p = 0; p < N_PROMPTS; p++)
+        r->prompts[p] = (struct um_prompt){ids, n_prompt + (p ? p - 1 : 0)};
+    generate(r, &o, NULL, NULL);
+    for (int p = 0; p < N_PROMPTS; p++) {
+        const int32_t *rest = ids + r->prompts[p].n;
+        int64_t n_rest = n_prompt + n - r->prompts[p].n;
+        assert_true(r->out[p].n_ids == o.max_new_tokens || r->out[p].n_ids == n_rest);
+        assert_int_equal(r->out[p].n_prompt, r->prompts[p].n);
+        for (int64_t i = 0; i < r->out[p].n_ids; i++)
+            if (r->out[p].ids[i] != rest[i])
+                fail_msg("%s, batch %d: prompt %d goes on with %d at %d, not %d", r->name,
+                         (int)batch, p, r->out[p].ids[i], (int)i, rest[i]);
+    }
+    memcpy(r->prompts, own, sizeof(own));
+}
+
+static void test_shared_beginning(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < UM_COUNT(names); i++) {
+        struct rig r;
+        open_rig(&r, names[i]);
+        for (int64_t batch = 1; batch <= 7; batch += 3)
+            check_shared(&r, batch);
+        close_rig(&r);
+    }
+}
+
 /* ---- the cache */
 
 static void full_logits(float *logits, struct rig *r, const int32_t *ids, int64_t n)
@@ -390,6 +433,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_greedy_as_transformers),
+        cmocka_unit_test(test_shared_beginning),
         cmocka_unit_test(test_cache_changes_nothing),
         cmocka_unit_test(test_chance_is_of_seed_and_prompt),
         cmocka_unit_test(test_stream_is_the_text),
