@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "text/load_private.h"
+#include "text/gguf_words.h"
 
 #define LETTERS_UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LETTERS_LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"

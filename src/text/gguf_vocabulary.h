@@ -6,18 +6,7 @@
 #ifndef UM_TEXT_GGUF_VOCABULARY_H
 #define UM_TEXT_GGUF_VOCABULARY_H
 
-#include "base/json.h"
-#include "format/gguf.h"
-
-/* tokenizer.ggml.token_type */
-enum {
-    UM_TOKEN_NORMAL = 1,
-    UM_TOKEN_UNKNOWN,
-    UM_TOKEN_CONTROL,
-    UM_TOKEN_USER_DEFINED,
-    UM_TOKEN_UNUSED,
-    UM_TOKEN_BYTE
-};
+#include "text/gguf_words.h"
 
 /*
  * Writes what `folder` has of a tokenizer as pairs: tokens (as many as the table of words has rows;

@@ -7,66 +7,29 @@
 #include "text/load_private.h"
 #include "text/vocab.h"
 
-#define MARK "\xe2\x96\x81" /* SentencePiece's space */
-
 struct reader {
-    const struct um_gguf *gguf;
-    const char *path;
-    const struct um_gguf_pair *tokens, *types; /* types may be NULL: all normal */
-    const struct um_gguf_pair *scores, *merges, *template;
-    bool is_pieces;
-    const struct um_gguf_cut *pre; /* of merges of bytes */
-    struct um_vocab vocab; /* the normal ones */
+    struct um_gguf_words words;
+    const struct um_gguf_pair *template; /* of chats; NULL: none */
+    struct um_vocab vocab;               /* the normal tokens */
 };
-
-static const struct um_gguf_pair *find(const struct reader *r, const char *key,
-                                       enum um_gguf_type type)
-{
-    const struct um_gguf_pair *pair = um_gguf_pair(r->gguf, key);
-    return pair && pair->type == type ? pair : NULL;
-}
-
-static bool is_text(const struct um_gguf_pair *pair, const char *text)
-{
-    return pair && pair->n == strlen(text) && memcmp(pair->text, text, pair->n) == 0;
-}
-
-static bool flag(const struct reader *r, const char *key, bool otherwise)
-{
-    const struct um_gguf_pair *pair = find(r, key, UM_GGUF_BOOL);
-    return pair ? pair->integer != 0 : otherwise;
-}
-
-static int64_t type_of(const struct reader *r, size_t id)
-{
-    return r->types ? um_gguf_integer_at(r->types, id) : UM_TOKEN_NORMAL;
-}
-
-/* A special token's id, -1: none. */
-static int64_t special_id(const struct reader *r, const char *key)
-{
-    const struct um_gguf_pair *pair = um_gguf_pair(r->gguf, key);
-    bool is_number = pair && pair->type != UM_GGUF_STRING && pair->type != UM_GGUF_ARRAY;
-    return is_number && pair->integer >= 0 && pair->integer < (int64_t)r->tokens->n ? pair->integer
-                                                                                     : -1;
-}
 
 static json_t *token_text(const struct reader *r, int64_t id)
 {
-    return id < 0 ? json_null() : json_stringn(r->tokens->strings[id], r->tokens->lengths[id]);
+    const struct um_gguf_pair *tokens = r->words.tokens;
+    return id < 0 ? json_null() : json_stringn(tokens->strings[id], tokens->lengths[id]);
 }
 
 /* ---- tokens */
 
 static enum um_status fail(const struct reader *r, const char *what, struct um_error *err)
 {
-    return um_fail(err, UM_E_INPUT, "cannot read the vocabulary of '%s': %s", r->path, what);
+    return um_fail(err, UM_E_INPUT, "cannot read the vocabulary of '%s': %s", r->words.where, what);
 }
 
 /* A list of texts, all of UTF-8 without zeros, and with a space in them if they are merges. */
 static bool is_list_of_texts(const struct um_gguf_pair *list, bool is_of_merges)
 {
-    bool is_sound = list && list->element == UM_GGUF_STRING && list->n < INT32_MAX;
+    bool is_sound = true;
     for (size_t i = 0; is_sound && i < list->n; i++) {
         const char *text = list->strings[i];
         size_t n = list->lengths[i];
@@ -76,26 +39,15 @@ static bool is_list_of_texts(const struct um_gguf_pair *list, bool is_of_merges)
     return is_sound;
 }
 
-static bool is_list_of_numbers(const struct um_gguf_pair *list, size_t n)
-{
-    return list && list->element != UM_GGUF_STRING && list->n == n;
-}
-
 /* All that is used further on: what fails then is memory. */
-static enum um_status check_pairs(struct reader *r, struct um_error *err)
+static enum um_status check_texts(struct reader *r, struct um_error *err)
 {
-    r->tokens = find(r, "tokenizer.ggml.tokens", UM_GGUF_ARRAY);
-    r->types = find(r, "tokenizer.ggml.token_type", UM_GGUF_ARRAY);
-    r->scores = find(r, "tokenizer.ggml.scores", UM_GGUF_ARRAY);
-    r->merges = find(r, "tokenizer.ggml.merges", UM_GGUF_ARRAY);
-    r->template = find(r, "tokenizer.chat_template", UM_GGUF_STRING);
-    if (!is_list_of_texts(r->tokens, false))
+    r->template = um_gguf_pair(r->words.gguf, "tokenizer.chat_template");
+    if (r->template && r->template->type != UM_GGUF_STRING)
+        r->template = NULL;
+    if (!is_list_of_texts(r->words.tokens, false))
         return fail(r, "tokenizer.ggml.tokens is no list of texts of UTF-8", err);
-    if (r->types && !is_list_of_numbers(r->types, r->tokens->n))
-        return fail(r, "tokenizer.ggml.token_type is not a number for each token", err);
-    if (r->is_pieces && !is_list_of_numbers(r->scores, r->tokens->n))
-        return fail(r, "tokenizer.ggml.scores is not a number for each token", err);
-    if (!r->is_pieces && !is_list_of_texts(r->merges, true))
+    if (r->words.merges && !is_list_of_texts(r->words.merges, true))
         return fail(r, "tokenizer.ggml.merges is no list of pairs of UTF-8", err);
     if (r->template && um_utf8_valid(r->template->text, r->template->n) != r->template->n)
         return fail(r, "tokenizer.chat_template is not UTF-8", err);
@@ -105,11 +57,11 @@ static enum um_status check_pairs(struct reader *r, struct um_error *err)
 static json_t *make_vocab(struct reader *r)
 {
     json_t *vocab = json_object();
-    for (size_t i = 0; vocab && i < r->tokens->n; i++) {
-        const char *text = r->tokens->strings[i];
-        size_t n = r->tokens->lengths[i];
+    for (size_t i = 0; vocab && i < r->words.tokens->n; i++) {
+        const char *text = r->words.tokens->strings[i];
+        size_t n = r->words.tokens->lengths[i];
         if (json_object_setn_new(vocab, text, n, json_integer((json_int_t)i)) != 0 ||
-            (type_of(r, i) == UM_TOKEN_NORMAL &&
+            (um_gguf_word_type(&r->words, i) == UM_TOKEN_NORMAL &&
              !um_vocab_add(&r->vocab, text, n, (int32_t)i))) {
             json_decref(vocab);
             vocab = NULL;
@@ -121,14 +73,13 @@ static json_t *make_vocab(struct reader *r)
 static json_t *make_added(const struct reader *r)
 {
     json_t *added = json_array();
-    for (size_t i = 0; added && i < r->tokens->n; i++) {
-        int64_t type = type_of(r, i);
-        if (type != UM_TOKEN_CONTROL && type != UM_TOKEN_UNKNOWN && type != UM_TOKEN_USER_DEFINED)
+    for (size_t i = 0; added && i < r->words.tokens->n; i++) {
+        if (!um_gguf_word_is_added(&r->words, i))
             continue;
         json_t *token = json_pack("{s:I, s:o, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)i,
                                   "content", token_text(r, (int64_t)i), "single_word", 0, "lstrip", 0,
                                   "rstrip", 0, "normalized", 0, "special",
-                                  type != UM_TOKEN_USER_DEFINED);
+                                  um_gguf_word_type(&r->words, i) != UM_TOKEN_USER_DEFINED);
         if (json_array_append_new(added, token) != 0) {
             json_decref(added);
             added = NULL;
@@ -162,8 +113,8 @@ static int compare_merges(const void *a, const void *b)
 static bool add_merges(struct merge **merges, size_t *capacity, size_t *n, const struct reader *r,
                        int32_t id, float score)
 {
-    const char *text = r->tokens->strings[id];
-    size_t n_text = r->tokens->lengths[id];
+    const char *text = r->words.tokens->strings[id];
+    size_t n_text = r->words.tokens->lengths[id];
     for (size_t cut = 1; cut < n_text; cut++) {
         if (((unsigned char)text[cut] & 0xc0) == 0x80)
             continue; /* within a character */
@@ -185,9 +136,9 @@ static json_t *merges_of_scores(struct reader *r)
     size_t capacity = 0, n = 0;
     json_t *list = json_array();
     bool is_done = list != NULL;
-    for (size_t i = 0; is_done && i < r->tokens->n; i++) {
-        double score = um_gguf_real_at(r->scores, i);
-        if (type_of(r, i) == UM_TOKEN_NORMAL && !isnan(score))
+    for (size_t i = 0; is_done && i < r->words.tokens->n; i++) {
+        double score = um_gguf_real_at(r->words.scores, i);
+        if (um_gguf_word_type(&r->words, i) == UM_TOKEN_NORMAL && !isnan(score))
             is_done = add_merges(&merges, &capacity, &n, r, (int32_t)i, (float)score);
     }
     if (n)
@@ -207,12 +158,12 @@ static json_t *merges_of_scores(struct reader *r)
 static json_t *merges_of_texts(const struct reader *r)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list && i < r->merges->n; i++) {
-        const char *text = r->merges->strings[i];
-        const char *space = memchr(text, ' ', r->merges->lengths[i]);
+    for (size_t i = 0; list && i < r->words.merges->n; i++) {
+        const char *text = r->words.merges->strings[i];
+        const char *space = memchr(text, ' ', r->words.merges->lengths[i]);
         size_t n = (size_t)(space - text);
         json_t *pair = json_pack("[o, o]", json_stringn(text, n),
-                                 json_stringn(space + 1, r->merges->lengths[i] - n - 1));
+                                 json_stringn(space + 1, r->words.merges->lengths[i] - n - 1));
         if (json_array_append_new(list, pair) != 0) {
             json_decref(list);
             list = NULL;
@@ -222,58 +173,6 @@ static json_t *merges_of_texts(const struct reader *r)
 }
 
 /* ---- the pipeline */
-
-static json_t *replace(const char *from, const char *to)
-{
-    return json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", from, "content",
-                     to);
-}
-
-static json_t *byte_level(bool by_pattern)
-{
-    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0,
-                     "trim_offsets", 0, "use_regex", !by_pattern);
-}
-
-static json_t *make_normalizer(const struct reader *r, bool is_prepended)
-{
-    if (!r->is_pieces)
-        return r->pre->composes ? json_pack("{s:s}", "type", "NFC") : json_null();
-    json_t *spaces = replace(" ", MARK);
-    return is_prepended ? json_pack("{s:s, s:[{s:s, s:s}, o]}", "type", "Sequence", "normalizers",
-                                    "type", "Prepend", "prepend", MARK, spaces)
-                        : spaces;
-}
-
-static json_t *make_pre_tokenizer(const struct reader *r)
-{
-    if (r->is_pieces)
-        return json_null();
-    json_t *bytes = byte_level(r->pre->pattern != NULL);
-    if (r->pre->pattern)
-        return json_pack("{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, o]}", "type", "Sequence",
-                         "pretokenizers", "type", "Split", "pattern", "Regex", r->pre->pattern,
-                         "behavior", "Isolated", "invert", 0, bytes);
-    if (r->pre->digits_apart)
-        return json_pack("{s:s, s:[{s:s, s:b}, o]}", "type", "Sequence", "pretokenizers", "type",
-                         "Digits", "individual_digits", 1, bytes);
-    return bytes;
-}
-
-static json_t *make_decoder(const struct reader *r, bool is_prepended)
-{
-    if (!r->is_pieces)
-        return byte_level(false);
-    json_t *decoders = json_pack("[o, {s:s}, {s:s}]", replace(MARK, " "), "type", "ByteFallback",
-                                 "type", "Fuse");
-    if (decoders && is_prepended &&
-        json_array_append_new(decoders, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip",
-                                                  "content", " ", "start", 1, "stop", 0)) != 0) {
-        json_decref(decoders);
-        decoders = NULL;
-    }
-    return json_pack("{s:s, s:o}", "type", "Sequence", "decoders", decoders);
-}
 
 static int append_special(json_t *template, json_t *specials, const struct reader *r, int64_t id)
 {
@@ -313,48 +212,56 @@ static json_t *make_template(const struct reader *r, int64_t first, int64_t last
     return template;
 }
 
-static json_t *make_model(struct reader *r, int64_t unknown)
+static json_t *make_model(struct reader *r)
 {
+    const struct um_gguf_words *w = &r->words;
+    bool is_pieces = w->kind == UM_GGUF_PIECES;
     json_t *vocab = make_vocab(r);
-    json_t *merges = !vocab ? NULL : r->is_pieces ? merges_of_scores(r) : merges_of_texts(r);
+    json_t *merges = !vocab ? NULL : is_pieces ? merges_of_scores(r) : merges_of_texts(r);
     if (!merges) {
         json_decref(vocab);
         return NULL;
     }
     return json_pack("{s:s, s:n, s:o, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "dropout",
-                     "unk_token", r->is_pieces ? token_text(r, unknown) : json_null(),
-                     "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", r->is_pieces,
-                     "byte_fallback", r->is_pieces, "ignore_merges",
-                     !r->is_pieces && r->pre->ignores_merges, "vocab", vocab, "merges", merges);
+                     "unk_token", is_pieces ? token_text(r, w->unknown) : json_null(),
+                     "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", is_pieces,
+                     "byte_fallback", is_pieces, "ignore_merges", w->cut && w->cut->ignores_merges,
+                     "vocab", vocab, "merges", merges);
 }
 
 static json_t *make_tokenizer(struct reader *r)
 {
-    bool starts = flag(r, "tokenizer.ggml.add_bos_token", r->is_pieces || r->pre->starts);
-    bool ends = flag(r, "tokenizer.ggml.add_eos_token", false);
-    bool is_prepended = flag(r, "tokenizer.ggml.add_space_prefix", r->is_pieces);
-    int64_t unknown = special_id(r, "tokenizer.ggml.unknown_token_id");
+    const struct um_gguf_words *w = &r->words;
     return json_pack(
         "{s:s, s:n, s:n, s:o, s:o, s:o, s:o, s:o, s:o}", "version", "1.0", "truncation", "padding",
-        "added_tokens", make_added(r), "normalizer", make_normalizer(r, is_prepended),
-        "pre_tokenizer", make_pre_tokenizer(r), "post_processor",
-        make_template(r, starts ? special_id(r, "tokenizer.ggml.bos_token_id") : -1,
-                      ends ? special_id(r, "tokenizer.ggml.eos_token_id") : -1),
-        "decoder", make_decoder(r, is_prepended), "model",
-        make_model(r, unknown < 0 && r->is_pieces ? 0 : unknown));
+        "added_tokens", make_added(r), "normalizer", um_gguf_words_normalizer(w), "pre_tokenizer",
+        um_gguf_words_pre_tokenizer(w), "post_processor",
+        make_template(r, w->starts ? w->bos : -1, w->ends ? w->eos : -1), "decoder",
+        um_gguf_words_decoder(w), "model", make_model(r));
+}
+
+/* The token that fills rows up, -1: none. Training does not need it, so a wrong one is let be. */
+static int64_t padding_id(const struct reader *r)
+{
+    int32_t id = -1;
+    (void)um_gguf_words_id(&id, &r->words, "tokenizer.ggml.padding_token_id", NULL);
+    return id;
 }
 
 static json_t *make_config(const struct reader *r)
 {
-    static const char *const kinds[][2] = {{"bos_token", "tokenizer.ggml.bos_token_id"},
-                                           {"eos_token", "tokenizer.ggml.eos_token_id"},
-                                           {"unk_token", "tokenizer.ggml.unknown_token_id"},
-                                           {"pad_token", "tokenizer.ggml.padding_token_id"}};
+    const struct {
+        const char *name;
+        int64_t id;
+    } kinds[] = {{"bos_token", r->words.bos},
+                 {"eos_token", r->words.eos},
+                 {"unk_token", r->words.unknown},
+                 {"pad_token", padding_id(r)}};
     json_t *config = json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast",
                                "clean_up_tokenization_spaces", 0);
     int failed = config == NULL;
     for (size_t i = 0; !failed && i < UM_COUNT(kinds); i++)
-        failed = json_object_set_new(config, kinds[i][0], token_text(r, special_id(r, kinds[i][1])));
+        failed = json_object_set_new(config, kinds[i].name, token_text(r, kinds[i].id));
     if (!failed && r->template)
         failed = json_object_set_new(config, "chat_template",
                                      json_stringn(r->template->text, r->template->n));
@@ -367,33 +274,40 @@ static json_t *make_config(const struct reader *r)
 
 /* ---- all */
 
-/* NULL, or why the vocabulary cannot be said. */
-static const char *read_kind(struct reader *r)
+static bool is_text(const struct um_gguf_pair *pair, const char *text)
 {
-    const struct um_gguf_pair *model = find(r, "tokenizer.ggml.model", UM_GGUF_STRING);
-    const struct um_gguf_pair *pre = find(r, "tokenizer.ggml.pre", UM_GGUF_STRING);
-    r->is_pieces = is_text(model, "llama");
-    if (r->is_pieces)
-        return NULL;
-    if (!is_text(model, "gpt2"))
+    return pair && pair->type == UM_GGUF_STRING && pair->n == strlen(text) &&
+           memcmp(pair->text, text, pair->n) == 0;
+}
+
+/* NULL, or why the vocabulary cannot be said. */
+static const char *reason_of(const struct um_gguf *gguf)
+{
+    const struct um_gguf_pair *model = um_gguf_pair(gguf, "tokenizer.ggml.model");
+    const struct um_gguf_pair *pre = um_gguf_pair(gguf, "tokenizer.ggml.pre");
+    const struct um_gguf_cut *cut;
+    if (!um_gguf_pair(gguf, "tokenizer.ggml.tokens"))
+        return "the file has no vocabulary";
+    if (!is_text(model, "llama") && !is_text(model, "gpt2"))
         return "its vocabulary is of a kind that tokenizer.json has no like of";
-    bool is_known = um_gguf_cut_find(&r->pre, pre ? pre->text : "default", pre ? pre->n : 7, r->path,
-                                     NULL) == UM_OK;
-    return is_known ? NULL : "what its pre-tokenizer's name stands for is not known";
+    if (is_text(model, "gpt2") && pre && pre->type == UM_GGUF_STRING &&
+        um_gguf_cut_find(&cut, pre->text, pre->n, "", NULL) != UM_OK)
+        return "what its pre-tokenizer's name stands for is not known";
+    return NULL;
 }
 
 enum um_status um_vocabulary_from_gguf(json_t **tokenizer, json_t **config, const char **reason,
                                        const struct um_gguf *gguf, const char *path,
                                        struct um_error *err)
 {
-    struct reader r = {.gguf = gguf, .path = path};
+    struct reader r = {0};
     enum um_status status = UM_OK;
     *tokenizer = *config = NULL;
-    *reason = um_gguf_pair(gguf, "tokenizer.ggml.tokens") ? read_kind(&r)
-                                                          : "the file has no vocabulary";
+    *reason = reason_of(gguf);
     if (*reason)
         return UM_OK;
-    UM_TRY(check_pairs(&r, err));
+    UM_TRY(um_gguf_words_read(&r.words, gguf, path, err));
+    UM_TRY(check_texts(&r, err));
     *tokenizer = make_tokenizer(&r);
     *config = make_config(&r);
     if (!*tokenizer || !*config) {

@@ -17,17 +17,4 @@ struct um_bert_options {
 enum um_status um_bert_document(json_t **json, const struct um_loader *loader,
                                 struct um_bert_options options, struct um_error *err);
 
-/* How a byte-level vocabulary of a GGUF file cuts text before it is merged; chosen by the name in
- * tokenizer.ggml.pre. */
-struct um_gguf_cut {
-    const char *pattern; /* NULL: GPT-2's, which is a part of the component "ByteLevel" */
-    bool digits_apart;   /* each numeric character by itself first */
-    bool composes;       /* normal form C */
-    bool ignores_merges; /* a piece that is a token as a whole is not looked at further */
-    bool starts;         /* a text begins with the token for that unless the file says otherwise */
-};
-/* UM_E_INPUT if no cut has that name; the message lists those that are known. */
-enum um_status um_gguf_cut_find(const struct um_gguf_cut **cut, const char *name, size_t n,
-                                const char *where, struct um_error *err);
-
 #endif
