@@ -187,7 +187,8 @@ struct um_callbacks {
     void *user;
 };
 
-/* What a finished run promises, counted and verified. */
+/* What a finished run promises, counted and verified: of the weights in its delta, which are those of
+ * the best evaluation, or the last ones where there was none. */
 struct um_summary {
     int64_t n_steps, budget, n_changed, n_unmasked, n_updates;
     int64_t n_touched;     /* parameters that ever were unmasked: n_unmasked, unless some are dropped */
@@ -196,7 +197,7 @@ struct um_summary {
     bool is_base_intact;   /* every masked parameter bit-identical to the base */
     const char *metric;    /* main metric of the task; NULL if nothing was evaluated */
     double metric_before, metric_best, metric_last; /* NaN where not evaluated */
-    double loss_last;      /* of the evaluation data, with metric_last */
+    double loss_best;      /* of the evaluation data, with metric_best */
     int64_t best_step;
     double seconds;
     int64_t peak_rss_bytes, delta_bytes, model_bytes;
@@ -259,7 +260,8 @@ UM_API UM_CHECKED enum um_status um_run_example(struct um_example *example, stru
                                                 int64_t row, um_example_fn *visit, void *user,
                                                 struct um_error *err);
 
-/* `n` values of a tensor were unmasked in the steps up to `step`, since the line before. */
+/* `n` values of a tensor were unmasked in the steps up to `step`, since the line before; less than 0:
+ * more were dropped. The last step is told in any case, if nothing came by NULL and 0. */
 typedef void um_history_fn(int64_t step, const char *tensor, int64_t n, void *user);
 /* Reads where a run unmasked and when, from its folder (unmasked.jsonl), in order of steps. */
 UM_API UM_CHECKED enum um_status um_run_history(const char *folder, um_history_fn *visit,

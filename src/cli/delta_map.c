@@ -30,6 +30,7 @@ struct map {
     struct tensor *tensors;
     size_t n_tensors, capacity;
     int64_t n_steps;          /* of the run: where an axis is time */
+    int64_t n_elsewhere;      /* values of tensors that the base does not have */
     bool failed;
 };
 
@@ -139,7 +140,7 @@ static void put(struct map *map, const struct tensor *t, int64_t step, int64_t n
 static void take_history(int64_t step, const char *name, int64_t n, void *user)
 {
     struct map *map = user;
-    const struct tensor *t = find_tensor(map, name);
+    const struct tensor *t = name ? find_tensor(map, name) : NULL;
     if (t && step > 0 && step <= map->n_steps)
         put(map, t, step, n);
 }
@@ -196,8 +197,10 @@ static enum um_status fill(struct map *map, const struct cli_args *args,
         status = um_delta_open(&delta, target->delta, err);
     for (int64_t i = 0; delta && um_delta_get_tensor(&held, delta, i); i++) {
         struct tensor *t = find_tensor(map, held.name);
-        if (t) /* else one that the base does not have */
+        if (t)
             t->n_values = held.n_values;
+        else
+            map->n_elsewhere += held.n_values;
     }
     for (size_t i = 0; delta && i < map->n_tensors; i++)
         put(map, &map->tensors[i], 0, map->tensors[i].n_values);
@@ -237,7 +240,7 @@ static void print_text(const struct map *map)
         printf("%10s", map->labels[0].names[r]);
         for (int c = 0; c < map->labels[1].n; c++) {
             double s = share(map, r, c);
-            int shade = (int)ceil(s / most * (double)(sizeof(shades) - 2));
+            int shade = (int)ceil(fmax(s, 0) / most * (double)(sizeof(shades) - 2));
             if (*cell(map->all, r, c) > 0)
                 printf(" %6.3f%%%c", 100 * s, shades[shade]);
             else
@@ -248,6 +251,9 @@ static void print_text(const struct map *map)
     printf("\n%% of a group's parameters; columns are of each %s:\n", axis_names[map->axes[1]]);
     for (int c = 0; c < map->labels[1].n; c++)
         printf("%4d  %s\n", c + 1, map->labels[1].names[c]);
+    if (map->n_elsewhere)
+        printf("\nNot on the map: %lld values of what the base does not have (a task head, low-rank "
+               "changes, adapters)\n", (long long)map->n_elsewhere);
 }
 
 /* ---- SVG: a square for each group, the darker the greater its share */
@@ -256,7 +262,7 @@ enum { SIDE = 28, LEFT = 90, TOP = 170, MARGIN = 20 };
 
 static void put_square(FILE *to, const struct map *map, int r, int c, double most)
 {
-    double s = share(map, r, c), rest = 1 - s / most;
+    double s = share(map, r, c), rest = 1 - fmax(s, 0) / most;
     if (*cell(map->all, r, c) <= 0)
         return;
     (void)fprintf(to,
@@ -382,7 +388,7 @@ const struct cli_command cli_delta_map = {
     .usage = usage,
     .description = "Prints, for each layer and each kind of module, the share of its parameters that "
                    "a delta holds; as an SVG picture, too, with --svg. With `step` as one axis: "
-                   "what share came in each tenth of the run.",
+                   "what share came in each tenth of the run (below 0: more was dropped than came).",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

@@ -194,7 +194,7 @@ static void print_summary_json(const struct um_summary *s, const char *out)
     cli_json_real("metric_before", s->metric_before);
     cli_json_real("metric_best", s->metric_best);
     cli_json_real("metric_last", s->metric_last);
-    cli_json_real("loss_last", s->loss_last);
+    cli_json_real("loss_best", s->loss_best);
     cli_json_integer("best_step", s->best_step);
     cli_json_real("seconds", s->seconds);
     cli_json_integer("peak_rss_bytes", s->peak_rss_bytes);

@@ -101,25 +101,38 @@ static enum um_status write_index(const struct um_merge *m, struct um_error *err
 
 /* ---- side files */
 
-static bool is_weight_file(const char *name)
+/* What the merge writes itself. */
+static bool is_written(const char *name)
 {
-    size_t n = strlen(name);
-    return strcmp(name, "config.json") == 0 ||
-           (n > 12 && strcmp(name + n - 12, ".safetensors") == 0) ||
-           strcmp(name, "model.safetensors.index.json") == 0 ||
-           strncmp(name, "pytorch_model", 13) == 0;
+    return strcmp(name, "config.json") == 0 || um_length_before(name, ".safetensors") ||
+           strcmp(name, "model.safetensors.index.json") == 0;
+}
+
+/* The base's weights once more, for other frameworks: after a merge they would be another model's. */
+static bool is_of_others(const char *name)
+{
+    static const char *const endings[] = {".h5",   ".msgpack", ".onnx", ".ot",    ".gguf",
+                                          ".ckpt", ".pt",      ".pth",  ".tflite"};
+    for (size_t i = 0; i < UM_COUNT(endings); i++)
+        if (um_length_before(name, endings[i]))
+            return true;
+    return strncmp(name, "pytorch_model", strlen("pytorch_model")) == 0;
 }
 
 /* Tokenizer and other side files, as they are. */
-static enum um_status copy_side_files(const struct um_merge *m, struct um_error *err)
+static enum um_status copy_side_files(struct um_merge *m, struct um_error *err)
 {
     DIR *dir = opendir(m->base.path);
     enum um_status status = UM_OK;
     if (!dir)
         return um_fail(err, UM_E_INPUT, "cannot list '%s': %s", m->base.path, strerror(errno));
     for (struct dirent *entry; status == UM_OK && (entry = readdir(dir));) {
-        if (entry->d_name[0] == '.' || is_weight_file(entry->d_name))
+        if (entry->d_name[0] == '.' || is_written(entry->d_name))
             continue;
+        if (is_of_others(entry->d_name)) {
+            um_merge_note(m, "'%s' is not copied: it holds the weights as they were", entry->d_name);
+            continue;
+        }
         char *from = um_path_join(m->base.path, entry->d_name);
         char *to = um_path_join(m->partial, entry->d_name);
         if (!from || !to)

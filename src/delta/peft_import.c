@@ -30,6 +30,24 @@ static bool is_empty(const json_t *value)
            (json_is_array(value) && json_array_size(value) == 0);
 }
 
+/* Some ways to initialise (PiSSA, OLoRA, CorDA, LoftQ) change the base, too, when PEFT loads the folder. */
+static enum um_status check_init(const struct import *x, struct um_error *err)
+{
+    static const char *const harmless[] = {"gaussian", "orthogonal", "eva"};
+    const json_t *init = json_object_get(x->config, "init_lora_weights");
+    const char *name = json_string_value(init);
+    for (size_t i = 0; name && i < UM_COUNT(harmless); i++)
+        if (strcmp(name, harmless[i]) == 0)
+            return UM_OK;
+    if (is_empty(init) || json_is_true(init))
+        return UM_OK;
+    (void)um_fail(err, UM_E_INPUT, "cannot import '%s': its init_lora_weights '%s' changes the base",
+                  x->folder, name ? name : "(not a text)");
+    um_error_hint(err, "save it by PEFT with path_initial_model_for_weight_conversion, as LoRA over "
+                       "the base as it was");
+    return UM_E_INPUT;
+}
+
 static enum um_status read_config(struct import *x, struct um_error *err)
 {
     const char *type = "", *bias = "none", *where = x->folder;
@@ -55,6 +73,7 @@ static enum um_status read_config(struct import *x, struct um_error *err)
         if (!is_empty(json_object_get(x->config, refused[i])))
             return um_fail(err, UM_E_INPUT, "cannot import '%s': its '%s' is not supported", where,
                            refused[i]);
+    UM_RETURN_IF(check_init(x, err));
     o->addition = um_addition_find(is_adalora ? "adalora" : is_dora ? "dora" : "lora");
     return UM_OK;
 }
@@ -208,10 +227,10 @@ static enum um_status save(struct import *x, const char *model, const char *out,
     if (!attached)
         UM_TRY(um_fail_memory(err, "a delta's metadata", 0));
     d->method = x->options.addition->name;
-    d->task = x->model.arch->is_decoder && d->n_labels == 0 ? "text" : "";
+    d->task = head_outputs(x) ? "" : x->model.arch->is_decoder ? "text" : "";
     d->architecture = json_string_value(json_object_get(x->model.folder.config, "model_type"));
     d->prefix = x->model.has_prefix ? "" : x->model.arch->prefix;
-    d->task_class = d->n_labels ? x->model.arch->task_class : "";
+    d->task_class = head_outputs(x) ? x->model.arch->task_class : "";
     d->attached = attached;
     d->base_sha256 = hash;
     UM_TRY(um_folder_open(&base, model, err));

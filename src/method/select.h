@@ -62,7 +62,6 @@ struct um_selection {
 /* What a selection came to, for the metrics log. */
 struct um_select_stats {
     int64_t n_scored;                  /* entries scored exactly */
-    int64_t n_scanned;                 /* entries compared with a bound */
     int64_t n_entries[UM_N_BOUNDS];    /* entries of matrices by the bound that pruned them */
     enum um_bound bound;               /* the one that pruned most; UM_BOUND_AUTO: none ran */
 };

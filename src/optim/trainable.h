@@ -58,7 +58,6 @@ struct um_trainable {
     bool has_column[UM_N_COLUMNS];
     enum um_dropped dropped;
     struct um_arena arena;
-    size_t capacity_bytes;         /* of the run's state, for the plan */
 };
 
 /* A set over `scope` (parameters of a model with n_params in all): whole where is_whole[i], else

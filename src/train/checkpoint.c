@@ -35,11 +35,14 @@ static const float *column_of(const struct um_entry *entry, int c)
 static char *state_text(const struct um_run_state *s)
 {
     json_t *json = json_pack(
-        "{s:I, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b}", "step", (json_int_t)s->step, "seconds",
-        s->seconds, "metric_before", um_json_real(s->metric_before), "metric_best",
-        um_json_real(s->metric_best), "metric_last", um_json_real(s->metric_last), "loss_last",
-        um_json_real(s->loss_last), "best_step", (json_int_t)s->best_step, "n_stale", (json_int_t)s->n_stale, "evaluated_step",
-        (json_int_t)s->evaluated_step, "n_updates", (json_int_t)s->n_updates, "is_stopped", s->is_stopped ? 1 : 0);
+        "{s:I, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:[I, I, I, I]}", "step",
+        (json_int_t)s->step, "seconds", s->seconds, "metric_before", um_json_real(s->metric_before), "metric_best",
+        um_json_real(s->metric_best), "metric_last", um_json_real(s->metric_last), "loss_best",
+        um_json_real(s->loss_best), "best_step", (json_int_t)s->best_step, "n_stale",
+        (json_int_t)s->n_stale, "evaluated_step", (json_int_t)s->evaluated_step, "n_updates",
+        (json_int_t)s->n_updates, "is_stopped", s->is_stopped ? 1 : 0, "kept",
+        (json_int_t)s->kept.n_changed, (json_int_t)s->kept.n_broken, (json_int_t)s->kept.n_unmasked,
+        (json_int_t)s->kept.n_touched);
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(json);
     return text;
@@ -58,12 +61,16 @@ static enum um_status read_state(struct um_run_state *s, const char *text, const
     UM_TRY(um_json_get_f64(&s->metric_before, json, "metric_before", path, err));
     UM_TRY(um_json_get_f64(&s->metric_best, json, "metric_best", path, err));
     UM_TRY(um_json_get_f64(&s->metric_last, json, "metric_last", path, err));
-    UM_TRY(um_json_get_f64(&s->loss_last, json, "loss_last", path, err));
+    UM_TRY(um_json_get_f64(&s->loss_best, json, "loss_best", path, err));
     UM_TRY(um_json_get_i64(&s->best_step, json, "best_step", path, err));
     UM_TRY(um_json_get_i64(&s->n_stale, json, "n_stale", path, err));
     UM_TRY(um_json_get_i64(&s->evaluated_step, json, "evaluated_step", path, err));
     UM_TRY(um_json_get_i64(&s->n_updates, json, "n_updates", path, err));
     UM_TRY(um_json_get_bool(&s->is_stopped, json, "is_stopped", path, err));
+    int64_t *kept[] = {&s->kept.n_changed, &s->kept.n_broken, &s->kept.n_unmasked,
+                       &s->kept.n_touched};
+    for (size_t i = 0; i < UM_COUNT(kept); i++) /* what is not there counts as 0 */
+        *kept[i] = json_integer_value(json_array_get(json_object_get(json, "kept"), i));
 out:
     json_decref(json);
     return status;
@@ -284,10 +291,13 @@ static enum um_status load(struct um_run *run, const char *path, struct um_error
     struct um_safetensors st;
     struct um_str name = {0};
     struct um_run_state state = {.metric_before = (double)NAN, .metric_best = (double)NAN,
-                                 .metric_last = (double)NAN, .loss_last = (double)NAN};
+                                 .metric_last = (double)NAN, .loss_best = (double)NAN};
     enum um_status status;
     UM_RETURN_IF(um_safetensors_open(&st, path, err));
     UM_TRY(read_state(&state, um_safetensors_metadata(&st, "state"), path, err));
+    if (state.step < 0 || state.step > run->n_steps || state.n_updates < 0 || state.n_stale < 0)
+        UM_TRY(um_fail(err, UM_E_INPUT, "cannot load '%s': step %lld of %lld, %lld updates", path,
+                       (long long)state.step, (long long)run->n_steps, (long long)state.n_updates));
     for (size_t e = 0; e < run->tuning.set.n_entries; e++)
         UM_TRY(load_entry(run, &run->tuning.set.entries[e], &st, &name, path, err));
     run->state = state;

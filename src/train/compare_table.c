@@ -7,24 +7,31 @@
 
 /* What a row of the table says; NaN where there is nothing to say. */
 struct row {
+    bool has_diverged; /* with one seed or more */
     double mean, deviation, difference, p, updates, seconds, peak_mib, changed, delta_mib;
 };
 
+/* Of the seeds that did not diverge; where one did there is no mean of the metric. */
 static struct row row_of(const struct um_contender *cell)
 {
     double values[UM_SEEDS_MAX] = {0}, others[UM_SEEDS_MAX] = {0};
     const struct um_contender *reference = cell->reference;
-    int64_t n = cell->n_done, n_pairs = 0;
+    int64_t n = cell->n_done, n_fine = 0, n_pairs = 0;
     struct row row = {.difference = (double)NAN, .p = (double)NAN};
+    for (int64_t i = 0; i < n; i++)
+        n_fine += !cell->outcomes[i].has_diverged;
     for (int64_t i = 0; i < n; i++) {
         const struct um_outcome *o = &cell->outcomes[i];
         values[i] = o->value;
-        row.updates += o->updates / (double)n;
-        row.seconds += o->seconds / (double)n;
-        row.peak_mib += o->peak_mib / (double)n;
-        row.changed += (double)o->n_changed / (double)n;
-        row.delta_mib += (double)o->delta_bytes / 1048576 / (double)n;
+        if (o->has_diverged)
+            continue;
+        row.updates += o->updates / (double)n_fine;
+        row.seconds += o->seconds / (double)n_fine;
+        row.peak_mib += o->peak_mib / (double)n_fine;
+        row.changed += (double)o->n_changed / (double)n_fine;
+        row.delta_mib += (double)o->delta_bytes / 1048576 / (double)n_fine;
     }
+    row.has_diverged = n_fine < n;
     row.mean = um_mean(values, n);
     row.deviation = um_deviation(values, n);
     for (; reference && n_pairs < n && n_pairs < reference->n_done; n_pairs++)
@@ -46,10 +53,10 @@ static void add_number(struct um_str *to, const char *format, double value, cons
 
 static void add_markdown(struct um_str *to, const struct um_contender *cell, const struct row *row)
 {
-    um_str_addf(to, "| %s | %s | %s | %g | %lld | %s | ", cell->task, cell->variant,
+    um_str_addf(to, "| %s | %s | %s | %g | %lld | %s | ", cell->task, cell->variant->text,
                 *cell->budget ? cell->budget : "-", cell->rate, (long long)cell->n_done,
                 cell->outcomes[0].metric->name);
-    add_number(to, "%.4f | ", row->mean, "diverged | ");
+    add_number(to, "%.4f | ", row->mean, row->has_diverged ? "diverged | " : "- | ");
     add_number(to, "%.4f | ", row->deviation, "- | ");
     add_number(to, "%+.4f | ", row->difference, "- | ");
     add_number(to, "%.3f | ", row->p, "- | ");
@@ -59,7 +66,7 @@ static void add_markdown(struct um_str *to, const struct um_contender *cell, con
 
 static void add_csv(struct um_str *to, const struct um_contender *cell, const struct row *row)
 {
-    um_str_addf(to, "%s,%s,%s,%g,%lld,%s,", cell->task, cell->variant, cell->budget, cell->rate,
+    um_str_addf(to, "%s,%s,%s,%g,%lld,%s,", cell->task, cell->variant->text, cell->budget, cell->rate,
                 (long long)cell->n_done, cell->outcomes[0].metric->name);
     add_number(to, "%.9g,", row->mean, ",");
     add_number(to, "%.9g,", row->deviation, ",");
@@ -75,7 +82,7 @@ static json_t *json_of(const struct um_contender *cell, const struct row *row)
     for (int64_t i = 0; i < cell->n_done; i++)
         (void)json_array_append_new(values, um_json_real(cell->outcomes[i].value));
     return json_pack("{s:s, s:s, s:s, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f}",
-                     "task", cell->task, "method", cell->variant, "budget", cell->budget, "lr",
+                     "task", cell->task, "method", cell->variant->text, "budget", cell->budget, "lr",
                      cell->rate, "metric", cell->outcomes[0].metric->name, "values", values, "mean",
                      um_json_real(row->mean), "deviation", um_json_real(row->deviation),
                      "difference", um_json_real(row->difference), "p", um_json_real(row->p),

@@ -1,13 +1,14 @@
 /*
  * Where a run unmasked, and when: RUN/unmasked.jsonl, a line for each logged step that unmasked
  * anything, {"step": 12, "new": {"TENSOR": 5, ...}}: values that came since the line before, less
- * those that left.
+ * those that left. The last step has a line in any case.
  */
 #include <string.h>
 
 #include "train/run.h"
 
 #define NAME "unmasked.jsonl"
+#define STEPS_MAX (INT64_C(1) << 48)
 
 static enum um_status visit_line(const char *text, size_t n, const char *path,
                                  um_history_fn *visit, void *user, struct um_error *err)
@@ -17,7 +18,12 @@ static enum um_status visit_line(const char *text, size_t n, const char *path,
     int64_t step = 0;
     UM_RETURN_IF(um_json_parse(&line, text, n, path, err));
     enum um_status status = um_json_get_i64(&step, line, "step", path, err);
-    json_object_foreach (json_object_get(line, "new"), tensor, value)
+    json_t *new = json_object_get(line, "new");
+    if (status == UM_OK && (step < 0 || step > STEPS_MAX))
+        status = um_fail(err, UM_E_INPUT, "cannot read '%s': step %lld", path, (long long)step);
+    if (status == UM_OK && json_object_size(new) == 0)
+        visit(step, NULL, 0, user);
+    json_object_foreach (new, tensor, value)
         if (status == UM_OK)
             visit(step, tensor, json_integer_value(value), user);
     json_decref(line);
@@ -49,7 +55,7 @@ static void note_known(int64_t step, const char *tensor, int64_t n, void *user)
 {
     struct um_run *run = user;
     (void)step;
-    for (size_t e = 0; e < run->tuning.set.n_entries; e++)
+    for (size_t e = 0; tensor && e < run->tuning.set.n_entries; e++)
         if (strcmp(run->tuning.set.entries[e].param->name, tensor) == 0)
             run->n_known[e] += n;
 }
@@ -70,7 +76,7 @@ enum um_status um_history_put(struct um_run *run, struct um_error *err)
 {
     const struct um_trainable *set = &run->tuning.set;
     struct um_str line = {0};
-    bool is_new = false;
+    bool is_new = false, is_last = run->state.step == run->n_steps;
     enum um_status status = UM_OK;
     if (!run->history.file)
         return UM_OK;
@@ -85,7 +91,7 @@ enum um_status um_history_put(struct um_run *run, struct um_error *err)
         is_new = true;
     }
     um_str_add(&line, "}}\n");
-    if (is_new)
+    if (is_new || is_last)
         status = um_log_put(&run->history, &line, err);
     um_str_free(&line);
     return status;

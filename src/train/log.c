@@ -2,9 +2,19 @@
 #include "train/log.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+
+/* The step that a line begins with, -1 if it does not. A line of a text with a NUL behind it. */
+static int64_t step_of(const char *line)
+{
+    static const char prefix[] = "{\"step\": ";
+    if (strncmp(line, prefix, sizeof(prefix) - 1) != 0)
+        return -1;
+    return strtoll(line + sizeof(prefix) - 1, NULL, 10);
+}
 
 static enum um_status cut(const char *path, int64_t last_step, struct um_error *err)
 {
@@ -15,8 +25,8 @@ static enum um_status cut(const char *path, int64_t last_step, struct um_error *
     UM_RETURN_IF(um_file_read(&text, &n, path, err));
     for (size_t start = 0; start < n;) {
         const char *newline = memchr(text + start, '\n', n - start);
-        long long step;
-        if (!newline || sscanf(text + start, "{\"step\": %lld", &step) != 1 || step > last_step)
+        int64_t step = step_of(text + start);
+        if (!newline || step < 0 || step > last_step)
             break;
         start = kept = (size_t)(newline - text) + 1;
     }

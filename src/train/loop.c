@@ -132,11 +132,11 @@ static enum um_status evaluate(bool *goes_on, struct um_run *run, struct um_erro
         s->metric_before = value;
     } else {
         s->metric_last = value;
-        s->loss_last = e.loss;
         p.is_best = um_metric_is_better(run->best, value, s->metric_best);
         s->n_stale = p.is_best ? 0 : s->n_stale + 1;
         if (p.is_best) {
             s->metric_best = value;
+            s->loss_best = e.loss;
             s->best_step = s->step;
             UM_RETURN_IF(um_record_delta(run, err));
         }
@@ -241,12 +241,14 @@ enum um_status um_run_train(struct um_summary *summary, struct um_run *run, stru
     UM_RETURN_IF(um_record_begin(run, err));
     say_what_trains(run);
     say_what_is_idle(run);
+    double start = um_seconds();
     UM_RETURN_IF(um_run_calibrate(&goes_on, run, err));
-    if (!goes_on)
-        UM_RETURN_IF(um_checkpoint_save(run, err));
+    run->state.seconds += um_seconds() - start;
     run->opened_at = um_seconds();
     if (goes_on && is_evaluation_due(run)) /* before the first step, or one that was interrupted */
         UM_RETURN_IF(evaluate(&goes_on, run, err));
+    if (!goes_on)
+        UM_RETURN_IF(um_checkpoint_save(run, err));
     run->opened_at = um_seconds();
     while (goes_on && run->state.step < run->n_steps && !run->state.is_stopped)
         UM_RETURN_IF(turn(&goes_on, run, first, err));

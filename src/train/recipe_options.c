@@ -86,7 +86,7 @@ const struct um_option um_options[] = {
      .offset = AT(method.name)},
     {.info =
          {"method.budget", "--budget", "B", "0.17%",
-          "parameters that may change: a count, a share of the model (1%) or bytes of delta (2MB)",
+          "parameters that may change: a count, a share of the model (1%) or bytes of positions and values (2MB)",
           NULL},
      .type = UM_OPTION_TEXT,
      .offset = AT(method.budget)},

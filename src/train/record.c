@@ -147,43 +147,7 @@ static enum um_status make_entries(struct um_delta *d, const struct um_run *run,
     return UM_OK;
 }
 
-enum um_status um_record_delta(struct um_run *run, struct um_error *err)
-{
-    const struct um_model *model = &run->tm.model;
-    char hash[UM_SHA256_TEXT];
-    struct um_folder base = {0};
-    struct um_delta d = {
-        .method = run->tuning.method->name,
-        .task = run->task->name,
-        .architecture = json_string_value(json_object_get(model->folder.config, "model_type")),
-        .base_sha256 = hash,
-        .prefix = model->has_prefix ? "" : model->arch->prefix,
-        .task_class = um_objective_of(run->task) == UM_OBJECTIVE_TOKEN ? model->arch->text_class
-                                                                       : model->arch->task_class,
-        .budget = run->tuning.budget,
-        .labels = (const char **)run->train.labels,
-        .n_labels = (size_t)run->train.n_labels};
-    char *path = um_run_path(run, "delta.safetensors");
-    char *attached = um_model_attached_text(model);
-    enum um_status status = UM_OK;
-    if (run->is_in_memory)
-        goto out;
-    if (!path || !attached)
-        UM_TRY(um_fail_memory(err, "a path", 0));
-    d.attached = attached;
-    UM_TRY(make_entries(&d, run, err));
-    UM_TRY(um_folder_open(&base, run->config->model, err)); /* as it is on disk, not as changed */
-    UM_TRY(um_delta_hash(hash, &d, &base, err));
-    UM_TRY(um_delta_save(&d, path, err));
-out:
-    um_folder_close(&base);
-    um_arena_free(&d.arena);
-    free(attached);
-    um_free(path);
-    return status;
-}
-
-/* ---- the summary */
+/* ---- the delta against the base */
 
 /* Counts elements whose bits differ from the base's, and those that were not allowed to. A masked
  * element of a parameter that is kept as it is stored is what the base has by construction. */
@@ -269,34 +233,74 @@ static enum um_status compare_with_first(int64_t *n_changed, int64_t *n_broken,
     return status;
 }
 
-static enum um_status verify(struct um_summary *s, const struct um_run *run, struct um_error *err)
+static enum um_status count_kept(struct um_kept *kept, const struct um_run *run,
+                                 struct um_error *err)
 {
     struct um_folder base;
-    int64_t n_broken = 0;
     enum um_status status = UM_OK;
+    *kept = (struct um_kept){.n_unmasked = run->tuning.set.n,
+                             .n_touched = um_trainable_touched(&run->tuning.set)};
     UM_RETURN_IF(um_folder_open(&base, run->config->model, err));
     for (int64_t p = 0; p < run->tm.model.n_params; p++) {
         const struct um_param *param = &run->tm.model.params[p];
         const struct um_tensor_view *stored = um_folder_find(&base, param->name);
         if (param->is_attached)
-            UM_TRY(compare_with_first(&s->n_changed, &n_broken, run, param, err));
+            UM_TRY(compare_with_first(&kept->n_changed, &kept->n_broken, run, param, err));
         else if (param->is_added)
-            s->n_changed += param->n_elements;
+            kept->n_changed += param->n_elements;
         else if (stored && stored->n_elements == param->n_elements)
-            UM_TRY(compare_with_base(&s->n_changed, &n_broken, run, param, stored, err));
+            UM_TRY(compare_with_base(&kept->n_changed, &kept->n_broken, run, param, stored, err));
         else
             UM_TRY(um_fail(err, UM_E_INPUT, "'%s' changed while the run was going on: no '%s'",
                            run->config->model, param->name));
     }
-    /* Where dropped elements keep their values, the budget bounds those that train at a time. */
-    bool are_kept = run->tuning.set.dropped == UM_DROPPED_KEPT;
-    s->is_within_budget = s->n_changed <= (are_kept ? s->n_touched : s->budget) &&
-                          s->n_unmasked <= s->budget;
-    s->is_base_intact = n_broken == 0;
 out:
     um_folder_close(&base);
     return status;
 }
+
+static enum um_status save_delta(const struct um_run *run, struct um_error *err)
+{
+    const struct um_model *model = &run->tm.model;
+    char hash[UM_SHA256_TEXT];
+    struct um_folder base = {0};
+    struct um_delta d = {
+        .method = run->tuning.method->name,
+        .task = run->task->name,
+        .architecture = json_string_value(json_object_get(model->folder.config, "model_type")),
+        .base_sha256 = hash,
+        .prefix = model->has_prefix ? "" : model->arch->prefix,
+        .task_class = um_objective_of(run->task) == UM_OBJECTIVE_TOKEN ? model->arch->text_class
+                                                                       : model->arch->task_class,
+        .budget = run->tuning.budget,
+        .labels = (const char **)run->train.labels,
+        .n_labels = (size_t)run->train.n_labels};
+    char *path = um_run_path(run, "delta.safetensors");
+    char *attached = um_model_attached_text(model);
+    enum um_status status = UM_OK;
+    if (!path || !attached)
+        UM_TRY(um_fail_memory(err, "a path", 0));
+    d.attached = attached;
+    UM_TRY(make_entries(&d, run, err));
+    UM_TRY(um_folder_open(&base, run->config->model, err)); /* as it is on disk, not as changed */
+    UM_TRY(um_delta_hash(hash, &d, &base, err));
+    UM_TRY(um_delta_save(&d, path, err));
+out:
+    um_folder_close(&base);
+    um_arena_free(&d.arena);
+    free(attached);
+    um_free(path);
+    return status;
+}
+
+enum um_status um_record_delta(struct um_run *run, struct um_error *err)
+{
+    if (!run->is_in_memory)
+        UM_RETURN_IF(save_delta(run, err));
+    return count_kept(&run->state.kept, run, err);
+}
+
+/* ---- the summary */
 
 static int64_t file_bytes(const char *path)
 {
@@ -327,7 +331,8 @@ static enum um_status save_summary(const struct um_summary *s, const struct um_r
         (json_int_t)s->n_touched, "updates", (json_int_t)s->n_updates, "is_within_budget", s->is_within_budget ? 1 : 0,
         "is_base_intact", s->is_base_intact ? 1 : 0, "metric", s->metric, "metric_before",
         um_json_real(s->metric_before), "metric_best", um_json_real(s->metric_best), "metric_last",
-        um_json_real(s->metric_last), "loss_last", um_json_real(s->loss_last), "best_step", (json_int_t)s->best_step, "seconds", s->seconds,
+        um_json_real(s->metric_last), "loss_best", um_json_real(s->loss_best), "best_step",
+        (json_int_t)s->best_step, "seconds", s->seconds,
         "peak_rss_mib", (double)s->peak_rss_bytes / 1048576, "delta_bytes",
         (json_int_t)s->delta_bytes, "model_bytes", (json_int_t)s->model_bytes, "cpu",
         um_cpu_level_name(um_kernels()->level), "threads", um_threads(), "parameters", names);
@@ -339,26 +344,38 @@ static enum um_status save_summary(const struct um_summary *s, const struct um_r
     return status;
 }
 
+/* Where dropped elements keep their values, the budget bounds those that train at a time. */
+static bool is_within_budget(const struct um_run *run)
+{
+    const struct um_kept *kept = &run->state.kept;
+    int64_t budget = run->tuning.budget;
+    bool are_kept = run->tuning.set.dropped == UM_DROPPED_KEPT;
+    return kept->n_changed <= (are_kept ? kept->n_touched : budget) && kept->n_unmasked <= budget;
+}
+
 enum um_status um_record_summary(struct um_summary *summary, struct um_run *run,
                                  struct um_error *err)
 {
+    const struct um_kept *kept = &run->state.kept;
     char *delta = um_run_path(run, "delta.safetensors");
     *summary = (struct um_summary){.n_steps = run->state.step,
                                    .budget = run->tuning.budget,
-                                   .n_unmasked = run->tuning.set.n,
-                                   .n_touched = um_trainable_touched(&run->tuning.set),
+                                   .n_changed = kept->n_changed,
+                                   .n_unmasked = kept->n_unmasked,
+                                   .n_touched = kept->n_touched,
                                    .n_updates = run->state.n_updates,
+                                   .is_within_budget = is_within_budget(run),
+                                   .is_base_intact = kept->n_broken == 0,
                                    .metric = run->best->name,
                                    .metric_before = run->state.metric_before,
                                    .metric_best = run->state.metric_best,
                                    .metric_last = run->state.metric_last,
-                                   .loss_last = run->state.loss_last,
+                                   .loss_best = run->state.loss_best,
                                    .best_step = run->state.best_step,
                                    .seconds = run->state.seconds,
                                    .peak_rss_bytes = um_memory_rss_peak(),
                                    .delta_bytes = file_bytes(delta),
                                    .model_bytes = um_folder_bytes(&run->tm.model.folder)};
     um_free(delta);
-    UM_RETURN_IF(verify(summary, run, err));
     return run->is_in_memory ? UM_OK : save_summary(summary, run, err);
 }

@@ -219,7 +219,7 @@ static enum um_status open_run(struct um_run *run, struct um_error *err)
     run->state = (struct um_run_state){.metric_before = (double)NAN,
                                        .metric_best = (double)NAN,
                                        .metric_last = (double)NAN,
-                                       .loss_last = (double)NAN,
+                                       .loss_best = (double)NAN,
                                        .evaluated_step = -1};
     return UM_OK;
 }
@@ -249,12 +249,16 @@ enum um_status um_run_resume(struct um_run **run, const char *folder,
 {
     struct um_recipe *recipe = NULL;
     char *path = um_path_join(folder, "recipe.yaml");
+    char *summary = um_path_join(folder, "summary.json");
     enum um_status status;
     *run = NULL;
-    if (!path)
+    if (!path || !summary)
         UM_TRY(um_fail_memory(err, folder, strlen(folder)));
     if (!um_path_exists(path))
         UM_TRY(um_fail(err, UM_E_INPUT, "cannot resume '%s': it is not a run (no recipe.yaml)",
+                       folder));
+    if (um_path_exists(summary))
+        UM_TRY(um_fail(err, UM_E_USAGE, "the run '%s' is finished: there is nothing to resume",
                        folder));
     UM_TRY(um_recipe_new(&recipe, err));
     UM_TRY(um_recipe_load(recipe, path, err));
@@ -268,6 +272,7 @@ enum um_status um_run_resume(struct um_run **run, const char *folder,
     }
 out:
     um_recipe_free(recipe);
+    um_free(summary);
     um_free(path);
     return status;
 }

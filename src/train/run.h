@@ -17,15 +17,22 @@
 #include "train/log.h"
 #include "train/recipe.h"
 
+/* What the weights in the delta come to, counted against the base when it was written. */
+struct um_kept {
+    int64_t n_changed, n_broken; /* bits differ; and were not allowed to */
+    int64_t n_unmasked, n_touched;
+};
+
 /* What a checkpoint holds beside the trainable set's columns: plain numbers. */
 struct um_run_state {
     int64_t step;               /* optimizer steps done */
     double seconds;             /* of training so far */
-    double metric_before, metric_best, metric_last, loss_last; /* NaN: not evaluated */
+    double metric_before, metric_best, metric_last, loss_best; /* NaN: not evaluated */
     int64_t best_step, n_stale; /* evaluations since the best */
     int64_t evaluated_step;     /* of the last evaluation; -1: none yet */
     int64_t n_updates;
     bool is_stopped;            /* early */
+    struct um_kept kept;
 };
 
 struct um_run {

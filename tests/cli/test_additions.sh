@@ -71,6 +71,17 @@ for method in lora dora adalora; do
     expect 0 predict --model "$base" --delta imported.safetensors "baba kiba" "deba kiba loba" --scores
     sed 1d out | cut -f2- | cmp -s - scores || fail "$method: imported, it predicts differently"
 done
+# A head that predicts a number stays one.
+sed 's/\tbaba$/\t1.5/; s/\tdeba$/\t3/' train.tsv >numbers.tsv
+expect 0 train --model "$base" --task regression --train-file numbers.tsv --method lora --epochs 1 --out numbers
+expect 0 merge numbers --out merged.numbers
+expect 0 delta export numbers --out peft.numbers
+expect 0 delta import peft.numbers --model "$base" --out imported.safetensors
+expect 0 merge --model "$base" --delta imported.safetensors --out again
+cmp -s merged.numbers/config.json again/config.json ||
+    fail "imported, a regression is none: $(diff merged.numbers/config.json again/config.json)"
+rm -r again
+
 expect 2 delta export houlsby --out none
 expect 2 delta export lora --format gguf --out none
 has err 'a bert model has no GGUF form'
@@ -92,6 +103,10 @@ sed 's/"r": 3/"r": 4/' peft.lora/adapter_config.json >config
 mv config peft.lora/adapter_config.json
 expect 3 delta import peft.lora --model "$base" --out none
 has err 'does not fit a parameter of'
+sed 's/"init_lora_weights": [a-z]*/"init_lora_weights": "pissa"/' peft.adalora/adapter_config.json >config
+mv config peft.adalora/adapter_config.json
+expect 3 delta import peft.adalora --model "$base" --out none
+has err "its init_lora_weights 'pissa' changes the base"
 sed 's/"bias": "none"/"bias": "all"/' peft.dora/adapter_config.json >config
 mv config peft.dora/adapter_config.json
 expect 3 delta import peft.dora --model "$base" --out none

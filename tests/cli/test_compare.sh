@@ -56,6 +56,17 @@ for run in short/trials/*; do
 done
 has short/runs/*/recipe.yaml '^  epochs: 4$'
 
+# A variant's own rate and budget count.
+expect 0 compare recipe.yaml --methods id3,id3:optimizer.lr=2e-3,id3:method.budget=700 --budgets 500,900 \
+    --lrs 1e-3,5e-3 --trial-epochs 0.5 --max-steps 12 --out own
+[ "$(ls own/runs | wc -l)" = 5 ] || fail "runs: $(ls own/runs)"
+has own/table.md '^\| classification \| id3:optimizer.lr=2e-3 \| 900 \| 0.002 \|'
+has own/table.md '^\| classification \| id3:method.budget=700 \| 700 \|.* 700 \|'
+ls own/trials | grep -q optimizer.lr && fail "a rate of one's own was tried: $(ls own/trials)"
+for run in own/trials/*; do
+    [ "$(grep -c epoch "$run/metrics.jsonl")" -lt 12 ] || fail "$run was no shorter"
+done
+
 # Two processes share the work: each run is trained by one of them, and both tables are whole.
 share() {
     "$unmask" compare recipe.yaml --methods id3,full,pafi --budgets 500 --lrs 1e-3,5e-3 --seeds 2 \
@@ -84,7 +95,14 @@ diverge --lrs 1000
 grep -q 'not finite' err && fail "what diverged was trained again: $(cat err)"
 
 expect_error 2 "'unmask compare' needs --methods" compare recipe.yaml --out other
-expect_error 2 "compare: there is no method 'id4'" compare recipe.yaml --methods id4 --out other
+expect 2 compare recipe.yaml --methods id4 --out other
+has err "^unmask: 'method.name' takes one of .*, found 'id4'$"
+expect_error 2 "method 'id3:train.seed=3': 'train.seed' is the comparison's to set" \
+    compare recipe.yaml --methods id3:train.seed=3 --out other
+# What is wrong shows before anything is trained.
+expect 2 compare recipe.yaml --methods full,id3:method.budget=9 --out other
+has err '^unmask: classification, id3:method.budget=9: '
+[ ! -e other ] || fail "a comparison that cannot be done left something"
 expect_error 2 "option '--lrs' takes a number above 0 and below 1e+06, found 'fast'" compare recipe.yaml --methods id3 \
     --lrs fast --out other
 expect_error 2 "compare: no folder for the results" compare recipe.yaml --methods id3

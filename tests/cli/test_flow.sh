@@ -53,6 +53,22 @@ cut -f1 dev.tsv >unlabelled.tsv
 expect 0 predict run --eval-file unlabelled.tsv
 [ "$(wc -l <out)" = 31 ] || fail "predictions without labels: $(wc -l <out) lines"
 
+# The weights of the best evaluation are kept, and it is them that the summary counts.
+train_into kept --eval-every 4
+expect 0 delta info kept --json
+[ "$(number kept/summary.json changed)" = "$(($(number out n_sparse) + $(number out n_whole)))" ] ||
+    fail "changed: $(number kept/summary.json changed), in the delta: $(cat out)"
+expect 0 eval kept --json
+awk -v a="$(number out accuracy)" -v b="$(number kept/summary.json metric_best)" \
+    'BEGIN { exit !(a - b < 1e-6 && b - a < 1e-6) }' || fail "not the best evaluation's weights: $(cat out)"
+
+# The weights for other frameworks do not go along.
+cp -r "$base" crowded
+echo old >crowded/tf_model.h5
+expect 0 merge --model crowded --delta run --out clean
+[ ! -e clean/tf_model.h5 ] || fail "old weights were copied"
+grep -q "'tf_model.h5' is not copied" out err || fail "nothing says what was left out: $(cat out err)"
+
 # Deltas.
 expect 0 delta info run --tensors
 has out '^method +id3$'
@@ -65,6 +81,14 @@ has out '^ +0 +[0-9.]+%'
 has map.svg '<title>1, attention.self.query: [0-9]+ of [0-9]+, [0-9.]+ %</title>'
 expect 0 delta map run --by step,module
 has out '^ +100 % +[0-9.]+%'
+train_into dropping --method repeat --every 5 --budget 900
+expect 0 delta map dropping --by step,module --svg dropping.svg
+grep -aq '[^ -~]' out && fail "a map of what was dropped has odd characters"
+has dropping.svg 'fill="rgb\(20,60,120\)"'
+grep -Eq 'rgb\([^)]*(-|2[6-9][0-9]|[3-9][0-9][0-9])' dropping.svg && fail "a colour is none: $(grep -o 'rgb([^)]*)' dropping.svg)"
+train_into early --until 0.2
+expect 0 delta map early --by step,module
+awk '$1 == 100 { for (i = 3; i <= NF; i++) if ($i + 0) exit 1 }' out || fail "something came at the end: $(cat out)"
 expect_error 2 "--by: 'layer,head' is not two of layer, module, step" delta map run --by layer,head
 expect 0 delta verify run
 expect 0 delta verify --model "$base" --delta run/delta.safetensors

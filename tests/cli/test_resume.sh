@@ -24,4 +24,14 @@ for signal in INT TERM; do
     cmp -s whole/delta.safetensors cut/delta.safetensors || fail "the resumed run differs"
 done
 expect 3 train --resume nowhere
+cp cut/delta.safetensors before
+expect_error 2 "the run 'cut' is finished: there is nothing to resume" train --resume cut
+cmp -s before cut/delta.safetensors || fail "resuming a finished run changed it"
+
+# A checkpoint that lies about its step is refused.
+train_into short --max-steps 12 --checkpoint-every 6
+rm short/summary.json
+LC_ALL=C sed -i 's/{\\"step\\":12,/{\\"step\\":-9,/' short/checkpoints/step-00000012.safetensors
+expect 3 train --resume short
+has err "^unmask: cannot load 'short/checkpoints/step-00000012.safetensors': step -9 of 12"
 finish

@@ -77,7 +77,7 @@ grep -q 'holds a run already' plain.out
 
 # A damaged checkpoint is named, and nothing is lost.
 truncate -s 100 killed/checkpoints/*
-rm killed/delta.safetensors
+rm killed/delta.safetensors killed/summary.json
 status=0
 "$unmask" train --resume killed > damaged.out 2>&1 || status=$?
 [ "$status" = 3 ] || { echo "damaged checkpoint: $status"; cat damaged.out; exit 1; }
