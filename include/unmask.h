@@ -72,6 +72,7 @@ struct um_option_info {
     const char *default_value; /* as text; "" if there is none */
     const char *summary;       /* one line */
     const char *family;        /* whose members are the values (um_family_members), or NULL */
+    const char *choices;       /* the values, as "a|b|c", or NULL */
 };
 
 /* Returns an owned recipe with every option at its default (free with um_recipe_free). */
@@ -104,6 +105,7 @@ struct um_method_info {
     const char *name, *summary;
     const char *strategy, *importance, *region; /* importance NULL: it chooses nothing */
     const char *addition;                       /* what it puts beside the model; NULL: nothing */
+    double rate;                                /* its usual peak learning rate */
     int64_t samples; /* rows of calibration, INT64_MAX: all; 0: none */
 };
 /* Method `index`, from 0; false past the end. */
@@ -305,6 +307,8 @@ UM_API UM_CHECKED enum um_status um_predictor_open(struct um_predictor **predict
                                                    const char *model, const char *delta,
                                                    struct um_error *err);
 UM_API void um_predictor_free(struct um_predictor *predictor);
+/* Texts are cut to so many tokens from now on; never to more than the model takes, as it begins. */
+UM_API void um_predictor_cut(struct um_predictor *predictor, int64_t max_length);
 /* Outputs per row: the number of classes, or 1 for regression. */
 UM_API int64_t um_predictor_outputs(const struct um_predictor *predictor);
 /* Name of class k; NULL for regression or k out of range (borrows). */
@@ -385,6 +389,12 @@ UM_API UM_CHECKED enum um_status um_predictor_evaluate(struct um_evaluation *eva
                                                        const char *predictions,
                                                        const struct um_callbacks *callbacks,
                                                        struct um_error *err);
+/* Writes the predictions alone, of data that may lack labels: also the column that the recipe names. */
+UM_API UM_CHECKED enum um_status um_predictor_predict_file(struct um_predictor *predictor,
+                                                           const struct um_recipe *recipe,
+                                                           const char *out,
+                                                           const struct um_callbacks *callbacks,
+                                                           struct um_error *err);
 
 /* ------------------------------------------------------------------------------------- deltas */
 
@@ -474,12 +484,13 @@ enum um_conflict {
     UM_CONFLICT_ERROR, /* UM_E_INPUT, unless all come to the same value */
 };
 /* Writes base + the sum of factor * (delta - base) as a delta, for deltas that all fit the base at
- * `model`. Parameters that the base does not have (task heads) are taken as they are; if several deltas
- * have different ones, only `first` and `last` know which. */
+ * `model`. Parameters that the base does not have (task heads) are no differences: where the deltas have
+ * different ones, `heads` (first, last, mean) says what is taken; by sum or error that is UM_E_INPUT. */
 UM_API UM_CHECKED enum um_status um_delta_combine(struct um_delta_info *info, const char *model,
-                                                  const struct um_delta_term *terms,
-                                                  size_t n_terms, enum um_conflict on_conflict,
-                                                  const char *out, struct um_error *err);
+                                                  const struct um_delta_term *terms, size_t n_terms,
+                                                  enum um_conflict on_conflict,
+                                                  enum um_conflict heads, const char *out,
+                                                  struct um_error *err);
 
 /* Values that two deltas hold, in how many positions both do, and there the same value. */
 struct um_delta_overlap {

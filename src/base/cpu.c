@@ -1,9 +1,8 @@
 /* What the machine can do. cpuid and XGETBV are asked by the compiler's builtins. */
-#define _GNU_SOURCE /* sched_getaffinity */
+#define _DEFAULT_SOURCE /* sysconf names, getrusage */
 #include "base/cpu.h"
 
 #include <omp.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,17 +49,13 @@ enum um_cpu_level um_cpu_level(void)
     return level;
 }
 
-int um_cpu_count(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) == 0)
-        return CPU_COUNT(&set);
-    return 1;
-}
-
+/* OpenMP's own number is that of OMP_NUM_THREADS, else of the processors this process may use. */
 void um_set_threads(int n)
 {
-    omp_set_num_threads(n > 0 ? n : um_cpu_count());
+    static int own;
+    if (own == 0)
+        own = omp_get_max_threads();
+    omp_set_num_threads(n > 0 ? n : own);
 }
 
 int um_threads(void)

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -259,6 +260,14 @@ enum um_status um_sync_parent(const char *path, struct um_error *err)
         close(fd);
     um_free(parent);
     return status;
+}
+
+char *um_path_whole(const char *path)
+{
+    char *found = *path ? realpath(path, NULL) : NULL;
+    char *whole = found ? um_strdup(found) : NULL;
+    free(found); /* the C library's own */
+    return whole;
 }
 
 enum um_status um_lock_take(FILE **lock, const char *path, bool waits, struct um_error *err)

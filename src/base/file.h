@@ -43,6 +43,8 @@ bool um_path_exists(const char *path);
 bool um_path_is_folder(const char *path);
 /* DIR/NAME. Returns owned text (free with um_free), NULL when out of memory. */
 char *um_path_join(const char *folder, const char *name);
+/* The path from the root on, of what is there: owned text; NULL if it is not there, or "". */
+char *um_path_whole(const char *path);
 /* Creates the folder and its missing parents; no error if it is there. */
 enum um_status um_make_folder(const char *path, struct um_error *err);
 /* Removes a folder with the files in it, one level of subfolders included. */

@@ -79,6 +79,15 @@ size_t um_length_before(const char *text, const char *ending)
     return n > n_ending && strcmp(text + n - n_ending, ending) == 0 ? n - n_ending : 0;
 }
 
+const void *um_find_row(const void *rows, size_t n_rows, size_t row_bytes, const char *name)
+{
+    const char *row = rows;
+    for (size_t i = 0; i < n_rows; i++, row += row_bytes)
+        if (strcmp(*(const char *const *)(const void *)row, name) == 0)
+            return row;
+    return NULL;
+}
+
 /* Levenshtein distance by one row; names longer than the row are simply far away. */
 static size_t edit_distance(const char *a, const char *b)
 {

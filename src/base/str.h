@@ -25,6 +25,9 @@ bool um_glob(const char *pattern, const char *text);
 /* Length of the text in front of its ending; 0 if it has not that ending, or is nothing else. */
 size_t um_length_before(const char *text, const char *ending);
 
+/* The row of that name in a table whose rows begin with their name; NULL if there is none. */
+const void *um_find_row(const void *rows, size_t n_rows, size_t row_bytes, const char *name);
+
 /* Whole-string numbers; false if `text` is not exactly one (or is out of range). */
 bool um_parse_i64(int64_t *out, const char *text);
 bool um_parse_f64(double *out, const char *text);

@@ -18,6 +18,18 @@ enum um_status cli_fail(struct um_error *err, enum um_status status, const char 
     return status;
 }
 
+void cli_prefix(struct um_error *err, const char *fmt, ...)
+{
+    char old[sizeof(err->message)], where[128];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(where, sizeof(where), fmt, args);
+    va_end(args);
+    memcpy(old, err->message, sizeof(old));
+    (void)snprintf(err->message, sizeof(err->message), "%s: %.*s", where,
+                   (int)(sizeof(old) - sizeof(where) - 2), old);
+}
+
 void cli_hint(struct um_error *err, const char *fmt, ...)
 {
     va_list args;

@@ -98,6 +98,8 @@ enum um_status cli_recipe(struct um_recipe **recipe, const struct cli_args *args
 /* Fills `err`; returns `status`. */
 enum um_status cli_fail(struct um_error *err, enum um_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Puts "where: " before a message that is there. */
+void cli_prefix(struct um_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cli_hint(struct um_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---------------------------------------------------------------------------------- target.c */
@@ -158,6 +160,8 @@ void cli_help_program(FILE *to);
 void cli_help_command(const struct cli_command *command, FILE *to);
 void cli_help_group(const char *group, FILE *to); /* the commands "group ..." */
 void cli_help_recipe(FILE *to);
+/* What an option is for, its values, its default. */
+void cli_describe_option(char *out, size_t n, const struct um_option_info *info);
 /* A man page: of a command, of the program (NULL) and of recipes ("recipe" as topic). */
 void cli_man_command(const struct cli_command *command, FILE *to);
 void cli_man_program(FILE *to);

@@ -122,8 +122,8 @@ const struct cli_command cli_compare = {
         "was stopped goes on, and one that is called with more seeds or methods adds them. Calls at the "
         "same time share the work, each doing what no other is at.\n\n"
         "With several learning rates every method tries each of them once on the same held-out "
-        "part of the training data, and takes the best (of equal ones, that of the lower loss). One at which training diverges loses; a run "
-        "that diverges has no value.",
+        "part of the training data, and takes the best (of equal ones, that of the lower loss). One "
+        "at which training diverges loses; a run that diverges has no value.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

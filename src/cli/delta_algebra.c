@@ -16,11 +16,15 @@ static const struct {
                  {"error", UM_CONFLICT_ERROR}};
 
 #define CONFLICT_OPTION(summary) {"--on-conflict", "RULE", summary, false}
+#define HEADS_OPTION                                                                               \
+    {"--heads", "RULE", "where task heads differ: first, last or mean (default: by --on-conflict)", \
+     false}
 #define OUT_OPTION {"--out", "FILE", "delta to write", false}
 
 static const struct cli_option sum_options[] = {
     OUT_OPTION,
     CONFLICT_OPTION("where several touch: sum (default), mean, first, last, error"),
+    HEADS_OPTION,
 };
 static const struct cli_option scale_options[] = {
     OUT_OPTION,
@@ -29,12 +33,14 @@ static const struct cli_option scale_options[] = {
 static const struct cli_option compose_options[] = {
     OUT_OPTION,
     CONFLICT_OPTION("where several touch: last (default), first, mean, sum, error"),
+    HEADS_OPTION,
 };
 
-static enum um_status read_conflict(enum um_conflict *conflict, const struct cli_args *args,
-                                    struct um_error *err)
+/* Leaves *conflict as it is if the option is not given. */
+static enum um_status read_rule(enum um_conflict *conflict, const struct cli_args *args,
+                                const char *option, struct um_error *err)
 {
-    const char *name = cli_value(args, "--on-conflict");
+    const char *name = cli_value(args, option);
     for (size_t i = 0; name && i < CLI_COUNT(conflicts); i++) {
         if (strcmp(conflicts[i].name, name) == 0) {
             *conflict = conflicts[i].conflict;
@@ -42,7 +48,7 @@ static enum um_status read_conflict(enum um_conflict *conflict, const struct cli
         }
     }
     return name ? cli_fail(err, UM_E_USAGE,
-                           "--on-conflict: '%s' is not one of sum, mean, first, last, error", name)
+                           "%s: '%s' is not one of sum, mean, first, last, error", option, name)
                 : UM_OK;
 }
 
@@ -56,7 +62,10 @@ static enum um_status combine(const struct cli_args *args, double first, double 
     if (!out || !model || n == 0)
         return cli_fail(err, UM_E_USAGE, "'unmask %s' needs deltas, --model and --out",
                         args->command->name);
-    enum um_status status = read_conflict(&conflict, args, err);
+    enum um_status status = read_rule(&conflict, args, "--on-conflict", err);
+    enum um_conflict heads = conflict;
+    if (status == UM_OK)
+        status = read_rule(&heads, args, "--heads", err);
     if (status != UM_OK)
         return status;
     struct um_delta_term *terms = calloc(n, sizeof(*terms));
@@ -64,7 +73,7 @@ static enum um_status combine(const struct cli_args *args, double first, double 
         return cli_fail(err, UM_E_RUNTIME, "out of memory");
     for (size_t k = 0; k < n; k++)
         terms[k] = (struct um_delta_term){args->positionals[k], k == 0 ? first : others};
-    status = um_delta_combine(&info, model, terms, n, conflict, out, err);
+    status = um_delta_combine(&info, model, terms, n, conflict, heads, out, err);
     if (status == UM_OK)
         cli_print_delta(&info);
     free(terms);
@@ -98,7 +107,7 @@ static enum um_status run_scale(const struct cli_args *args, struct um_error *er
 
 #define NOTE                                                                                       \
     "\n\nAll deltas must fit the base that --model names. Parameters that the base does not have, "  \
-    "such as a task head, are taken as they are."
+    "such as a task head, are no differences: --heads says whose is taken where they differ."
 
 static const char *const add_usage[] = {"DELTA... --model DIR --out FILE", NULL};
 static const char *const scale_usage[] = {"DELTA --by X --model DIR --out FILE", NULL};

@@ -69,12 +69,17 @@ void cli_help_group(const char *group, FILE *to)
     print_commands(to, group);
 }
 
-/* Summary, default and members of a recipe option as one text. */
-static void describe_option(char *out, size_t n, const struct um_option_info *info)
+void cli_describe_option(char *out, size_t n, const struct um_option_info *info)
 {
     struct um_member_info members[MEMBERS_MAX];
     size_t n_members = info->family ? um_family_members(members, MEMBERS_MAX, info->family) : 0;
     size_t used = (size_t)snprintf(out, n, "%s", info->summary);
+    for (const char *c = info->choices; c && *c && used < n;) {
+        int length = (int)strcspn(c, "|");
+        used += (size_t)snprintf(out + used, n - used, "%s%.*s", c == info->choices ? ": " : ", ",
+                                 length, c);
+        c += length + (c[length] == '|');
+    }
     for (size_t i = 0; i < n_members && used < n; i++)
         used += (size_t)snprintf(out + used, n - used, "%s%s", i ? ", " : ": ", members[i].name);
     if (*info->default_value && used < n)
@@ -104,9 +109,25 @@ void cli_help_command(const struct cli_command *command, FILE *to)
     for (size_t i = 0; (info = um_recipe_option(i)); i++) {
         if (!info->flag || !cli_takes(command, info))
             continue;
-        describe_option(text, sizeof(text), info);
+        cli_describe_option(text, sizeof(text), info);
         print_row(to, info->flag, info->value, text);
     }
+}
+
+/* The family of a topic: itself, or what it is the plural of; NULL if there is none. */
+static const char *family_of(const char *topic)
+{
+    static const char *const plurals[][2] = {
+        {"methods", "method"},       {"importances", "importance"},
+        {"strategies", "strategy"},  {"schedules", "schedule"},
+        {"regions", "region"},       {"optimizers", "optimizer"},
+        {"tasks", "task"},           {"templates", "template"},
+        {"metrics", "metric"},       {"additions", "addition"},
+        {"architectures", "architecture"}, {"lr_schedules", "lr_schedule"}};
+    for (size_t i = 0; i < CLI_COUNT(plurals); i++)
+        if (strcmp(topic, plurals[i][0]) == 0 || strcmp(topic, plurals[i][1]) == 0)
+            return plurals[i][1];
+    return NULL;
 }
 
 static void print_family(FILE *to, const char *title, const char *family)
@@ -126,7 +147,7 @@ void cli_help_recipe(FILE *to)
                 "`section:`.\nEach key is also `--set KEY=VALUE`.\n\n",
                 to);
     for (size_t i = 0; (info = um_recipe_option(i)); i++) {
-        describe_option(text, sizeof(text), info);
+        cli_describe_option(text, sizeof(text), info);
         print_row(to, info->key, info->value, text);
     }
     const struct um_option_info *previous;
@@ -147,10 +168,11 @@ static void print_methods(FILE *to)
                 "name others. lora, dora, adalora, houlsby and pfeiffer train what they put\n"
                 "beside the model; method.on puts it under any other method.\n\n",
                 to);
-    (void)fprintf(to, "  %-13s %-10s %-19s %s\n", "method", "strategy", "importance", "region");
+    (void)fprintf(to, "  %-13s %-10s %-19s %-11s %s\n", "method", "strategy", "importance", "region",
+                  "lr");
     for (size_t i = 0; um_method_get_info(&m, i); i++)
-        (void)fprintf(to, "  %-13s %-10s %-19s %s\n", m.name, m.strategy,
-                      m.importance ? m.importance : "-", m.addition ? m.addition : m.region);
+        (void)fprintf(to, "  %-13s %-10s %-19s %-11s %g\n", m.name, m.strategy,
+                      m.importance ? m.importance : "-", m.addition ? m.addition : m.region, m.rate);
     static const char *const families[][2] = {{"Methods", "method"},
                                               {"Strategies", "strategy"},
                                               {"Importances", "importance"},
@@ -162,7 +184,7 @@ static void print_methods(FILE *to)
 
 /* ------------------------------------------------------------------------------- unmask help */
 
-static const char *const usage[] = {"[COMMAND | recipe | methods] [--man]", NULL};
+static const char *const usage[] = {"[COMMAND | recipe | methods | tasks | ...] [--man]", NULL};
 
 static const struct cli_option options[] = {
     {"--man", NULL, "write the man page instead, as roff", false},
@@ -183,6 +205,8 @@ static enum um_status run_help(const struct cli_args *args, struct um_error *err
         (is_man ? cli_man_recipe : cli_help_recipe)(stdout);
     else if (strcmp(topic, "methods") == 0 && !is_man)
         print_methods(stdout);
+    else if (family_of(topic) && !is_man)
+        print_family(stdout, family_of(topic), family_of(topic));
     else if (command)
         (is_man ? cli_man_command : cli_help_command)(command, stdout);
     else if (cli_is_group(topic))
@@ -196,8 +220,9 @@ const struct cli_command cli_help = {
     .name = "help",
     .summary = "help on a command, on recipes, or on methods",
     .usage = usage,
-    .description = "Prints the commands, the help of a command, with 'recipe' all settings, or with 'methods' "
-                   "what methods are made of.",
+    .description = "Prints the commands, the help of a command, with 'recipe' all settings, with 'methods' "
+                   "what methods are made of, or what there is of tasks, templates, metrics, schedules, "
+                   "strategies, importances, regions, optimizers, additions or architectures.",
     .options = options,
     .n_options = CLI_COUNT(options),
     .n_positionals_max = 2,

@@ -93,10 +93,8 @@ static void put_exit_status(FILE *to)
 
 static void put_setting(FILE *to, const char *term, const struct um_option_info *info)
 {
-    char text[256];
-    (void)snprintf(text, sizeof(text), "%s%s%s%s", info->summary,
-                   *info->default_value ? " (default " : "", info->default_value,
-                   *info->default_value ? ")" : "");
+    char text[1024];
+    cli_describe_option(text, sizeof(text), info);
     put_entry(to, term, info->value, text);
 }
 

@@ -42,6 +42,7 @@ struct batch {
     int64_t n_outputs, n;
     const char *texts[BATCH], *pairs[BATCH];
     char *lines[BATCH]; /* owned, if the texts are lines read */
+    int64_t n_read;     /* lines of standard input, in all */
     float *logits;      /* [BATCH, n_outputs] */
 };
 
@@ -94,6 +95,9 @@ static enum um_status flush(struct batch *b, struct um_error *err)
     if (b->n > 0)
         status = um_predictor_run(b->logits, b->predictor, b->n, b->texts,
                                   has_pairs ? b->pairs : NULL, err);
+    if (status != UM_OK && b->n_read)
+        cli_prefix(err, "standard input, lines %lld to %lld", (long long)(b->n_read - b->n + 1),
+                   (long long)b->n_read);
     for (int64_t i = 0; i < b->n; i++) {
         if (status == UM_OK)
             print_row(b, i);
@@ -117,6 +121,25 @@ static enum um_status add(struct batch *b, const char *text, const char *pair, c
     return status;
 }
 
+/* A line without its end, cut at its tab; takes `line`. */
+static enum um_status add_line(struct batch *b, char *line, size_t n, struct um_error *err)
+{
+    n -= n > 0 && line[n - 1] == '\n';
+    n -= n > 0 && line[n - 1] == '\r';
+    line[n] = '\0';
+    if (memchr(line, '\0', n)) {
+        free(line);
+        return cli_fail(err, UM_E_INPUT, "standard input, line %lld: it holds a NUL byte",
+                        (long long)b->n_read + 1);
+    }
+    char *pair = strchr(line, '\t');
+    if (pair)
+        *pair++ = '\0';
+    enum um_status status = add(b, line, pair, line, err);
+    b->n_read++;
+    return status;
+}
+
 static enum um_status predict_lines(struct batch *b, struct um_error *err)
 {
     enum um_status status = UM_OK;
@@ -128,11 +151,7 @@ static enum um_status predict_lines(struct batch *b, struct um_error *err)
             free(line);
             break;
         }
-        line[strcspn(line, "\r\n")] = '\0';
-        char *pair = strchr(line, '\t');
-        if (pair)
-            *pair++ = '\0';
-        status = add(b, line, pair, line, err);
+        status = add_line(b, line, (size_t)n, err);
     }
     return status;
 }
@@ -182,28 +201,39 @@ static enum um_status copy_to_stdout(const char *path, struct um_error *err)
 static enum um_status predict_data(const struct cli_target *target, struct um_predictor *predictor,
                                    const char *out, struct um_error *err)
 {
-    struct um_evaluation evaluation;
     char temporary[] = "/tmp/unmask-predict-XXXXXX";
     if (out)
-        return um_predictor_evaluate(&evaluation, predictor, target->recipe, out, NULL, err);
+        return um_predictor_predict_file(predictor, target->recipe, out, NULL, err);
     int descriptor = mkstemp(temporary);
     if (descriptor < 0)
         return cli_fail(err, UM_E_RUNTIME, "cannot make a temporary file in /tmp");
     (void)close(descriptor);
     enum um_status status =
-        um_predictor_evaluate(&evaluation, predictor, target->recipe, temporary, NULL, err);
+        um_predictor_predict_file(predictor, target->recipe, temporary, NULL, err);
     if (status == UM_OK)
         status = copy_to_stdout(temporary, err);
     (void)unlink(temporary);
     return status;
 }
 
+static long number_of(const struct cli_target *target, const char *key)
+{
+    return strtol(um_recipe_get(target->recipe, key), NULL, 10);
+}
+
 static enum um_status predict(const struct cli_args *args, const struct cli_target *target,
                               struct um_predictor *predictor, struct um_error *err)
 {
     const char *out = cli_value(args, "--out");
-    if (cli_has(args, "--data") || cli_has(args, "--eval-file"))
+    bool is_of_file = cli_has(args, "--data") || cli_has(args, "--eval-file");
+    if (is_of_file && cli_has(args, "--scores"))
+        return cli_fail(err, UM_E_USAGE, "--scores goes with texts; the predictions of a data file "
+                                         "have every output");
+    if (is_of_file)
         return predict_data(target, predictor, out, err);
+    if (target->n_used || cli_sets(args, "train.max_length"))
+        um_predictor_cut(predictor, number_of(target, "train.max_length"));
+    um_set_threads((int)number_of(target, "threads"));
     FILE *to = out ? fopen(out, "w") : stdout;
     if (!to)
         return cli_fail(err, UM_E_RUNTIME, "cannot write '%s'", out);

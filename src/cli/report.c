@@ -207,6 +207,10 @@ static void print_summary_json(const struct um_summary *s, const char *out)
 static void print_metric(const struct um_summary *s)
 {
     printf("%-12s", s->metric);
+    if (!isfinite(s->metric_before) && !isfinite(s->metric_last)) {
+        printf(" not evaluated\n");
+        return;
+    }
     if (isfinite(s->metric_before))
         printf(" %.4f before,", s->metric_before);
     if (isfinite(s->metric_best))
@@ -234,7 +238,7 @@ void cli_print_summary(const struct um_summary *s, const char *out, bool is_json
                              : "A PARAMETER THAT WAS NEVER UNMASKED DIFFERS FROM THE BASE");
     printf("%-12s %s parameter updates in %s steps\n", "updates",
            cli_format_count(text, s->n_updates), cli_format_count(other, s->n_steps));
-    printf("%-12s %s, %.2g %% of the model's %s\n", "delta",
+    printf("%-12s %s, %.3g %% of the model's %s\n", "delta",
            um_format_bytes(text, (double)s->delta_bytes),
            100.0 * (double)s->delta_bytes / (double)s->model_bytes,
            um_format_bytes(other, (double)s->model_bytes));

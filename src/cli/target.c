@@ -3,10 +3,29 @@
 
 #include "cli.h"
 
+enum { PATH_BYTES = 4096 };
+
 static bool is_folder(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static bool path_of_recipe(char path[PATH_BYTES], const char *run)
+{
+    int n = snprintf(path, PATH_BYTES, "%s/recipe.yaml", run);
+    return n > 0 && n < PATH_BYTES;
+}
+
+/* Whether the first argument is a run. With --model its delta is laid over that model. */
+static bool names_run(const struct cli_args *args)
+{
+    char recipe[PATH_BYTES];
+    struct stat info;
+    if (args->n_positionals == 0 || cli_has(args, "--delta"))
+        return false;
+    return !cli_has(args, "--model") ||
+           (path_of_recipe(recipe, args->positionals[0]) && stat(recipe, &info) == 0);
 }
 
 /* The run's own recipe with the command line's settings over it. */
@@ -19,8 +38,8 @@ static enum um_status open_run(struct cli_target *target, const struct cli_args 
         cli_hint(err, "without a run: unmask %s --model DIR --delta FILE", args->command->name);
         return UM_E_INPUT;
     }
-    char recipe[4096];
-    if (snprintf(recipe, sizeof(recipe), "%s/recipe.yaml", run) >= (int)sizeof(recipe))
+    char recipe[PATH_BYTES];
+    if (!path_of_recipe(recipe, run))
         return cli_fail(err, UM_E_USAGE, "the path '%.100s...' is too long", run);
     enum um_status status = cli_recipe(&target->recipe, args, recipe, err);
     target->delta = run;
@@ -37,7 +56,7 @@ enum um_status cli_target_open(struct cli_target *target, const struct cli_args 
     *target = (struct cli_target){0};
     const char *delta = cli_value(args, "--delta");
     enum um_status status;
-    if (!cli_has(args, "--model") && !delta && args->n_positionals > 0) {
+    if (names_run(args)) {
         status = open_run(target, args, err);
     } else {
         status = cli_recipe(&target->recipe, args, NULL, err);

@@ -133,6 +133,64 @@ out:
     return status;
 }
 
+static bool has_name(char *const *names, int64_t n, const char *name)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void free_labels(struct um_dataset *data)
+{
+    for (int64_t k = 0; k < data->n_labels; k++)
+        um_free(data->labels[k]);
+    um_free(data->labels);
+    data->labels = NULL;
+    data->n_labels = 0;
+}
+
+/* "'a', 'b', 'c'" */
+static void add_names(struct um_str *to, char *const *names, int64_t n)
+{
+    for (int64_t k = 0; k < n && k < 30; k++)
+        um_str_addf(to, "%s'%s'", k ? ", " : "", names[k]);
+}
+
+static enum um_status fail_names(const struct um_dataset *data, const struct um_data_options *o,
+                                 struct um_error *err)
+{
+    struct um_str own = {0}, names = {0};
+    add_names(&own, data->labels, data->n_labels);
+    add_names(&names, o->names, o->n_names);
+    enum um_status status =
+        um_fail(err, UM_E_INPUT, "'%s': the labels %.300s are not the model's classes %.300s",
+                data->table.path, own.text ? own.text : "", names.text ? names.text : "");
+    um_str_free(&own);
+    um_str_free(&names);
+    return status;
+}
+
+/* Classes in the model's order, where the data calls them as the model does; where it numbers them from
+ * 0, the numbers are the model's. To train on others the model may learn them anew. */
+static enum um_status match_names(struct um_dataset *data, const struct um_data_options *o,
+                                  struct um_error *err)
+{
+    bool are_known = o->n_names > 0, are_numbered = true;
+    for (int64_t k = 0; k < data->n_labels; k++) {
+        char number[32];
+        (void)snprintf(number, sizeof(number), "%lld", (long long)k);
+        are_known = are_known && has_name(o->names, o->n_names, data->labels[k]);
+        are_numbered = are_numbered && strcmp(number, data->labels[k]) == 0;
+    }
+    if (o->n_names == 0 || (!are_known && (are_numbered || o->is_train)))
+        return UM_OK;
+    if (!are_known)
+        return fail_names(data, o, err);
+    free_labels(data);
+    return copy_labels(data, (const char *const *)o->names, o->n_names, err);
+}
+
 static enum um_status known_labels(struct um_dataset *data, const struct um_data_options *o,
                                    size_t column, struct um_error *err)
 {
@@ -144,8 +202,10 @@ static enum um_status known_labels(struct um_dataset *data, const struct um_data
     while (data->task->labels[n])
         n++;
     if (n)
-        return copy_labels(data, data->task->labels, n, err);
-    return data->is_labelled ? learn_labels(data, column, err) : UM_OK;
+        UM_RETURN_IF(copy_labels(data, data->task->labels, n, err));
+    else if (data->is_labelled)
+        UM_RETURN_IF(learn_labels(data, column, err));
+    return data->n_labels ? match_names(data, o, err) : UM_OK;
 }
 
 static enum um_status read_label(struct um_dataset *data, int64_t i, size_t column,
@@ -167,8 +227,7 @@ static enum um_status read_label(struct um_dataset *data, int64_t i, size_t colu
         }
     }
     struct um_str known = {0};
-    for (int64_t k = 0; k < data->n_labels && k < 30; k++)
-        um_str_addf(&known, "%s'%s'", k ? ", " : "", data->labels[k]);
+    add_names(&known, data->labels, data->n_labels);
     enum um_status status = um_fail(err, UM_E_INPUT, "%s:%lld: label '%.60s' is not one of %s",
                                     path, (long long)row->line, text,
                                     known.text ? known.text : "");
@@ -246,7 +305,7 @@ static enum um_status find_columns(struct columns *c, struct um_dataset *data,
     if (c->has_pair)
         UM_RETURN_IF(um_table_column(&c->pair, t, pair, err));
     data->is_labelled = um_table_has_column(&c->label, t, label);
-    return data->is_labelled || (!o->needs_labels && !*o->label)
+    return data->is_labelled || o->may_lack_labels || (!o->needs_labels && !*o->label)
                ? UM_OK
                : um_table_column(&c->label, t, label, err);
 }
@@ -366,10 +425,8 @@ void um_dataset_drop_texts(struct um_dataset *data)
 
 void um_dataset_close(struct um_dataset *data)
 {
-    for (int64_t k = 0; !data->is_borrowed && k < data->n_labels; k++)
-        um_free(data->labels[k]);
     if (!data->is_borrowed)
-        um_free(data->labels);
+        free_labels(data);
     um_free(data->rows);
     um_table_close(&data->table);
     *data = (struct um_dataset){0};

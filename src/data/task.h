@@ -73,9 +73,12 @@ struct um_data_options {
     const char *file;              /* data.train or data.eval, "" = the task's own */
     const char *text, *pair, *label; /* columns; "" = the task's own */
     const char *format;              /* "" = by the file's name */
+    char *const *names;              /* n_names; of a model's classes: their order, if they are the data's */
+    int64_t n_names;                 /* 0: the model has none */
     const char *header;              /* is there one? yes, no; "" = the task's own */
     bool is_train;
-    bool needs_labels;             /* else a missing label column is fine */
+    bool needs_labels;             /* else a missing label column is fine, if none was named */
+    bool may_lack_labels;          /* also one that was named */
     char *const *labels;           /* known class names in order; NULL: the task's, or learnt */
     int64_t n_labels;
 };

@@ -14,7 +14,7 @@ struct combination {
     struct um_delta **deltas;       /* n; owned */
     const struct um_delta_term *terms;
     size_t n;
-    enum um_conflict on_conflict;
+    enum um_conflict on_conflict, heads;
     const struct um_delta_entry **parts; /* of the tensor at hand, by delta; NULL: not touched */
     int64_t *cursors;               /* into the parts' positions */
     double *values, *factors;       /* of those that touch the position at hand */
@@ -135,29 +135,58 @@ static enum um_status combine_tensor(struct combination *c, const struct um_tens
     return entry.n ? um_delta_add(&c->result, &c->entries_capacity, entry, err) : UM_OK;
 }
 
-/* A parameter that the base lacks: that of the first or last delta that has it. Others must be the
- * same; differences there are not added up. */
+static enum um_status fail_added(const char *name, struct um_error *err)
+{
+    um_fail(err, UM_E_INPUT, "the deltas have an added parameter '%s' of different values, which "
+            "cannot be added up", name);
+    um_error_hint(err, "--heads first, last or mean says what is to become of it");
+    return UM_E_INPUT;
+}
+
+/* The mean of an added parameter over the deltas that have it. */
+static enum um_status mean_added(struct um_delta_entry *mean, struct combination *c,
+                                 struct um_error *err)
+{
+    float *value = UM_ARENA_NEW(&c->result.arena, mean->n, float);
+    if (!value)
+        return um_fail_memory(err, mean->name, (size_t)mean->n * sizeof(float));
+    for (int64_t i = 0; i < mean->n; i++) {
+        double sum = 0;
+        size_t n = 0;
+        for (size_t k = 0; k < c->n; k++)
+            if (c->parts[k]) {
+                sum += (double)c->parts[k]->value[i];
+                n++;
+            }
+        value[i] = (float)(sum / (double)n);
+    }
+    mean->value = value;
+    return UM_OK;
+}
+
+/* A parameter that the base lacks is no difference: where deltas have others, the rule for heads says
+ * whose is taken. */
 static enum um_status combine_added(struct combination *c, const char *name, struct um_error *err)
 {
-    const struct um_delta_entry *chosen = NULL;
+    struct um_delta_entry chosen = {0};
+    bool is_one = true;
     for (size_t k = 0; k < c->n; k++) {
         const struct um_delta_entry *e = c->parts[k];
         if (!e)
             continue;
-        bool is_other = chosen && (e->n != chosen->n ||
-                                   memcmp(e->value, chosen->value, (size_t)e->n * sizeof(float)));
-        if (is_other && c->on_conflict != UM_CONFLICT_FIRST && c->on_conflict != UM_CONFLICT_LAST) {
-            um_fail(err, UM_E_INPUT,
-                    "two deltas have an added parameter '%s' of different values, which cannot be "
-                    "added up",
-                    name);
-            um_error_hint(err, "--on-conflict first or last says whose is taken");
-            return UM_E_INPUT;
-        }
-        if (!chosen || c->on_conflict == UM_CONFLICT_LAST)
-            chosen = e;
+        if (chosen.name && e->n != chosen.n)
+            return um_fail(err, UM_E_INPUT, "the deltas have an added parameter '%s' of different "
+                           "sizes: tasks of different classes do not combine", name);
+        is_one = is_one && (!chosen.name ||
+                            !memcmp(e->value, chosen.value, (size_t)e->n * sizeof(float)));
+        if (!chosen.name || c->heads == UM_CONFLICT_LAST)
+            chosen = *e;
     }
-    return um_delta_add(&c->result, &c->entries_capacity, *chosen, err);
+    if (!is_one && c->heads == UM_CONFLICT_MEAN)
+        UM_RETURN_IF(mean_added(&chosen, c, err));
+    else if (!is_one && c->heads != UM_CONFLICT_FIRST && c->heads != UM_CONFLICT_LAST)
+        return fail_added(name, err);
+    return um_delta_add(&c->result, &c->entries_capacity, chosen, err);
 }
 
 static enum um_status combine_name(struct combination *c, const char *name, struct um_error *err)
@@ -244,10 +273,11 @@ static void take_metadata(struct combination *c)
 
 enum um_status um_delta_combine(struct um_delta_info *info, const char *model,
                                 const struct um_delta_term *terms, size_t n_terms,
-                                enum um_conflict on_conflict, const char *out,
-                                struct um_error *err)
+                                enum um_conflict on_conflict, enum um_conflict heads,
+                                const char *out, struct um_error *err)
 {
-    struct combination c = {.terms = terms, .n = n_terms, .on_conflict = on_conflict};
+    struct combination c = {
+        .terms = terms, .n = n_terms, .on_conflict = on_conflict, .heads = heads};
     char hash[UM_SHA256_TEXT] = "";
     enum um_status status;
     if (n_terms == 0)

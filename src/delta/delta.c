@@ -309,10 +309,21 @@ enum um_status um_delta_open(struct um_delta **delta, const char *path, struct u
 {
     if (!um_path_is_folder(path))
         return open_file(delta, path, err);
-    char *inner = um_path_join(path, "delta.safetensors");
     *delta = NULL;
-    enum um_status status =
-        inner ? open_file(delta, inner, err) : um_fail_memory(err, path, strlen(path));
+    char *inner = um_path_join(path, "delta.safetensors");
+    char *recipe = um_path_join(path, "recipe.yaml");
+    enum um_status status;
+    if (!inner || !recipe)
+        UM_TRY(um_fail_memory(err, path, strlen(path)));
+    if (!um_path_exists(inner) && um_path_exists(recipe)) {
+        um_fail(err, UM_E_INPUT, "the run '%s' has no delta yet: it is not finished", path);
+        um_error_hint(err, "unmask train --resume '%s' continues it", path);
+        status = UM_E_INPUT;
+        goto out;
+    }
+    status = open_file(delta, inner, err);
+out:
+    um_free(recipe);
     um_free(inner);
     return status;
 }
@@ -385,22 +396,45 @@ static enum um_status find_base(const struct um_tensor_view **tensor,
     return UM_OK;
 }
 
+/* The tensors that a delta stands on: those it touches, or all weights if it only adds to them. NULL in
+ * their places for what is added. */
+static enum um_status find_ground(const struct um_tensor_view ***tensors, size_t *n,
+                                  const struct um_delta *d, const struct um_folder *base,
+                                  struct um_error *err)
+{
+    const struct um_tensor_view *view;
+    size_t n_touched = 0, n_base = 0;
+    for (size_t i = 0; i < d->n_entries; i++)
+        n_touched += !d->entries[i].is_added;
+    while (um_folder_tensor(base, n_base))
+        n_base++;
+    *n = n_touched ? d->n_entries : n_base;
+    *tensors = UM_NEW(*n, const struct um_tensor_view *);
+    if (!*tensors)
+        return um_fail_memory(err, "hashing", *n * sizeof(**tensors));
+    for (size_t i = 0; n_touched && i < d->n_entries; i++)
+        if (!d->entries[i].is_added)
+            UM_RETURN_IF(find_base(&(*tensors)[i], &d->entries[i], base, err));
+    for (size_t i = 0; !n_touched && (view = um_folder_tensor(base, i)); i++)
+        (*tensors)[i] = um_dtype_is_weight(view->dtype) ? view : NULL;
+    return UM_OK;
+}
+
 enum um_status um_delta_hash(char text[UM_SHA256_TEXT], const struct um_delta *d,
                              const struct um_folder *base, struct um_error *err)
 {
     enum { CHUNK = 4 << 20 };
     struct um_sha256 all;
-    unsigned char digest[UM_SHA256_BYTES];
-    const struct um_tensor_view **tensors = UM_NEW(d->n_entries, const struct um_tensor_view *);
-    unsigned char *digests = um_alloc(d->n_entries * UM_SHA256_BYTES);
-    enum um_status status = UM_OK;
-    if (!tensors || !digests)
-        UM_TRY(um_fail_memory(err, "hashing", d->n_entries * UM_SHA256_BYTES));
-    for (size_t i = 0; i < d->n_entries; i++)
-        if (!d->entries[i].is_added)
-            UM_TRY(find_base(&tensors[i], &d->entries[i], base, err));
+    unsigned char digest[UM_SHA256_BYTES], *digests = NULL;
+    const struct um_tensor_view **tensors = NULL;
+    size_t n_tensors;
+    enum um_status status;
+    UM_TRY(find_ground(&tensors, &n_tensors, d, base, err));
+    digests = um_alloc(n_tensors * UM_SHA256_BYTES);
+    if (!digests)
+        UM_TRY(um_fail_memory(err, "hashing", n_tensors * UM_SHA256_BYTES));
 #pragma omp parallel for schedule(dynamic)
-    for (size_t i = 0; i < d->n_entries; i++) {
+    for (size_t i = 0; i < n_tensors; i++) {
         struct um_sha256 h;
         if (!tensors[i])
             continue;
@@ -413,7 +447,7 @@ enum um_status um_delta_hash(char text[UM_SHA256_TEXT], const struct um_delta *d
         um_sha256_end(digests + i * UM_SHA256_BYTES, &h);
     }
     um_sha256_begin(&all);
-    for (size_t i = 0; i < d->n_entries; i++) {
+    for (size_t i = 0; i < n_tensors; i++) {
         if (!tensors[i])
             continue;
         const char *dtype = um_dtype_name(tensors[i]->dtype);

@@ -100,6 +100,10 @@ static enum um_status add_added(struct diff *d, struct um_error *err)
             bare += n_prefix;
         if (um_folder_find(&d->base, view->name) || um_folder_find(&d->base, bare))
             continue;
+        if (strcmp(view->name, "lm_head.weight") == 0)
+            return um_fail(err, UM_E_INPUT, "'%s' has a vocabulary head of its own, which '%s' "
+                           "shares with its table of words: they are not of one model",
+                           d->tuned.path, d->base.path);
         if (!um_dtype_is_weight(view->dtype))
             return um_fail(err, UM_E_INPUT, "'%s' has a tensor '%s' of type %s that '%s' lacks",
                            d->tuned.path, view->name, um_dtype_name(view->dtype), d->base.path);

@@ -37,7 +37,7 @@ static void by_chance(double *scores, const struct um_stretch *s)
     }
 }
 
-static const struct um_importance importances[] = {
+const struct um_importance um_importances[] = {
     {.name = "d3",
      .summary = "|gradient| / (|weight| + eps)^exp: ID3's D3",
      .power = 1,
@@ -63,15 +63,9 @@ static const struct um_importance importances[] = {
      .source = UM_SOURCE_MOVEMENT,
      .power = 1},
 };
-const struct um_importance *const um_importances[] = {
-    &importances[0], &importances[1], &importances[2], &importances[3],
-    &importances[4], &importances[5], &importances[6]};
 const size_t um_n_importances = UM_COUNT(um_importances);
 
 const struct um_importance *um_importance_find(const char *name)
 {
-    for (size_t i = 0; i < um_n_importances; i++)
-        if (strcmp(importances[i].name, name) == 0)
-            return &importances[i];
-    return NULL;
+    return um_find_row(um_importances, um_n_importances, sizeof(*um_importances), name);
 }

@@ -20,14 +20,14 @@ struct um_schedule {
     const char *name, *summary;
     double (*share)(double x);
 };
-extern const struct um_schedule *const um_schedules[];
+extern const struct um_schedule um_schedules[];
 extern const size_t um_n_schedules;
 const struct um_schedule *um_schedule_find(const char *name);
 /* U_t = round(budget * F((t + 1) / (n_steps * until))): unmasked in all after step t. */
 int64_t um_schedule_total(const struct um_schedule *schedule, int64_t budget, int64_t step,
                           int64_t n_steps, double until);
 
-extern const struct um_importance *const um_importances[];
+extern const struct um_importance um_importances[];
 extern const size_t um_n_importances;
 const struct um_importance *um_importance_find(const char *name);
 
@@ -40,7 +40,7 @@ struct um_strategy {
     bool is_fresh;        /* each choice is of everything: members that lose leave the set */
     bool chooses_once;    /* before or at the first step */
 };
-extern const struct um_strategy *const um_strategies[];
+extern const struct um_strategy um_strategies[];
 extern const size_t um_n_strategies;
 const struct um_strategy *um_strategy_find(const char *name);
 
@@ -53,20 +53,21 @@ struct um_region {
     const char *name, *summary;
     bool (*has)(const struct um_param *param, const struct um_region_context *context);
 };
-extern const struct um_region *const um_regions[];
+extern const struct um_region um_regions[];
 extern const size_t um_n_regions;
 const struct um_region *um_region_find(const char *name);
 
 /* A named method: one of each family, by name, and what else it sets. */
 struct um_method {
     const char *name, *summary;
+    double rate;            /* peak learning rate, if none is given */
     const char *strategy;
     const char *importance; /* NULL if the strategy chooses nothing */
     const char *region;     /* NULL: all */
     int64_t samples;        /* rows that a static choice is calibrated on; 0: the first step's */
     const char *addition;   /* what it puts beside the model (model/addition.h); NULL = as asked */
 };
-extern const struct um_method *const um_methods[];
+extern const struct um_method um_methods[];
 extern const size_t um_n_methods;
 const struct um_method *um_method_find(const char *name);
 

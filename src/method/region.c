@@ -45,7 +45,7 @@ static bool is_on_top(const struct um_param *param, const struct um_region_conte
     return is_head(param, context);
 }
 
-static const struct um_region regions[] = {
+const struct um_region um_regions[] = {
     {"all", "every parameter", is_any},
     {"biases", "biases", is_bias},
     {"vectors", "biases and the weights of norms", is_vector},
@@ -54,15 +54,9 @@ static const struct um_region regions[] = {
     {"top-layers", "the last scope.layers layers, and the head", is_on_top},
     {"head", "the task's head, or the vocabulary's of a model that has no other", is_head},
 };
-const struct um_region *const um_regions[] = {&regions[0], &regions[1], &regions[2],
-                                              &regions[3], &regions[4], &regions[5],
-                                              &regions[6]};
 const size_t um_n_regions = UM_COUNT(um_regions);
 
 const struct um_region *um_region_find(const char *name)
 {
-    for (size_t i = 0; i < um_n_regions; i++)
-        if (strcmp(regions[i].name, name) == 0)
-            return &regions[i];
-    return NULL;
+    return um_find_row(um_regions, um_n_regions, sizeof(*um_regions), name);
 }

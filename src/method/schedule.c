@@ -35,7 +35,7 @@ static double one_shot(double x)
     return x > 0 ? 1 : 0;
 }
 
-static const struct um_schedule schedules[] = {
+const struct um_schedule um_schedules[] = {
     {"uniform", "as many at every step", uniform},
     {"decreasing", "many at first, fewer and fewer", decreasing},
     {"increasing", "few at first, more and more", increasing},
@@ -43,16 +43,11 @@ static const struct um_schedule schedules[] = {
     {"exponential", "nearly all in the first half", exponential},
     {"one-shot", "all at the first step", one_shot},
 };
-const struct um_schedule *const um_schedules[] = {&schedules[0], &schedules[1], &schedules[2],
-                                                  &schedules[3], &schedules[4], &schedules[5]};
 const size_t um_n_schedules = UM_COUNT(um_schedules);
 
 const struct um_schedule *um_schedule_find(const char *name)
 {
-    for (size_t i = 0; i < um_n_schedules; i++)
-        if (strcmp(schedules[i].name, name) == 0)
-            return &schedules[i];
-    return NULL;
+    return um_find_row(um_schedules, um_n_schedules, sizeof(*um_schedules), name);
 }
 
 int64_t um_schedule_total(const struct um_schedule *schedule, int64_t budget, int64_t step,

@@ -3,7 +3,7 @@
 
 #include "method/method.h"
 
-static const struct um_strategy strategies[] = {
+const struct um_strategy um_strategies[] = {
     {.name = "increment",
      .summary = "more at every selection, as the schedule says; what is unmasked stays so",
      .schedule = "uniform",
@@ -21,14 +21,9 @@ static const struct um_strategy strategies[] = {
      .summary = "everything in scope from the first step, whatever the budget",
      .is_whole = true},
 };
-const struct um_strategy *const um_strategies[] = {&strategies[0], &strategies[1], &strategies[2],
-                                                   &strategies[3]};
 const size_t um_n_strategies = UM_COUNT(um_strategies);
 
 const struct um_strategy *um_strategy_find(const char *name)
 {
-    for (size_t i = 0; i < um_n_strategies; i++)
-        if (strcmp(strategies[i].name, name) == 0)
-            return &strategies[i];
-    return NULL;
+    return um_find_row(um_strategies, um_n_strategies, sizeof(*um_strategies), name);
 }

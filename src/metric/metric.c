@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 
 static enum um_status accuracy(double *out, const struct um_scored_rows *r, struct um_error *err)
 {
@@ -201,7 +202,7 @@ static enum um_status perplexity(double *out, const struct um_scored_rows *r, st
     return UM_OK;
 }
 
-static const struct um_metric metrics[] = {
+const struct um_metric um_metrics[] = {
     {"accuracy", "share of rows that are right", false, false, accuracy},
     {"f1", "F1 of class 1", false, false, f1},
     {"macro_f1", "mean F1 of all classes", false, false, macro_f1},
@@ -211,8 +212,6 @@ static const struct um_metric metrics[] = {
     {"mse", "mean squared error", true, true, mse},
     {"perplexity", "e to the mean loss of a token", false, true, perplexity},
 };
-const struct um_metric *const um_metrics[] = {&metrics[0], &metrics[1], &metrics[2], &metrics[3],
-                                              &metrics[4], &metrics[5], &metrics[6], &metrics[7]};
 const size_t um_n_metrics = UM_COUNT(um_metrics);
 
 bool um_metric_is_better(const struct um_metric *metric, double value, double than)
@@ -224,8 +223,5 @@ bool um_metric_is_better(const struct um_metric *metric, double value, double th
 
 const struct um_metric *um_metric_find(const char *name)
 {
-    for (size_t i = 0; i < um_n_metrics; i++)
-        if (strcmp(metrics[i].name, name) == 0)
-            return &metrics[i];
-    return NULL;
+    return um_find_row(um_metrics, um_n_metrics, sizeof(*um_metrics), name);
 }

@@ -27,7 +27,7 @@ struct um_metric {
                               struct um_error *err);
 };
 
-extern const struct um_metric *const um_metrics[];
+extern const struct um_metric um_metrics[];
 extern const size_t um_n_metrics;
 const struct um_metric *um_metric_find(const char *name);
 /* Whether one value is better than another; any is better than NaN, NaN included. */

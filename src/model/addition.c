@@ -9,7 +9,7 @@
 #include "base/cpu.h"
 #include "base/philox.h"
 
-static const struct um_addition additions[] = {
+const struct um_addition um_additions[] = {
     {.name = "base", .summary = "the model's own parameters: nothing is added"},
     {.name = "lora", .summary = "low-rank changes of maps (Hu et al. 2022)",
      .kind = UM_ADDITION_LOW_RANK},
@@ -25,16 +25,11 @@ static const struct um_addition additions[] = {
      .kind = UM_ADDITION_ADAPTER, .sites = {[UM_SITE_FEED_FORWARD] = true}, .sees_joined = true,
      .activation = UM_ACT_RELU},
 };
-const struct um_addition *const um_additions[] = {&additions[0], &additions[1], &additions[2],
-                                                  &additions[3], &additions[4], &additions[5]};
 const size_t um_n_additions = UM_COUNT(um_additions);
 
 const struct um_addition *um_addition_find(const char *name)
 {
-    for (size_t i = 0; i < um_n_additions; i++)
-        if (strcmp(additions[i].name, name) == 0)
-            return &additions[i];
-    return NULL;
+    return um_find_row(um_additions, um_n_additions, sizeof(*um_additions), name);
 }
 
 /* How an attached parameter starts. */

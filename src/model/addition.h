@@ -22,7 +22,7 @@ struct um_addition {
     bool sees_joined;
     enum um_activation activation;
 };
-extern const struct um_addition *const um_additions[]; /* the first is "base": nothing is added */
+extern const struct um_addition um_additions[]; /* the first is "base": nothing is added */
 extern const size_t um_n_additions;
 const struct um_addition *um_addition_find(const char *name);
 

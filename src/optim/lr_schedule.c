@@ -32,19 +32,14 @@ static double constant_factor(int64_t t, int64_t n, int64_t w)
     return warmup(t, w);
 }
 
-static const struct um_lr_schedule schedules[] = {
+const struct um_lr_schedule um_lr_schedules[] = {
     {"linear", "down to zero in a straight line", linear_factor},
     {"cosine", "down to zero along half a cosine", cosine_factor},
     {"constant", "stays where warm-up led", constant_factor},
 };
-const struct um_lr_schedule *const um_lr_schedules[] = {&schedules[0], &schedules[1],
-                                                        &schedules[2]};
 const size_t um_n_lr_schedules = UM_COUNT(um_lr_schedules);
 
 const struct um_lr_schedule *um_lr_schedule_find(const char *name)
 {
-    for (size_t i = 0; i < um_n_lr_schedules; i++)
-        if (strcmp(schedules[i].name, name) == 0)
-            return &schedules[i];
-    return NULL;
+    return um_find_row(um_lr_schedules, um_n_lr_schedules, sizeof(*um_lr_schedules), name);
 }

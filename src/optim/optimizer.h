@@ -47,7 +47,7 @@ struct um_lr_schedule {
     const char *name, *summary;
     double (*factor)(int64_t t, int64_t n, int64_t w);
 };
-extern const struct um_lr_schedule *const um_lr_schedules[];
+extern const struct um_lr_schedule um_lr_schedules[];
 extern const size_t um_n_lr_schedules;
 const struct um_lr_schedule *um_lr_schedule_find(const char *name);
 

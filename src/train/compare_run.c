@@ -49,6 +49,8 @@ enum um_status um_comparison_resolve(struct um_variant *variant, const struct um
     static const char *const reserved[] = {"task", "out", "train.seed", "data.holdout"};
     UM_RETURN_IF(um_recipe_clone(&variant->recipe, recipe, err));
     UM_RETURN_IF(set_variant(variant->recipe, variant->text, err));
+    UM_RETURN_IF(um_recipe_settle(variant->recipe, err));
+    UM_RETURN_IF(um_recipe_root_paths(variant->recipe, err));
     for (size_t i = 0; i < UM_COUNT(reserved); i++)
         if (um_comparison_sets(variant, reserved[i]))
             return um_fail(err, UM_E_USAGE, "method '%s': '%s' is the comparison's to set",

@@ -14,27 +14,27 @@
 /* Member i of a family; false past its end. */
 typedef bool member_fn(struct um_member_info *member, size_t i);
 
-/* Defines get_FAMILY for a list of pointers to descriptors with a name and a summary. */
-#define DEFINE_GET(family, list, count)                                                            \
+/* Defines get_FAMILY for a family of `count` members, the i-th at `at_i`, with a name and a summary. */
+#define DEFINE_GET(family, at_i, count)                                                            \
     static bool get_##family(struct um_member_info *member, size_t i)                              \
     {                                                                                              \
         if (i >= (count))                                                                          \
             return false;                                                                          \
-        *member = (struct um_member_info){(list)[i]->name, (list)[i]->summary};                    \
+        *member = (struct um_member_info){(at_i)->name, (at_i)->summary};                          \
         return true;                                                                               \
     }
 
-DEFINE_GET(method, um_methods, um_n_methods)
-DEFINE_GET(importance, um_importances, um_n_importances)
-DEFINE_GET(strategy, um_strategies, um_n_strategies)
-DEFINE_GET(region, um_regions, um_n_regions)
-DEFINE_GET(schedule, um_schedules, um_n_schedules)
-DEFINE_GET(optimizer, um_optimizers, um_n_optimizers)
-DEFINE_GET(lr_schedule, um_lr_schedules, um_n_lr_schedules)
-DEFINE_GET(addition, um_additions, um_n_additions)
-DEFINE_GET(architecture, um_archs, um_n_archs)
-DEFINE_GET(task, um_tasks, um_n_tasks)
-DEFINE_GET(metric, um_metrics, um_n_metrics)
+DEFINE_GET(method, &um_methods[i], um_n_methods)
+DEFINE_GET(importance, &um_importances[i], um_n_importances)
+DEFINE_GET(strategy, &um_strategies[i], um_n_strategies)
+DEFINE_GET(region, &um_regions[i], um_n_regions)
+DEFINE_GET(schedule, &um_schedules[i], um_n_schedules)
+DEFINE_GET(optimizer, um_optimizers[i], um_n_optimizers)
+DEFINE_GET(lr_schedule, &um_lr_schedules[i], um_n_lr_schedules)
+DEFINE_GET(addition, &um_additions[i], um_n_additions)
+DEFINE_GET(architecture, um_archs[i], um_n_archs)
+DEFINE_GET(task, um_tasks[i], um_n_tasks)
+DEFINE_GET(metric, &um_metrics[i], um_n_metrics)
 
 /* The model's own, then the table. */
 static bool get_template(struct um_member_info *member, size_t i)
@@ -69,13 +69,14 @@ bool um_method_get_info(struct um_method_info *info, size_t index)
 {
     if (index >= um_n_methods)
         return false;
-    const struct um_method *method = um_methods[index];
+    const struct um_method *method = &um_methods[index];
     *info = (struct um_method_info){.name = method->name,
                                     .summary = method->summary,
                                     .strategy = method->strategy,
                                     .importance = method->importance,
                                     .region = method->region ? method->region : "all",
                                     .addition = method->addition,
+                                    .rate = method->rate,
                                     .samples = method->samples};
     return true;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "train/recipe_private.h"
 #include "train/run.h"
 
 static enum um_status forward_backward(double *loss, int64_t *n_tokens, struct um_run *run,
@@ -203,6 +204,10 @@ static void say_what_is_idle(const struct um_run *run)
         if (settings[i].is_idle)
             um_run_say(run, "%s has no effect: method '%s' is of strategy '%s'", settings[i].key,
                        run->tuning.method->name, strategy->name);
+    const struct um_option_info *info = &um_option_find("method.budget")->info;
+    if (strategy->is_whole && strcmp(c->method.budget, info->default_value) != 0)
+        um_run_say(run, "method.budget has no effect: method '%s' trains all of its region",
+                   run->tuning.method->name);
 }
 
 static void say_what_trains(struct um_run *run)

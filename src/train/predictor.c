@@ -12,24 +12,6 @@ static enum um_status apply_delta(struct um_predictor *p, const char *path, stru
     return um_delta_lay_over(&p->tm.model, p->delta, path, err);
 }
 
-/* Class names as the model's config has them. */
-static enum um_status read_labels(struct um_predictor *p, struct um_error *err)
-{
-    const json_t *names = json_object_get(p->tm.model.folder.config, "id2label");
-    p->n_labels = p->tm.model.dims.O > 1 ? p->tm.model.dims.O : 0;
-    p->labels = UM_ARENA_NEW(&p->tm.model.arena, p->n_labels + 1, char *);
-    for (int64_t k = 0; p->labels && k < p->n_labels; k++) {
-        char number[32];
-        (void)snprintf(number, sizeof(number), "%lld", (long long)k);
-        const char *label = json_string_value(json_object_get(names, number));
-        (void)snprintf(number, sizeof(number), "LABEL_%lld", (long long)k);
-        p->labels[k] = um_arena_strdup(&p->tm.model.arena, label ? label : number);
-        if (!p->labels[k])
-            return um_fail_memory(err, "labels", 0);
-    }
-    return p->labels ? UM_OK : um_fail_memory(err, "labels", 0);
-}
-
 /* Outputs of a delta's task head; none if the task is to go on with texts. */
 static int64_t outputs_of(const struct um_delta *delta)
 {
@@ -54,7 +36,8 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
     UM_TRY(um_model_open(&p->tm.model, path, &options, err));
     if (p->tm.model.dims.O == 0 && !p->tm.model.arch->is_decoder) {
         um_fail(err, UM_E_INPUT, "'%s' has no task head to predict with", path);
-        um_error_hint(err, "name the delta or the run that trained one, with --delta");
+        um_error_hint(err, "name the delta or the run that trained one, with --delta; texts are gone "
+                           "on with by decoders");
         status = UM_E_INPUT;
         goto out;
     }
@@ -62,12 +45,10 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
         UM_TRY(apply_delta(p, delta, err));
     UM_TRY(um_tokenizer_open(&p->tm.tokenizer, path, err));
     p->tm.max_length = p->tm.model.dims.P;
-    UM_TRY(read_labels(p, err));
-    for (size_t k = 0; p->delta && k < p->delta->n_labels; k++) {
-        p->labels[k] = um_arena_strdup(&p->tm.model.arena, p->delta->labels[k]);
-        if (!p->labels[k])
-            UM_TRY(um_fail_memory(err, "labels", 0));
-    }
+    if (p->tm.model.dims.O > 1)
+        UM_TRY(um_names_read(&p->names, p->tm.model.folder.config, p->tm.model.dims.O, err));
+    if (p->delta)
+        UM_TRY(um_names_set(&p->names, p->delta->labels, p->delta->n_labels, err));
 out:
     if (status != UM_OK) {
         um_predictor_free(p);
@@ -81,8 +62,15 @@ void um_predictor_free(struct um_predictor *p)
     if (!p)
         return;
     um_task_model_close(&p->tm);
+    um_names_free(&p->names);
     um_delta_free(p->delta);
     um_free(p);
+}
+
+void um_predictor_cut(struct um_predictor *p, int64_t max_length)
+{
+    int64_t most = p->tm.model.dims.P;
+    p->tm.max_length = max_length > 0 && max_length < most ? max_length : most;
 }
 
 int64_t um_predictor_outputs(const struct um_predictor *p)
@@ -92,7 +80,7 @@ int64_t um_predictor_outputs(const struct um_predictor *p)
 
 const char *um_predictor_label(const struct um_predictor *p, int64_t k)
 {
-    return k >= 0 && k < p->n_labels ? p->labels[k] : NULL;
+    return k >= 0 && k < p->names.n ? p->names.items[k] : NULL;
 }
 
 enum um_status um_predictor_reserve(struct um_predictor *p, size_t bytes, struct um_error *err)

@@ -2,13 +2,13 @@
 #ifndef UM_TRAIN_PREDICTOR_H
 #define UM_TRAIN_PREDICTOR_H
 
+#include "train/names.h"
 #include "train/run.h"
 
 struct um_predictor {
     struct um_task_model tm;
     struct um_delta *delta;      /* NULL: the model's own head */
-    char **labels;               /* of the model's config, if there is no delta */
-    int64_t n_labels;
+    struct um_names names;       /* of classes: the delta's, else the model's */
 };
 
 /* Makes room for activations, if there is not enough. */

@@ -18,8 +18,25 @@ static enum um_status check_task(const struct um_predictor *p, const struct um_t
     return UM_OK;
 }
 
-static enum um_status open_data(struct um_dataset *data, const struct um_predictor *p,
+/* The evaluation file's rows; without one those that a run held out of `source`, its training data. */
+static enum um_status open_rows(struct um_dataset *data, struct um_dataset *source,
+                                const struct um_task *task, const struct um_data_options *options,
                                 const struct um_config *c, struct um_error *err)
+{
+    struct um_data_options of_source = *options;
+    if (c->data.holdout <= 0 || *options->file)
+        return um_dataset_open(data, task, options, err);
+    of_source.file = c->data.train;
+    of_source.is_train = true;
+    UM_RETURN_IF(um_dataset_open(source, task, &of_source, err));
+    if (c->train.rows && c->train.rows < source->n_rows)
+        source->n_rows = c->train.rows;
+    return um_dataset_hold_out(data, source, c->data.holdout, err);
+}
+
+static enum um_status open_data(struct um_dataset *data, struct um_dataset *source,
+                                const struct um_predictor *p, const struct um_config *c,
+                                bool may_lack_labels, struct um_error *err)
 {
     const char *name = *c->task ? c->task : p->delta ? p->delta->task : "";
     const struct um_task *task = um_task_find(name);
@@ -29,9 +46,12 @@ static enum um_status open_data(struct um_dataset *data, const struct um_predict
     bool is_pair = task->style == UM_STYLE_PAIR;
     struct um_data_options options = um_data_options_of(c, false);
     options.needs_labels = !is_pair; /* else a loss is all there is */
-    options.labels = is_pair && p->delta ? p->labels : NULL;
-    options.n_labels = p->n_labels;
-    UM_RETURN_IF(um_dataset_open(data, task, &options, err));
+    options.may_lack_labels = may_lack_labels;
+    options.labels = is_pair && p->delta && p->names.are_told ? p->names.items : NULL;
+    options.n_labels = p->names.n;
+    options.names = p->names.items;
+    options.n_names = p->names.are_told ? p->names.n : 0;
+    UM_RETURN_IF(open_rows(data, source, task, &options, c, err));
     if (is_pair && !task->is_regression && data->n_labels && data->n_labels != p->tm.model.dims.O)
         return um_fail(err, UM_E_INPUT, "'%s' has %lld labels, the model %lld outputs",
                        data->table.path, (long long)data->n_labels, (long long)p->tm.model.dims.O);
@@ -56,25 +76,42 @@ static enum um_status open_memory(struct um_predictor *p, struct um_evaluator *e
     return UM_OK;
 }
 
-enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um_predictor *p,
-                                     const struct um_recipe *recipe, const char *predictions,
-                                     const struct um_callbacks *callbacks, struct um_error *err)
+static enum um_status evaluate(struct um_evaluation *evaluation, struct um_predictor *p,
+                               const struct um_recipe *recipe, const char *predictions,
+                               bool may_lack_labels, const struct um_callbacks *callbacks,
+                               struct um_error *err)
 {
     const struct um_config *c = um_recipe_config(recipe);
-    struct um_dataset data = {0};
+    struct um_dataset data = {0}, source = {0};
     struct um_evaluator evaluator = {0};
     enum um_status status;
     um_set_threads((int)c->threads);
-    UM_TRY(open_data(&data, p, c, err));
+    UM_TRY(open_data(&data, &source, p, c, may_lack_labels, err));
     UM_TRY(um_task_model_open_chat(&p->tm, data.task, c->data.template, err));
     UM_TRY(um_evaluator_open(&evaluator, &p->tm, &data, c, err));
     UM_TRY(open_memory(p, &evaluator, err));
     um_evaluator_say_too_long(&evaluator, callbacks);
     UM_TRY(um_evaluator_run(evaluation, &evaluator, callbacks, err));
     if (predictions)
-        UM_TRY(um_evaluator_save(&evaluator, p->labels, predictions, err));
+        UM_TRY(um_evaluator_save(&evaluator, p->names.items, predictions, err));
 out:
     um_evaluator_close(&evaluator);
     um_dataset_close(&data);
+    um_dataset_close(&source);
     return status;
+}
+
+enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um_predictor *p,
+                                     const struct um_recipe *recipe, const char *predictions,
+                                     const struct um_callbacks *callbacks, struct um_error *err)
+{
+    return evaluate(evaluation, p, recipe, predictions, false, callbacks, err);
+}
+
+enum um_status um_predictor_predict_file(struct um_predictor *p, const struct um_recipe *recipe,
+                                         const char *out, const struct um_callbacks *callbacks,
+                                         struct um_error *err)
+{
+    struct um_evaluation evaluation;
+    return evaluate(&evaluation, p, recipe, out, true, callbacks, err);
 }

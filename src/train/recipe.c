@@ -128,8 +128,8 @@ enum { CHOICES_MAX = 256 };
 static size_t list_choices(const char *names[CHOICES_MAX], char copy[CHOICES_MAX],
                            const struct um_option *option)
 {
-    if (option->choices) {
-        (void)snprintf(copy, CHOICES_MAX, "%s", option->choices);
+    if (option->info.choices) {
+        (void)snprintf(copy, CHOICES_MAX, "%s", option->info.choices);
         return split_choices(names, CHOICES_MAX, copy);
     }
     struct um_member_info members[CHOICES_MAX];

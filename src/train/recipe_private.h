@@ -8,7 +8,7 @@
 enum um_option_type {
     UM_OPTION_TEXT,
     UM_OPTION_PATH,   /* as text; kept apart for the sake of help */
-    UM_OPTION_CHOICE, /* one of `choices`, or of the members of info.family */
+    UM_OPTION_CHOICE, /* one of info.choices, or of the members of info.family */
     UM_OPTION_INT,
     UM_OPTION_FLOAT,
     UM_OPTION_BOOL,
@@ -22,7 +22,6 @@ struct um_option {
     size_t offset; /* of the member of struct um_config */
     double low, high;
     bool above_low;
-    const char *choices; /* "a|b|c" for a choice that is no family */
     const char *word;    /* a number's one word, which stands for -1 */
 };
 

@@ -243,6 +243,9 @@ enum um_status um_recipe_parse(struct um_recipe *recipe, const char *text, size_
 {
     enum um_status status = UM_OK;
     struct reader r = {.recipe = recipe, .path = path};
+    size_t n_mark = n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* byte order mark */
+    text += n_mark;
+    n -= n_mark;
     UM_RETURN_IF(check_text(text, n, path, err));
     if (!yaml_parser_initialize(&r.parser))
         return um_fail_memory(err, "a YAML reader", sizeof(r));

@@ -38,6 +38,7 @@ static enum um_status lock(struct um_run *run, struct um_error *err)
 enum um_status um_record_begin(struct um_run *run, struct um_error *err)
 {
     char *recipe = NULL;
+    struct um_recipe *recorded = NULL;
     enum um_status status;
     if (run->is_in_memory)
         return UM_OK;
@@ -50,10 +51,13 @@ enum um_status um_record_begin(struct um_run *run, struct um_error *err)
     recipe = um_run_path(run, "recipe.yaml");
     if (!recipe)
         UM_TRY(um_fail_memory(err, run->config->out, 0));
-    UM_TRY(um_recipe_save(run->recipe, recipe, err));
+    UM_TRY(um_recipe_clone(&recorded, run->recipe, err));
+    UM_TRY(um_recipe_root_paths(recorded, err));
+    UM_TRY(um_recipe_save(recorded, recipe, err));
     UM_TRY(um_log_open(&run->log, run->config->out, "metrics.jsonl", run->state.step, err));
     UM_TRY(um_history_open(run, err));
 out:
+    um_recipe_free(recorded);
     um_free(recipe);
     return status;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "train/names.h"
 
 void um_run_say(const struct um_run *run, const char *fmt, ...)
 {
@@ -24,13 +25,41 @@ char *um_run_path(const struct um_run *run, const char *name)
     return um_path_join(run->config->out, name);
 }
 
-static enum um_status open_part(struct um_dataset *data, struct um_run *run, bool is_train,
-                                struct um_error *err)
+/* The classes' names as the model to start from has them, if it has: its head knows their order. */
+static enum um_status read_names(struct um_names *names, const struct um_config *c,
+                                 struct um_error *err)
 {
-    struct um_data_options options = um_data_options_of(run->config, is_train);
-    options.labels = is_train ? NULL : run->train.labels;
+    struct um_folder folder = {0};
+    enum um_status status = UM_OK;
+    if (*c->model) {
+        UM_TRY(um_folder_open(&folder, c->model, err));
+        UM_TRY(um_names_read(names, folder.config, 0, err));
+    }
+out:
+    um_folder_close(&folder);
+    return status;
+}
+
+static enum um_status open_train(struct um_run *run, struct um_error *err)
+{
+    struct um_data_options options = um_data_options_of(run->config, true);
+    struct um_names names = {0};
+    enum um_status status;
+    UM_TRY(read_names(&names, run->config, err));
+    options.names = names.items;
+    options.n_names = names.are_told ? names.n : 0;
+    UM_TRY(um_dataset_open(&run->train, run->task, &options, err));
+out:
+    um_names_free(&names);
+    return status;
+}
+
+static enum um_status open_eval(struct um_run *run, struct um_error *err)
+{
+    struct um_data_options options = um_data_options_of(run->config, false);
+    options.labels = run->train.labels;
     options.n_labels = run->train.n_labels;
-    return um_dataset_open(data, run->task, &options, err);
+    return um_dataset_open(&run->eval, run->task, &options, err);
 }
 
 static enum um_status open_data(struct um_run *run, struct um_error *err)
@@ -39,13 +68,13 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
     run->task = um_task_find(c->task);
     if (!run->task) /* choices are checked when they are set, so only "" comes here */
         return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
-    UM_RETURN_IF(open_part(&run->train, run, true, err));
+    UM_RETURN_IF(open_train(run, err));
     if (c->train.rows && c->train.rows < run->train.n_rows)
         run->train.n_rows = c->train.rows;
     if (c->data.holdout > 0)
         UM_RETURN_IF(um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, err));
     else if (*c->data.eval || (run->task->eval && *c->data.path))
-        UM_RETURN_IF(open_part(&run->eval, run, false, err));
+        UM_RETURN_IF(open_eval(run, err));
     if (c->eval.rows && c->eval.rows < run->eval.n_rows)
         run->eval.n_rows = c->eval.rows;
     const char *best = *c->eval.best ? c->eval.best : run->task->metrics[0];
@@ -224,6 +253,28 @@ static enum um_status open_run(struct um_run *run, struct um_error *err)
     return UM_OK;
 }
 
+enum um_status um_recipe_settle(struct um_recipe *recipe, struct um_error *err)
+{
+    const struct um_config *config = um_recipe_config(recipe);
+    char rate[32];
+    if (config->optimizer.lr > 0)
+        return UM_OK;
+    (void)snprintf(rate, sizeof(rate), "%g", um_method_find(config->method.name)->rate);
+    return um_recipe_set(recipe, "optimizer.lr", rate, err);
+}
+
+enum um_status um_recipe_root_paths(struct um_recipe *recipe, struct um_error *err)
+{
+    static const char *const keys[] = {"model", "data.path", "data.train", "data.eval"};
+    for (size_t i = 0; i < UM_COUNT(keys); i++) {
+        char *whole = um_path_whole(um_recipe_get(recipe, keys[i]));
+        enum um_status status = whole ? um_recipe_set(recipe, keys[i], whole, err) : UM_OK;
+        um_free(whole);
+        UM_RETURN_IF(status);
+    }
+    return UM_OK;
+}
+
 enum um_status um_run_open(struct um_run **run, const struct um_recipe *recipe,
                            const struct um_callbacks *callbacks, struct um_error *err)
 {
@@ -234,6 +285,7 @@ enum um_status um_run_open(struct um_run **run, const struct um_recipe *recipe,
     if (callbacks)
         (*run)->callbacks = *callbacks;
     UM_TRY(um_recipe_clone(&(*run)->recipe, recipe, err));
+    UM_TRY(um_recipe_settle((*run)->recipe, err));
     (*run)->config = um_recipe_config((*run)->recipe);
     UM_TRY(open_run(*run, err));
 out:

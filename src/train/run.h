@@ -35,6 +35,11 @@ struct um_run_state {
     struct um_kept kept;
 };
 
+/* Puts numbers where a recipe leaves them to the method: what is recorded then is what was done. */
+enum um_status um_recipe_settle(struct um_recipe *recipe, struct um_error *err);
+/* Paths of what is there, from the root on: then the recipe can be read from anywhere. */
+enum um_status um_recipe_root_paths(struct um_recipe *recipe, struct um_error *err);
+
 struct um_run {
     struct um_recipe *recipe;   /* owned copy */
     const struct um_config *config;
@@ -53,6 +58,7 @@ struct um_run {
     int64_t steps_per_epoch, n_steps;
     int64_t resident_before;        /* bytes, before anything was computed */
     struct um_run_state state;
+    char data_digest[UM_SHA256_TEXT]; /* of the training rows; "" until it is needed */
     FILE *lock;                     /* held while this process works on the run */
     struct um_log log, history;     /* metrics.jsonl; unmasked.jsonl */
     int64_t *n_known;               /* values of each entry that the history has told of */

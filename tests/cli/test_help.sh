@@ -14,7 +14,7 @@ has out '^  method.budget B '
 has out '^  adamw '
 
 expect 0 help methods
-has out '^  fish +static +fisher +all$'
+has out '^  fish +static +fisher +all +0.001$'
 has out '^  movement '
 [ "$(wc -L <out)" -le 80 ] || fail "help of methods is wider than 80 columns"
 

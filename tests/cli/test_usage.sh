@@ -26,7 +26,7 @@ expect_error 2 "--resume continues a run as it was begun: it takes no recipe and
 
 expect_error 2 "option '--batch': 'train.batch' takes a whole number from 1 to 1048576, found '0'" \
     train --batch 0
-expect_error 2 "option '--lr': 'optimizer.lr' takes a number above 0 and at most 1000, found 'x'" \
+expect_error 2 "option '--lr': 'optimizer.lr' takes a number above 0 and at most 1000, or method, found 'x'" \
     train --lr=x
 expect_error 2 "option '--recompute': 'train.recompute' takes on or off, found 'maybe'" \
     train --recompute maybe

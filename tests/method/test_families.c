@@ -278,12 +278,12 @@ static void test_the_whole_product(void **state)
                 for (int k = 0; k < 2; k++) {
                     size_t region = (m + f) % UM_COUNT(regions);
                     struct um_tuning_options o =
-                        options_for(um_strategies[s]->name, um_importances[m]->name);
+                        options_for(um_strategies[s].name, um_importances[m].name);
                     bool is_once = o.strategy->chooses_once;
                     if (o.strategy->is_whole || o.select.importance->source == UM_SOURCE_MOVEMENT ||
                         (is_once && f > 0))
                         continue;
-                    o.schedule = um_schedules[f];
+                    o.schedule = &um_schedules[f];
                     o.is_per_matrix = k;
                     o.region = um_region_find(regions[region]);
                     o.budget = region == 2 ? "403" : "1003";
@@ -303,10 +303,10 @@ static void test_the_product_on_additions(void **state)
         for (size_t s = 0; s < um_n_strategies; s++)
             for (size_t f = 0; f < um_n_schedules; f++) {
                 struct um_tuning_options o =
-                    options_for(um_strategies[s]->name, um_importances[m]->name);
+                    options_for(um_strategies[s].name, um_importances[m].name);
                 if (o.strategy->is_whole || o.select.importance->source == UM_SOURCE_MOVEMENT)
                     continue;
-                o.schedule = um_schedules[f];
+                o.schedule = &um_schedules[f];
                 o.is_per_matrix = (m + s + f) % 2;
                 o.keeps_dropped = m % 2;
                 o.region = um_region_find(f % 2 ? "all" : "matrices");
@@ -390,11 +390,11 @@ static void test_one_shot_is_static(void **state)
 {
     (void)state;
     for (size_t m = 0; m < um_n_importances; m++)
-        for (size_t a = 0; a < N_ADDITIONS && um_importances[m]->source != UM_SOURCE_MOVEMENT;
+        for (size_t a = 0; a < N_ADDITIONS && um_importances[m].source != UM_SOURCE_MOVEMENT;
              a++) {
             if (a < 2)
-                check_one_shot("base", um_importances[m]->name, a);
-            check_one_shot(additions[a], um_importances[m]->name, (m + a) % 2);
+                check_one_shot("base", um_importances[m].name, a);
+            check_one_shot(additions[a], um_importances[m].name, (m + a) % 2);
         }
 }
 
@@ -452,7 +452,7 @@ static void test_methods(void **state)
 {
     (void)state;
     for (size_t i = 0; i < um_n_methods; i++) {
-        const struct um_method *m = um_methods[i];
+        const struct um_method *m = &um_methods[i];
         assert_ptr_equal(um_method_find(m->name), m);
         assert_non_null(um_strategy_find(m->strategy));
         assert_true(!m->importance || um_importance_find(m->importance));

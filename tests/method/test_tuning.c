@@ -49,7 +49,7 @@ static void test_budget_is_met_exactly(void **state)
     for (size_t s = 0; s < um_n_schedules; s++) {
         struct rig r;
         struct um_tuning_options o = options_for("1003");
-        o.schedule = um_schedules[s];
+        o.schedule = &um_schedules[s];
         open_rig(&r, "bert_cls", &o);
         int64_t before = 0, n_updates = 0;
         for (int64_t t = 0; t < 7; t++) {

@@ -141,9 +141,9 @@ static void test_nan_stays_nan(void **state)
     for (size_t i = 0; i < um_n_metrics; i++) {
         double found = 0;
         struct um_error err;
-        if (!um_metrics[i]->is_for_regression)
+        if (!um_metrics[i].is_for_regression)
             continue;
-        assert_ok(um_metrics[i]->compute(&found, &rows, &err), err);
+        assert_ok(um_metrics[i].compute(&found, &rows, &err), err);
         assert_true(isnan(found));
     }
 }
@@ -161,7 +161,7 @@ static void test_out_of_memory_is_said(void **state)
         size_t used = um_mem_used();
         for (int64_t n = 1; n < 20 && status != UM_OK; n++) {
             um_mem_fail_after(n);
-            status = um_metrics[i]->compute(&found, &rows, &err);
+            status = um_metrics[i].compute(&found, &rows, &err);
             um_mem_fail_after(0);
             assert_true(status == UM_OK || strstr(err.message, "memory"));
             assert_int_equal(um_mem_used(), used);
@@ -175,7 +175,7 @@ static void test_names(void **state)
     (void)state;
     assert_null(um_metric_find("acuracy"));
     for (size_t i = 0; i < um_n_metrics; i++)
-        assert_ptr_equal(um_metric_find(um_metrics[i]->name), um_metrics[i]);
+        assert_ptr_equal(um_metric_find(um_metrics[i].name), &um_metrics[i]);
 }
 
 static void test_better_values(void **state)

@@ -190,8 +190,8 @@ static void test_the_product(void **state)
     for (size_t m = 0; m < um_n_importances; m++)
         for (size_t s = 0; s < um_n_strategies; s++)
             for (size_t f = 0; f < um_n_schedules; f++) {
-                const struct um_strategy *strategy = um_strategies[s];
-                bool is_movement = um_importances[m]->source == UM_SOURCE_MOVEMENT;
+                const struct um_strategy *strategy = &um_strategies[s];
+                bool is_movement = um_importances[m].source == UM_SOURCE_MOVEMENT;
                 char settings[512];
                 if (strategy->is_whole || (strategy->chooses_once && f > 0) ||
                     (is_movement && !strategy->chooses_once))
@@ -200,8 +200,8 @@ static void test_the_product(void **state)
                                "method.on=%s method.name=id3 method.importance=%s "
                                "method.strategy=%s method.schedule=%s method.every=%d "
                                "method.until=%g method.dropped=%s %s",
-                               additions[(m + s + f) % N_ADDITIONS], um_importances[m]->name,
-                               strategy->name, um_schedules[f]->name, n % 3 ? 1 : 2,
+                               additions[(m + s + f) % N_ADDITIONS], um_importances[m].name,
+                               strategy->name, um_schedules[f].name, n % 3 ? 1 : 2,
                                n % 4 ? 1 : 0.6, n % 2 ? "keep" : "restore",
                                more[n % UM_COUNT(more)]);
                 check_run(settings, f % 3 == m % 3);
@@ -215,11 +215,11 @@ static void test_methods_on_additions(void **state)
     for (size_t m = 0; m < um_n_methods; m++)
         for (size_t a = 1; a < N_ADDITIONS; a++) {
             char settings[128];
-            if (strcmp(um_methods[m]->strategy, "whole") == 0)
+            if (strcmp(um_methods[m].strategy, "whole") == 0)
                 continue;
             (void)snprintf(settings, sizeof(settings),
                            "method.name=%s method.every=2 method.samples=8 method.on=%s",
-                           um_methods[m]->name, additions[a]);
+                           um_methods[m].name, additions[a]);
             check_run(settings, (m + a) % 3 == 0);
         }
 }
