@@ -89,7 +89,7 @@ static enum um_status read_state(struct um_run_state *s, struct um_run *run, con
     UM_TRY(um_json_get_i64(&s->n_updates, json, "n_updates", path, err));
     UM_TRY(um_json_get_bool(&s->is_stopped, json, "is_stopped", path, err));
     UM_TRY(um_json_get_str(&data, json, "data", path, err));
-    if (strcmp(data, data_digest(run)) != 0) {
+    if (*data && strcmp(data, data_digest(run)) != 0) {
         um_fail(err, UM_E_INPUT, "cannot go on with '%s': '%s' is not what the run began with",
                 run->config->out, run->train.table.path);
         um_error_hint(err, "put the training data back as it was, or begin a new run");

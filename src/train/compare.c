@@ -152,11 +152,12 @@ static void free_cells(struct um_comparison *c)
     um_free(c->cells);
 }
 
-/* Seed by seed over the whole grid, so that a table of all methods is there early. */
+/* Seed by seed over the whole grid, so that a table of all methods is there early. Comes back after the
+ * first training, since what others were at before may be done by then. */
 static enum um_status walk(struct um_comparison *c, struct um_error *err)
 {
     for (int64_t seed = 0; seed < c->options->n_seeds; seed++) {
-        for (size_t i = 0; i < c->n_cells; i++) {
+        for (size_t i = 0; i < c->n_cells && c->n_trained == 0; i++) {
             struct um_contender *cell = &c->cells[i];
             struct um_outcome *outcome = &cell->outcomes[seed];
             if (outcome->metric)
@@ -189,7 +190,7 @@ enum um_status um_compare(const struct um_recipe *recipe, const struct um_compar
         c.n_trained = c.n_busy = 0;
         UM_TRY(walk(&c, err));
         c.waits = c.n_trained == 0; /* nothing is left but what others have */
-    } while (c.n_busy > 0);
+    } while (c.n_trained + c.n_busy > 0);
 out:
     free_cells(&c);
     return status;
