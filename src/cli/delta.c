@@ -1,13 +1,16 @@
 /* unmask delta info, verify, diff: what a delta holds, whether it fits, and making one. */
 #include "cli.h"
 
+static const char *const model_keys[] = {"model", NULL};
+
 /* ---------------------------------------------------------------------------------------- info */
 
-static const char *const info_usage[] = {"FILE|RUN [--tensors] [--json]", NULL};
+static const char *const info_usage[] = {"FILE|RUN [--tensors] [--json]", "RUN --by layer,module", NULL};
 
 static const struct cli_option info_options[] = {
     {"--tensors", NULL, "list the tensors touched", false},
     {"--json", NULL, "print as JSON", false},
+    {"--by", "AXES", "the map of 'unmask delta map', of a run", false},
 };
 
 void cli_print_delta(const struct um_delta_info *info)
@@ -69,6 +72,8 @@ static enum um_status run_info(const struct cli_args *args, struct um_error *err
     bool with_tensors = cli_has(args, "--tensors");
     if (args->n_positionals != 1)
         return cli_fail(err, UM_E_USAGE, "'unmask delta info' needs a delta file or a run folder");
+    if (cli_has(args, "--by"))
+        return cli_delta_map.run(args, err);
     enum um_status status = um_delta_open(&delta, args->positionals[0], err);
     if (status != UM_OK)
         return status;
@@ -91,6 +96,7 @@ const struct cli_command cli_delta_info = {
     .description = "Prints method, base, budget and size of a delta, and how many values it holds.",
     .options = info_options,
     .n_options = CLI_COUNT(info_options),
+    .recipe_keys = model_keys,
     .n_positionals_max = 1,
     .run = run_info,
 };
@@ -102,8 +108,6 @@ static const char *const verify_usage[] = {"RUN", "--model DIR --delta FILE", NU
 static const struct cli_option verify_options[] = {
     {"--delta", "FILE", "delta to check: a file or a run folder", false},
 };
-
-static const char *const verify_keys[] = {"model", NULL};
 
 static enum um_status run_verify(const struct cli_args *args, struct um_error *err)
 {
@@ -129,7 +133,7 @@ const struct cli_command cli_delta_verify = {
                    "delta touches. Exit status 3 if they do not fit.",
     .options = verify_options,
     .n_options = CLI_COUNT(verify_options),
-    .recipe_keys = verify_keys,
+    .recipe_keys = model_keys,
     .n_positionals_max = 1,
     .run = run_verify,
 };
