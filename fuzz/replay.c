@@ -1,5 +1,5 @@
-/* Replays a corpus folder through a fuzz target: once as it is, then with each of the first
- * allocations failing in turn, so that every out-of-memory path runs under the sanitizers. */
+/* Replays a corpus folder through a fuzz target: once as it is, then with each allocation failing in
+ * turn, so that every out-of-memory path runs under the sanitizers. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n);
 
-enum { N_ALLOC_FAILURES = 40 };
+enum { ALLOCATIONS_MAX = 2000 };
 
 static bool replay(const char *path)
 {
@@ -25,9 +25,11 @@ static bool replay(const char *path)
     if (bytes) {
         memcpy(bytes, text, n);
         (void)LLVMFuzzerTestOneInput(bytes, n);
-        for (int64_t i = 1; i <= N_ALLOC_FAILURES; i++) {
+        for (int64_t i = 1; i <= ALLOCATIONS_MAX; i++) {
             um_mem_fail_after(i);
             (void)LLVMFuzzerTestOneInput(bytes, n);
+            if (um_mem_left() > 1)
+                break; /* there are fewer */
         }
         um_mem_fail_after(0);
     }

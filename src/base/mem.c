@@ -105,6 +105,11 @@ size_t um_mem_peak(void)
     return atomic_load(&mem_peak);
 }
 
+int64_t um_mem_left(void)
+{
+    return atomic_load(&mem_fail_after);
+}
+
 void um_mem_fail_after(int64_t n)
 {
     atomic_store(&mem_fail_after, n);

@@ -1,8 +1,7 @@
 /*
  * The one counted allocator and the arenas over it.
  *
- * Every allocation of the library goes through um_alloc and friends, so that a limit, a high-water
- * mark and a fail-the-nth-allocation hook (for tests) hold everywhere. Lifetimes are arenas.
+ * Every allocation of the library goes through um_alloc and friends, so that a high-water mark and a fail-the-nth-allocation hook (for tests) hold everywhere. Lifetimes are arenas.
  */
 #ifndef UM_BASE_MEM_H
 #define UM_BASE_MEM_H
@@ -12,7 +11,7 @@
 
 #include "base/error.h"
 
-/* 64-byte aligned; NULL when out of memory, over the limit or told to fail. Zero bytes give a
+/* 64-byte aligned; NULL when out of memory or told to fail. Zero bytes give a
  * valid pointer. Freed with um_free. */
 void *um_alloc(size_t bytes);
 void *um_calloc(size_t count, size_t bytes); /* zeroed; NULL too if count * bytes overflows */
@@ -25,6 +24,7 @@ size_t um_mem_used(void);
 size_t um_mem_peak(void);
 /* Fails the n-th allocation from now (1 = the next) and all after it; 0 switches the hook off. */
 void um_mem_fail_after(int64_t n);
+int64_t um_mem_left(void); /* of that: 1 when the next fails, or some have */
 
 /* Grows an array to hold at least `need` elements of `bytes`, at least doubling; false = no memory. */
 bool um_grow(void *array_pointer, size_t *capacity, size_t need, size_t bytes);

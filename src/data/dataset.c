@@ -111,7 +111,8 @@ static enum um_status fail_one_class(const char *path, int64_t n_rows, const cha
 }
 
 /* Class names from the data: numbers in numeric order, else sorted by bytes. */
-static enum um_status learn_labels(struct um_dataset *data, size_t column, struct um_error *err)
+static enum um_status learn_labels(struct um_dataset *data, size_t column, bool is_train,
+                                   struct um_error *err)
 {
     enum { MOST = 10000 };
     const struct um_table *t = &data->table;
@@ -122,7 +123,7 @@ static enum um_status learn_labels(struct um_dataset *data, size_t column, struc
     for (int64_t i = 0; i < t->n_rows; i++)
         UM_TRY(label_text(&names[i], t, i, column, err));
     int64_t n = sort_labels(names, t->n_rows);
-    if (n < 2)
+    if (n < 2 && is_train)
         UM_TRY(fail_one_class(t->path, t->n_rows, names[0], err));
     if (n > MOST)
         UM_TRY(um_fail(err, UM_E_INPUT, "'%s': %lld different labels; is this a regression, or "
@@ -171,24 +172,46 @@ static enum um_status fail_names(const struct um_dataset *data, const struct um_
     return status;
 }
 
-/* Classes in the model's order, where the data calls them as the model does; where it numbers them from
- * 0, the numbers are the model's. To train on others the model may learn them anew. */
+/* Classes 0 to n - 1, named by their numbers. */
+static enum um_status number_labels(struct um_dataset *data, int64_t n, struct um_error *err)
+{
+    char (*numbers)[24] = um_alloc((size_t)n * sizeof(*numbers));
+    const char **names = UM_NEW(n, const char *);
+    enum um_status status = UM_OK;
+    if (!numbers || !names)
+        UM_TRY(um_fail_memory(err, "labels", (size_t)n * sizeof(*numbers)));
+    for (int64_t k = 0; k < n; k++) {
+        (void)snprintf(numbers[k], sizeof(numbers[k]), "%lld", (long long)k);
+        names[k] = numbers[k];
+    }
+    status = copy_labels(data, names, n, err);
+out:
+    um_free(numbers);
+    um_free(names);
+    return status;
+}
+
+static bool is_class_number(const char *label, int64_t n_classes)
+{
+    int64_t number;
+    return um_parse_i64(&number, label) && number >= 0 && number < n_classes;
+}
+
+/* Classes in the model's order, where the data calls them as the model does or by their numbers, though
+ * it has not all of them. To train on others the model may learn them anew. */
 static enum um_status match_names(struct um_dataset *data, const struct um_data_options *o,
                                   struct um_error *err)
 {
-    bool are_known = o->n_names > 0, are_numbered = true;
+    bool are_known = o->n_names > 0, are_numbers = o->n_classes > 0;
     for (int64_t k = 0; k < data->n_labels; k++) {
-        char number[32];
-        (void)snprintf(number, sizeof(number), "%lld", (long long)k);
         are_known = are_known && has_name(o->names, o->n_names, data->labels[k]);
-        are_numbered = are_numbered && strcmp(number, data->labels[k]) == 0;
+        are_numbers = are_numbers && is_class_number(data->labels[k], o->n_classes);
     }
-    if (o->n_names == 0 || (!are_known && (are_numbered || o->is_train)))
-        return UM_OK;
-    if (!are_known)
-        return fail_names(data, o, err);
+    if (!are_known && !are_numbers)
+        return o->n_names == 0 || o->is_train ? UM_OK : fail_names(data, o, err);
     free_labels(data);
-    return copy_labels(data, (const char *const *)o->names, o->n_names, err);
+    return are_known ? copy_labels(data, (const char *const *)o->names, o->n_names, err)
+                     : number_labels(data, o->n_classes, err);
 }
 
 static enum um_status known_labels(struct um_dataset *data, const struct um_data_options *o,
@@ -204,7 +227,7 @@ static enum um_status known_labels(struct um_dataset *data, const struct um_data
     if (n)
         UM_RETURN_IF(copy_labels(data, data->task->labels, n, err));
     else if (data->is_labelled)
-        UM_RETURN_IF(learn_labels(data, column, err));
+        UM_RETURN_IF(learn_labels(data, column, o->is_train, err));
     return data->n_labels ? match_names(data, o, err) : UM_OK;
 }
 

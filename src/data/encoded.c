@@ -23,16 +23,15 @@ struct worker {
 
 enum { CHUNK_ROWS = 256 };
 
-static enum um_status check_ids(const struct um_encode_options *o, const int32_t *ids, size_t n,
-                                struct um_error *err)
+enum um_status um_check_ids(const struct um_tokenizer *tokenizer, const int32_t *ids, size_t n,
+                            int64_t n_vocabulary, struct um_error *err)
 {
     for (size_t i = 0; i < n; i++)
-        if (ids[i] >= o->n_vocabulary)
+        if (ids[i] >= n_vocabulary)
             return um_fail(err, UM_E_INPUT,
                            "the tokenizer gives id %d ('%s'), but the model knows %lld: they do "
                            "not belong together",
-                           ids[i], um_tokenizer_token(o->tokenizer, ids[i]),
-                           (long long)o->n_vocabulary);
+                           ids[i], um_tokenizer_token(tokenizer, ids[i]), (long long)n_vocabulary);
     return UM_OK;
 }
 
@@ -40,7 +39,7 @@ static enum um_status check_ids(const struct um_encode_options *o, const int32_t
 static enum um_status add_row(struct chunk *c, const struct um_encode_options *o,
                               const int32_t *ids, size_t n, struct um_error *err)
 {
-    UM_RETURN_IF(check_ids(o, ids, n, err));
+    UM_RETURN_IF(um_check_ids(o->tokenizer, ids, n, o->n_vocabulary, err));
     if (!um_grow(&c->ids, &c->ids_capacity, c->n + n, sizeof(*c->ids)) ||
         !um_grow(&c->types, &c->types_capacity, c->n + n, sizeof(*c->types)) ||
         !um_grow(&c->lengths, &c->lengths_capacity, c->n_rows + 1, sizeof(*c->lengths)))
@@ -58,9 +57,17 @@ static enum um_status encode_pair(struct chunk *c, struct worker *w, const struc
     struct um_tokens *tokens = &w->tokens;
     UM_RETURN_IF(um_tokenizer_encode(tokens, o->tokenizer, r->text, r->n_text, r->pair, r->n_pair,
                                      true, o->max_length, err));
+    if (tokens->n == 0)
+        return um_fail(err, UM_E_INPUT, "%s:%lld: the text has no tokens", w->data->table.path,
+                       (long long)r->line);
     UM_RETURN_IF(add_row(c, o, tokens->ids, tokens->n, err));
-    for (size_t i = 0; i < tokens->n; i++)
-        c->types[c->n - tokens->n + i] = (uint8_t)tokens->types[i];
+    for (size_t i = 0; i < tokens->n; i++) {
+        int32_t type = tokens->types[i];
+        if (type < 0 || type > UINT8_MAX || (o->n_types && type >= o->n_types))
+            return um_fail(err, UM_E_INPUT, "the tokenizer gives segment %d, but the model knows "
+                           "%lld: they do not belong together", type, (long long)o->n_types);
+        c->types[c->n - tokens->n + i] = (uint8_t)type;
+    }
     c->n_truncated += tokens->n_truncated > 0;
     return UM_OK;
 }

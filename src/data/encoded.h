@@ -25,10 +25,14 @@ struct um_encode_options {
     const struct um_tokenizer *tokenizer; /* borrows */
     int64_t max_length;   /* of a row in tokens */
     int64_t n_vocabulary; /* ids must be below */
+    int64_t n_types;      /* segment numbers must be below, if the model has any: else 0 */
     struct um_prose_options prose;
     bool packs;           /* several short rows become one, as sequences of their own */
 };
 
+/* UM_E_INPUT if a tokenizer's id is none of the model's. */
+enum um_status um_check_ids(const struct um_tokenizer *tokenizer, const int32_t *ids, size_t n,
+                            int64_t n_vocabulary, struct um_error *err);
 /*
  * Encodes every row of a data set, cut to max_length tokens. A document (style PLAIN) is cut into as
  * many rows as it takes; rows of other styles with nothing left to learn are left out. So row i of

@@ -75,6 +75,7 @@ struct um_data_options {
     const char *format;              /* "" = by the file's name */
     char *const *names;              /* n_names; of a model's classes: their order, if they are the data's */
     int64_t n_names;                 /* 0: the model has none */
+    int64_t n_classes;               /* that the model tells apart; 0: not known yet */
     const char *header;              /* is there one? yes, no; "" = the task's own */
     bool is_train;
     bool needs_labels;             /* else a missing label column is fine, if none was named */

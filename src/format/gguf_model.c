@@ -175,6 +175,7 @@ static const struct setting settings[] = {
     {"attn_logit_softcapping", "attn_logit_softcapping", REAL, false, GEMMA_NORMS},
     {"final_logit_softcapping", "final_logit_softcapping", REAL, false, GEMMA_NORMS},
     {"rope.freq_base", "rope_theta", REAL, false, ROTARY},
+    {"rope.freq_base_swa", "rope_local_base_freq", REAL, false, GEMMA_NORMS},
     {"context_length", "n_positions", COUNT, true, GPT2},
     {"embedding_length", "n_embd", COUNT, true, GPT2},
     {"block_count", "n_layer", COUNT, true, GPT2},
@@ -244,6 +245,46 @@ static enum um_status read_settings(json_t *config, const struct um_gguf *gguf,
     return UM_OK;
 }
 
+/* A setting that is a finite number; leaves *value as it is where it is not there. */
+static enum um_status get_real(double *value, const struct um_gguf *gguf,
+                               const struct um_gguf_family *family, const char *key,
+                               const char *path, struct um_error *err)
+{
+    const struct um_gguf_pair *pair = find_pair(gguf, family, key);
+    if (!pair)
+        return UM_OK;
+    if (!is_number(pair) || !isfinite(pair->real))
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': metadata '%s.%s' is not a number", path,
+                       family->name, key);
+    *value = pair->real;
+    return UM_OK;
+}
+
+/* YaRN's own settings, as config.json has them. llama.cpp multiplies its usual sharpening by
+ * attn_factor, and mixes by ext_factor, which is 1 (or -1, for "as usual") in every file of a model. */
+static enum um_status read_yarn(json_t *scaling, double factor, const struct um_gguf *gguf,
+                                const struct um_gguf_family *family, const char *path,
+                                struct um_error *err)
+{
+    double fast = 32, slow = 1, sharper = 1, mix = 1, multiplier = 0;
+    UM_RETURN_IF(get_real(&fast, gguf, family, "rope.scaling.yarn_beta_fast", path, err));
+    UM_RETURN_IF(get_real(&slow, gguf, family, "rope.scaling.yarn_beta_slow", path, err));
+    UM_RETURN_IF(get_real(&sharper, gguf, family, "rope.scaling.attn_factor", path, err));
+    UM_RETURN_IF(get_real(&sharper, gguf, family, "rope.scaling.yarn_attn_factor", path, err));
+    UM_RETURN_IF(get_real(&mix, gguf, family, "rope.scaling.yarn_ext_factor", path, err));
+    UM_RETURN_IF(get_real(&multiplier, gguf, family, "rope.scaling.yarn_log_multiplier", path, err));
+    if ((mix != 1 && mix != -1) || multiplier != 0)
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': yarn with ext_factor %g and log_multiplier %g is not "
+                       "supported", path, mix, multiplier);
+    int failed = json_object_set_new(scaling, "beta_fast", json_real(fast));
+    failed |= json_object_set_new(scaling, "beta_slow", json_real(slow));
+    if (sharper != 1)
+        failed |= json_object_set_new(scaling, "attention_factor",
+                                      json_real(sharper * (0.1 * log(fmax(factor, 1)) + 1)));
+    return failed ? um_fail_memory(err, path, 0) : UM_OK;
+}
+
 /* Long contexts: linear and yarn by metadata; llama3 by a tensor of factors ("rope_freqs"). */
 static enum um_status read_scaling(json_t *config, const struct um_gguf *gguf,
                                    const struct um_gguf_family *family, const char *path,
@@ -251,6 +292,8 @@ static enum um_status read_scaling(json_t *config, const struct um_gguf *gguf,
 {
     const struct um_gguf_pair *type = find_pair(gguf, family, "rope.scaling.type");
     const struct um_gguf_pair *factor = find_pair(gguf, family, "rope.scaling.factor");
+    if (!factor)
+        factor = find_pair(gguf, family, "rope.scale_linear"); /* its old name */
     const struct um_gguf_pair *original =
         find_pair(gguf, family, "rope.scaling.original_context_length");
     bool is_yarn = pair_is(type, "yarn");
@@ -266,9 +309,28 @@ static enum um_status read_scaling(json_t *config, const struct um_gguf *gguf,
     if (scaling && original && is_number(original))
         (void)json_object_set_new(scaling, "original_max_position_embeddings",
                                   json_integer(original->integer));
-    return scaling && json_object_set_new(config, "rope_scaling", scaling) == 0
-               ? UM_OK
-               : um_fail_memory(err, path, 0);
+    if (!scaling || json_object_set_new(config, "rope_scaling", scaling) != 0)
+        return um_fail_memory(err, path, 0);
+    return is_yarn ? read_yarn(scaling, factor->real, gguf, family, path, err) : UM_OK;
+}
+
+/* Which layers see a window: every so manieth does not, or layer by layer; else as the architecture's
+ * name has it. */
+static int add_pattern(json_t *config, const struct um_gguf *gguf,
+                       const struct um_gguf_family *family)
+{
+    const struct um_gguf_pair *pair = find_pair(gguf, family, "attention.sliding_window_pattern");
+    bool is_list = pair && pair->type == UM_GGUF_ARRAY && pair->element != UM_GGUF_STRING;
+    int64_t n = pair && is_number(pair) ? pair->integer : family->window_pattern;
+    if (!is_list)
+        return json_object_set_new(config, "sliding_window_pattern", json_integer(n));
+    json_t *types = json_array();
+    int failed = 0;
+    for (size_t l = 0; l < pair->n && !failed; l++)
+        failed = json_array_append_new(types, json_string(um_gguf_integer_at(pair, l)
+                                                              ? "sliding_attention"
+                                                              : "full_attention"));
+    return failed | json_object_set_new(config, "layer_types", types);
 }
 
 /* What GGUF leaves to the architecture's name. */
@@ -282,9 +344,14 @@ static enum um_status add_unsaid(json_t *config, const struct um_gguf *gguf,
     int64_t heads = json_integer_value(json_object_get(config, "num_attention_heads"));
     int64_t features = json_integer_value(json_object_get(config, "hidden_size"));
     const json_t *size = json_object_get(config, "head_dim");
+    const struct um_gguf_pair *causal = find_pair(gguf, family, "attention.causal");
     if (!words)
         return um_fail(err, UM_E_INPUT, "cannot load '%s': tensor 'token_embd.weight' is missing",
                        path);
+    if (causal && causal->type == UM_GGUF_BOOL && !causal->integer)
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': attention to what follows (%s.attention.causal) is not "
+                       "supported", path, family->name);
     bool is_odd = family->odd_scale_layers && layers == family->odd_scale_layers;
     double scale = is_odd || !size ? (double)features / (double)(heads > 0 ? heads : 1)
                                    : (double)json_integer_value(size);
@@ -293,9 +360,8 @@ static enum um_status add_unsaid(json_t *config, const struct um_gguf *gguf,
                                   json_boolean(!um_gguf_find(gguf, "output.weight")));
     failed |= json_object_set_new(config, "query_pre_attn_scalar", json_real(scale));
     if (family->window_pattern)
-        failed |= json_object_set_new(config, "sliding_window_pattern",
-                                      json_integer(family->window_pattern));
-    if (family->local_theta != 0)
+        failed |= add_pattern(config, gguf, family);
+    if (family->local_theta != 0 && !json_object_get(config, "rope_local_base_freq"))
         failed |= json_object_set_new(config, "rope_local_base_freq",
                                       json_real(family->local_theta));
     if (end && is_number(end))

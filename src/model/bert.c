@@ -12,18 +12,18 @@ enum role {
 };
 
 static const struct um_config_key keys[] = {
-    {"vocab_size", offsetof(struct um_dims, V), false, true},
-    {"hidden_size", offsetof(struct um_dims, D), false, true},
-    {"num_hidden_layers", offsetof(struct um_dims, L), false, true},
-    {"num_attention_heads", offsetof(struct um_dims, H), false, true},
-    {"intermediate_size", offsetof(struct um_dims, F), false, true},
-    {"max_position_embeddings", offsetof(struct um_dims, P), false, true},
-    {"type_vocab_size", offsetof(struct um_dims, Y), false, true},
-    {"layer_norm_eps", offsetof(struct um_dims, norm_eps), true, false},
-    {"hidden_dropout_prob", offsetof(struct um_dims, dropout), true, false},
-    {"attention_probs_dropout_prob", offsetof(struct um_dims, attention_dropout), true, false},
-    {"classifier_dropout", offsetof(struct um_dims, head_dropout), true, false},
-    {"initializer_range", offsetof(struct um_dims, init_std), true, false},
+    {"vocab_size", offsetof(struct um_dims, V), false, UM_KEY_REQUIRED},
+    {"hidden_size", offsetof(struct um_dims, D), false, UM_KEY_REQUIRED},
+    {"num_hidden_layers", offsetof(struct um_dims, L), false, UM_KEY_REQUIRED},
+    {"num_attention_heads", offsetof(struct um_dims, H), false, UM_KEY_REQUIRED},
+    {"intermediate_size", offsetof(struct um_dims, F), false, UM_KEY_REQUIRED},
+    {"max_position_embeddings", offsetof(struct um_dims, P), false, UM_KEY_REQUIRED},
+    {"type_vocab_size", offsetof(struct um_dims, Y), false, UM_KEY_REQUIRED},
+    {"layer_norm_eps", offsetof(struct um_dims, norm_eps), true, UM_KEY_OPTIONAL},
+    {"hidden_dropout_prob", offsetof(struct um_dims, dropout), true, UM_KEY_OPTIONAL},
+    {"attention_probs_dropout_prob", offsetof(struct um_dims, attention_dropout), true, UM_KEY_OPTIONAL},
+    {"classifier_dropout", offsetof(struct um_dims, head_dropout), true, UM_KEY_OPTIONAL},
+    {"initializer_range", offsetof(struct um_dims, init_std), true, UM_KEY_OPTIONAL},
 };
 
 #define LAYER "encoder.layer.%d."
@@ -59,7 +59,12 @@ static enum um_status check(struct um_dims *dims, const json_t *config, const ch
                             struct um_error *err)
 {
     const char *positions = "absolute";
+    bool is_decoder = false;
     (void)dims;
+    UM_RETURN_IF(um_json_get_bool(&is_decoder, config, "is_decoder", where, err));
+    if (is_decoder)
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': a BERT with is_decoder is not supported",
+                       where);
     UM_RETURN_IF(um_json_get_str(&positions, config, "position_embedding_type", where, err));
     if (strcmp(positions, "absolute") != 0)
         return um_fail(err, UM_E_INPUT,

@@ -169,12 +169,12 @@ enum um_status um_decoder_read_rope(struct um_rope_options *rope, const json_t *
         return um_fail(err, UM_E_INPUT,
                        "cannot load '%s': partial_rotary_factor %g is not supported, only 1", where,
                        partial);
+    if (!kind || strcmp(kind, "full_attention") == 0)
+        UM_RETURN_IF(um_json_get_f64(&rope->theta, config, "rope_theta", where, err));
     if (kind && json_is_object(json_object_get(parameters, kind)))
         parameters = json_object_get(parameters, kind);
     if (json_is_object(parameters))
         return read_scaling(rope, parameters, where, err);
-    if (!kind || strcmp(kind, "full_attention") == 0)
-        UM_RETURN_IF(um_json_get_f64(&rope->theta, config, "rope_theta", where, err));
     const json_t *scaling = json_object_get(config, "rope_scaling");
     bool is_scaled = json_is_object(scaling) && (!kind || strcmp(kind, "full_attention") == 0);
     return is_scaled ? read_scaling(rope, scaling, where, err) : UM_OK;

@@ -30,17 +30,17 @@ enum um_decoder_role {
 };
 
 #define UM_DECODER_KEYS                                                                            \
-    {"vocab_size", offsetof(struct um_dims, V), false, true},                                      \
-    {"hidden_size", offsetof(struct um_dims, D), false, true},                                     \
-    {"num_hidden_layers", offsetof(struct um_dims, L), false, true},                               \
-    {"num_attention_heads", offsetof(struct um_dims, H), false, true},                             \
-    {"num_key_value_heads", offsetof(struct um_dims, K), false, false},                            \
-    {"head_dim", offsetof(struct um_dims, E), false, false},                                       \
-    {"intermediate_size", offsetof(struct um_dims, F), false, true},                               \
-    {"max_position_embeddings", offsetof(struct um_dims, P), false, true},                         \
-    {"rms_norm_eps", offsetof(struct um_dims, norm_eps), true, false},                             \
-    {"attention_dropout", offsetof(struct um_dims, attention_dropout), true, false},               \
-    {"initializer_range", offsetof(struct um_dims, init_std), true, false}
+    {"vocab_size", offsetof(struct um_dims, V), false, UM_KEY_REQUIRED},                           \
+    {"hidden_size", offsetof(struct um_dims, D), false, UM_KEY_REQUIRED},                          \
+    {"num_hidden_layers", offsetof(struct um_dims, L), false, UM_KEY_REQUIRED},                    \
+    {"num_attention_heads", offsetof(struct um_dims, H), false, UM_KEY_REQUIRED},                  \
+    {"num_key_value_heads", offsetof(struct um_dims, K), false, UM_KEY_OPTIONAL},                  \
+    {"head_dim", offsetof(struct um_dims, E), false, UM_KEY_OPTIONAL},                             \
+    {"intermediate_size", offsetof(struct um_dims, F), false, UM_KEY_REQUIRED},                    \
+    {"max_position_embeddings", offsetof(struct um_dims, P), false, UM_KEY_REQUIRED},              \
+    {"rms_norm_eps", offsetof(struct um_dims, norm_eps), true, UM_KEY_OPTIONAL},                   \
+    {"attention_dropout", offsetof(struct um_dims, attention_dropout), true, UM_KEY_OPTIONAL},     \
+    {"initializer_range", offsetof(struct um_dims, init_std), true, UM_KEY_OPTIONAL}
 
 #define UM_DECODER_LAYER "layers.%d."
 #define UM_DECODER_ATTENTION UM_DECODER_LAYER "self_attn."
@@ -57,6 +57,12 @@ enum um_decoder_role {
     {UM_DECODER_GATE, UM_DECODER_MLP "gate_proj.weight", 'F', 'D', 0},                             \
     {UM_DECODER_UP, UM_DECODER_MLP "up_proj.weight", 'F', 'D', 0},                                 \
     {UM_DECODER_DOWN, UM_DECODER_MLP "down_proj.weight", 'D', 'F', 0}
+/* There if the config's attention_bias is on. */
+#define UM_DECODER_BIAS_ROWS                                                                       \
+    {UM_DECODER_QUERY + 1, UM_DECODER_ATTENTION "q_proj.bias", 'Q', '1', UM_WEIGHT_OPTIONAL},      \
+    {UM_DECODER_KEY + 1, UM_DECODER_ATTENTION "k_proj.bias", 'K', '1', UM_WEIGHT_OPTIONAL},        \
+    {UM_DECODER_VALUE + 1, UM_DECODER_ATTENTION "v_proj.bias", 'K', '1', UM_WEIGHT_OPTIONAL},      \
+    {UM_DECODER_OUTPUT + 1, UM_DECODER_ATTENTION "o_proj.bias", 'D', '1', UM_WEIGHT_OPTIONAL}
 #define UM_DECODER_HEAD_NORM_ROWS                                                                  \
     {UM_DECODER_QUERY_NORM, UM_DECODER_ATTENTION "q_norm.weight", 'E', '1', 0},                    \
     {UM_DECODER_KEY_NORM, UM_DECODER_ATTENTION "k_norm.weight", 'E', '1', 0}

@@ -8,16 +8,16 @@ enum role {
 };
 
 static const struct um_config_key keys[] = {
-    {"vocab_size", offsetof(struct um_dims, V), false, true},
-    {"dim", offsetof(struct um_dims, D), false, true},
-    {"n_layers", offsetof(struct um_dims, L), false, true},
-    {"n_heads", offsetof(struct um_dims, H), false, true},
-    {"hidden_dim", offsetof(struct um_dims, F), false, true},
-    {"max_position_embeddings", offsetof(struct um_dims, P), false, true},
-    {"dropout", offsetof(struct um_dims, dropout), true, false},
-    {"attention_dropout", offsetof(struct um_dims, attention_dropout), true, false},
-    {"seq_classif_dropout", offsetof(struct um_dims, head_dropout), true, false},
-    {"initializer_range", offsetof(struct um_dims, init_std), true, false},
+    {"vocab_size", offsetof(struct um_dims, V), false, UM_KEY_REQUIRED},
+    {"dim", offsetof(struct um_dims, D), false, UM_KEY_REQUIRED},
+    {"n_layers", offsetof(struct um_dims, L), false, UM_KEY_REQUIRED},
+    {"n_heads", offsetof(struct um_dims, H), false, UM_KEY_REQUIRED},
+    {"hidden_dim", offsetof(struct um_dims, F), false, UM_KEY_REQUIRED},
+    {"max_position_embeddings", offsetof(struct um_dims, P), false, UM_KEY_REQUIRED},
+    {"dropout", offsetof(struct um_dims, dropout), true, UM_KEY_OPTIONAL},
+    {"attention_dropout", offsetof(struct um_dims, attention_dropout), true, UM_KEY_OPTIONAL},
+    {"seq_classif_dropout", offsetof(struct um_dims, head_dropout), true, UM_KEY_OPTIONAL},
+    {"initializer_range", offsetof(struct um_dims, init_std), true, UM_KEY_OPTIONAL},
 };
 
 #define LAYER "transformer.layer.%d."

@@ -9,15 +9,16 @@
 
 static const struct um_config_key keys[] = {
     UM_DECODER_KEYS,
-    {"sliding_window", offsetof(struct um_dims, window), false, false},
-    {"attn_logit_softcapping", offsetof(struct um_dims, attention_cap), true, false},
-    {"final_logit_softcapping", offsetof(struct um_dims, logit_cap), true, false},
+    {"sliding_window", offsetof(struct um_dims, window), false, UM_KEY_OFF_BY_NULL},
+    {"attn_logit_softcapping", offsetof(struct um_dims, attention_cap), true, UM_KEY_OFF_BY_NULL},
+    {"final_logit_softcapping", offsetof(struct um_dims, logit_cap), true, UM_KEY_OFF_BY_NULL},
 };
 enum { N_GEMMA_KEYS = UM_COUNT(keys) - 3 };
 
 static const struct um_weight gemma_weights[] = {
     UM_DECODER_WORDS_ROW,
     UM_DECODER_LAYER_ROWS,
+    UM_DECODER_BIAS_ROWS,
     {UM_DECODER_FEED_NORM, UM_DECODER_LAYER "post_attention_layernorm.weight", 'D', '1', 0},
     UM_DECODER_LAST_ROWS,
 };
@@ -30,6 +31,7 @@ static const struct um_weight gemma_weights[] = {
 static const struct um_weight gemma2_weights[] = {
     UM_DECODER_WORDS_ROW,
     UM_DECODER_LAYER_ROWS,
+    UM_DECODER_BIAS_ROWS,
     FOUR_NORMS_ROWS,
     UM_DECODER_LAST_ROWS,
 };
@@ -37,6 +39,7 @@ static const struct um_weight gemma2_weights[] = {
 static const struct um_weight gemma3_weights[] = {
     UM_DECODER_WORDS_ROW,
     UM_DECODER_LAYER_ROWS,
+    UM_DECODER_BIAS_ROWS,
     UM_DECODER_HEAD_NORM_ROWS,
     FOUR_NORMS_ROWS,
     UM_DECODER_LAST_ROWS,
@@ -45,8 +48,12 @@ static const struct um_weight gemma3_weights[] = {
 static enum um_status check(struct um_dims *dims, const json_t *config, const char *where,
                             struct um_error *err)
 {
-    bool is_gguf = false;
+    bool is_gguf = false, sees_all = false;
     UM_RETURN_IF(um_json_get_bool(&is_gguf, config, "is_gguf", where, err));
+    UM_RETURN_IF(um_json_get_bool(&sees_all, config, "use_bidirectional_attention", where, err));
+    if (sees_all)
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': use_bidirectional_attention is not supported", where);
     dims->embed_scale = sqrt((double)dims->D);
     dims->norm_adds_one = !is_gguf; /* there it has been added */
     return um_decoder_read_rope(&dims->rope, config, NULL, where, err);
@@ -91,10 +98,10 @@ static const char *const gemma_types[] = {"gemma", NULL};
 static const char *const gemma2_types[] = {"gemma2", NULL};
 static const char *const gemma3_types[] = {"gemma3_text", NULL};
 
+#define DEFAULTS                                                                                   \
+    .norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_GELU_TANH, .is_tied = true
 #define SHARED                                                                                     \
     .prefix = "model.", .keys = keys, .activation_key = "hidden_activation",                       \
-    .defaults = {.norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_GELU_TANH,               \
-                 .is_tied = true},                                                                 \
     .n_roles = UM_DECODER_ROLES, .is_decoder = true, .words = UM_DECODER_WORDS,                    \
     .vocabulary = UM_DECODER_HEAD, .targets = um_decoder_targets, .hidden = um_decoder_hidden, .head = um_decoder_score
 
@@ -104,6 +111,7 @@ const struct um_arch um_arch_gemma = {.name = "gemma",
                                       .task_class = "GemmaForSequenceClassification",
                                       .text_class = "GemmaForCausalLM",
                                       .n_keys = N_GEMMA_KEYS,
+                                      .defaults = {DEFAULTS},
                                       .check = check,
                                       .weights = gemma_weights,
                                       .n_weights = UM_COUNT(gemma_weights),
@@ -114,6 +122,8 @@ const struct um_arch um_arch_gemma2 = {.name = "gemma2",
                                        .task_class = "Gemma2ForSequenceClassification",
                                        .text_class = "Gemma2ForCausalLM",
                                        .n_keys = UM_COUNT(keys),
+                                       .defaults = {DEFAULTS, .window = 4096, .attention_cap = 50,
+                                                    .logit_cap = 30},
                                        .check = check_gemma2,
                                        .weights = gemma2_weights,
                                        .n_weights = UM_COUNT(gemma2_weights),
@@ -124,6 +134,7 @@ const struct um_arch um_arch_gemma3 = {.name = "gemma3",
                                        .task_class = "Gemma3TextForSequenceClassification",
                                        .text_class = "Gemma3ForCausalLM",
                                        .n_keys = UM_COUNT(keys),
+                                       .defaults = {DEFAULTS, .window = 4096},
                                        .check = check_gemma3,
                                        .weights = gemma3_weights,
                                        .n_weights = UM_COUNT(gemma3_weights),

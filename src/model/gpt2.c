@@ -15,16 +15,17 @@ enum role {
 };
 
 static const struct um_config_key keys[] = {
-    {"vocab_size", offsetof(struct um_dims, V), false, true},
-    {"n_embd", offsetof(struct um_dims, D), false, true},
-    {"n_layer", offsetof(struct um_dims, L), false, true},
-    {"n_head", offsetof(struct um_dims, H), false, true},
-    {"n_inner", offsetof(struct um_dims, F), false, false},
-    {"n_positions", offsetof(struct um_dims, P), false, true},
-    {"layer_norm_epsilon", offsetof(struct um_dims, norm_eps), true, false},
-    {"resid_pdrop", offsetof(struct um_dims, dropout), true, false},
-    {"attn_pdrop", offsetof(struct um_dims, attention_dropout), true, false},
-    {"initializer_range", offsetof(struct um_dims, init_std), true, false},
+    {"vocab_size", offsetof(struct um_dims, V), false, UM_KEY_REQUIRED},
+    {"n_embd", offsetof(struct um_dims, D), false, UM_KEY_REQUIRED},
+    {"n_layer", offsetof(struct um_dims, L), false, UM_KEY_REQUIRED},
+    {"n_head", offsetof(struct um_dims, H), false, UM_KEY_REQUIRED},
+    {"n_inner", offsetof(struct um_dims, F), false, UM_KEY_OPTIONAL},
+    {"n_positions", offsetof(struct um_dims, P), false, UM_KEY_REQUIRED},
+    {"layer_norm_epsilon", offsetof(struct um_dims, norm_eps), true, UM_KEY_OPTIONAL},
+    {"resid_pdrop", offsetof(struct um_dims, dropout), true, UM_KEY_OPTIONAL},
+    {"embd_pdrop", offsetof(struct um_dims, embed_dropout), true, UM_KEY_OPTIONAL},
+    {"attn_pdrop", offsetof(struct um_dims, attention_dropout), true, UM_KEY_OPTIONAL},
+    {"initializer_range", offsetof(struct um_dims, init_std), true, UM_KEY_OPTIONAL},
 };
 
 #define LAYER "h.%d."
@@ -111,7 +112,7 @@ static struct um_value *hidden(const struct um_model *m, struct um_tape *tape,
     const struct um_lookup lookups[] = {{um_model_param(m, WORDS, -1), in->ids},
                                         {um_model_param(m, POSITIONS, -1), in->positions}};
     struct um_value *x = um_embed(tape, lookups, 2, in->n_tokens, 1);
-    x = um_dropout(tape, x, (float)m->dims.dropout);
+    x = um_dropout(tape, x, (float)m->dims.embed_dropout);
     for (int64_t l = 0; l < m->dims.L; l++)
         x = gpt2_layer(m, tape, x, l);
     return norm(m, tape, x, NORM, -1);
@@ -137,8 +138,8 @@ const struct um_arch um_arch_gpt2 = {
     .keys = keys,
     .n_keys = UM_COUNT(keys),
     .activation_key = "activation_function",
-    .defaults = {.norm_eps = 1e-5, .dropout = 0.1, .attention_dropout = 0.1, .init_std = 0.02,
-                 .activation = UM_ACT_GELU_TANH, .is_tied = true},
+    .defaults = {.norm_eps = 1e-5, .dropout = 0.1, .attention_dropout = 0.1, .embed_dropout = 0.1,
+                 .init_std = 0.02, .activation = UM_ACT_GELU_TANH, .is_tied = true},
     .check = check,
     .weights = weights,
     .n_weights = UM_COUNT(weights),

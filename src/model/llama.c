@@ -6,18 +6,15 @@
 
 static const struct um_config_key keys[] = {
     UM_DECODER_KEYS,
-    {"sliding_window", offsetof(struct um_dims, window), false, false},
+    {"sliding_window", offsetof(struct um_dims, window), false, UM_KEY_OFF_BY_NULL},
 };
 enum { N_LLAMA_KEYS = UM_COUNT(keys) - 1 };
 
-/* Biases are there if the config's attention_bias and mlp_bias are on. */
+/* Biases of the feed-forward maps are there if the config's mlp_bias is on. */
 static const struct um_weight weights[] = {
     UM_DECODER_WORDS_ROW,
     UM_DECODER_LAYER_ROWS,
-    {UM_DECODER_QUERY + 1, UM_DECODER_ATTENTION "q_proj.bias", 'Q', '1', UM_WEIGHT_OPTIONAL},
-    {UM_DECODER_KEY + 1, UM_DECODER_ATTENTION "k_proj.bias", 'K', '1', UM_WEIGHT_OPTIONAL},
-    {UM_DECODER_VALUE + 1, UM_DECODER_ATTENTION "v_proj.bias", 'K', '1', UM_WEIGHT_OPTIONAL},
-    {UM_DECODER_OUTPUT + 1, UM_DECODER_ATTENTION "o_proj.bias", 'D', '1', UM_WEIGHT_OPTIONAL},
+    UM_DECODER_BIAS_ROWS,
     {UM_DECODER_FEED_NORM, UM_DECODER_LAYER "post_attention_layernorm.weight", 'D', '1', 0},
     {UM_DECODER_GATE + 1, UM_DECODER_MLP "gate_proj.bias", 'F', '1', UM_WEIGHT_OPTIONAL},
     {UM_DECODER_UP + 1, UM_DECODER_MLP "up_proj.bias", 'F', '1', UM_WEIGHT_OPTIONAL},
@@ -37,9 +34,9 @@ static enum um_status check(struct um_dims *dims, const json_t *config, const ch
 static const char *const llama_types[] = {"llama", NULL};
 static const char *const mistral_types[] = {"mistral", NULL};
 
+#define DEFAULTS .norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_SILU
 #define SHARED                                                                                     \
     .prefix = "model.", .keys = keys, .activation_key = "hidden_act", .check = check,              \
-    .defaults = {.norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_SILU},                   \
     .weights = weights, .n_weights = UM_COUNT(weights), .n_roles = UM_DECODER_ROLES,               \
     .is_decoder = true, .words = UM_DECODER_WORDS, .vocabulary = UM_DECODER_HEAD,                  \
     .targets = um_decoder_targets, .hidden = um_decoder_hidden, .head = um_decoder_score
@@ -50,6 +47,7 @@ const struct um_arch um_arch_llama = {.name = "llama",
                                       .task_class = "LlamaForSequenceClassification",
                                       .text_class = "LlamaForCausalLM",
                                       .n_keys = N_LLAMA_KEYS,
+                                      .defaults = {DEFAULTS},
                                       SHARED};
 const struct um_arch um_arch_mistral = {.name = "mistral",
                                         .summary = "Mistral",
@@ -57,4 +55,5 @@ const struct um_arch um_arch_mistral = {.name = "mistral",
                                         .task_class = "MistralForSequenceClassification",
                                         .text_class = "MistralForCausalLM",
                                         .n_keys = UM_COUNT(keys),
+                                        .defaults = {DEFAULTS, .window = 4096},
                                         SHARED};

@@ -62,8 +62,12 @@ static enum um_status read_key(struct um_dims *dims, const struct um_config_key 
                                const json_t *config, const char *where, struct um_error *err)
 {
     char *member = (char *)dims + key->offset;
-    if (key->is_required && !json_object_get(config, key->name))
+    if (key->need == UM_KEY_REQUIRED && !json_object_get(config, key->name))
         return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' is missing", where, key->name);
+    if (key->need == UM_KEY_OFF_BY_NULL && json_is_null(json_object_get(config, key->name))) {
+        memset(member, 0, key->is_real ? sizeof(double) : sizeof(int64_t));
+        return UM_OK;
+    }
     if (key->is_real) {
         double value;
         memcpy(&value, member, sizeof(value));
@@ -75,7 +79,7 @@ static enum um_status read_key(struct um_dims *dims, const struct um_config_key 
     memcpy(&value, member, sizeof(value));
     UM_RETURN_IF(um_json_get_i64(&value, config, key->name, where, err));
     memcpy(member, &value, sizeof(value));
-    if (value < (key->is_required ? 1 : 0) || value > INT32_MAX)
+    if (value < (key->need == UM_KEY_REQUIRED ? 1 : 0) || value > INT32_MAX)
         return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' is %lld", where, key->name,
                        (long long)value);
     return UM_OK;
@@ -97,6 +101,9 @@ static enum um_status check_heads(struct um_dims *dims, const char *where, struc
                        (long long)dims->D, (long long)dims->H);
     if (dims->E == 0)
         dims->E = dims->D / dims->H;
+    if (dims->H * dims->E > INT32_MAX)
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': %lld heads of %lld features", where,
+                       (long long)dims->H, (long long)dims->E);
     return UM_OK;
 }
 

@@ -19,6 +19,7 @@ struct um_dims {
     int64_t K, E;                /* key-value heads, features of a head */
     int64_t O;                   /* outputs of the task head, 0 = none */
     double norm_eps, dropout, attention_dropout, head_dropout, init_std;
+    double embed_dropout;        /* of GPT-2: the others' embeddings have none, or `dropout` */
     enum um_activation activation;
     /* Decoders. 0 = none, or the usual. */
     bool is_tied;                /* the vocabulary head is the table of words */
@@ -34,12 +35,18 @@ static inline bool um_layer_is_windowed(const struct um_dims *dims, int64_t laye
     return dims->window > 0 && (dims->windowed[layer / 64] >> (layer % 64) & 1);
 }
 
+enum um_key_need {
+    UM_KEY_OPTIONAL,
+    UM_KEY_REQUIRED,
+    UM_KEY_OFF_BY_NULL, /* optional; null is 0, not the default */
+};
+
 /* One config.json key and the member it fills. */
 struct um_config_key {
     const char *name;
     size_t offset;     /* in struct um_dims */
     bool is_real;      /* double, else int64_t */
-    bool is_required;
+    enum um_key_need need;
 };
 
 enum um_weight_flags {

@@ -3,7 +3,7 @@
 
 static const struct um_config_key keys[] = {
     UM_DECODER_KEYS,
-    {"sliding_window", offsetof(struct um_dims, window), false, false},
+    {"sliding_window", offsetof(struct um_dims, window), false, UM_KEY_OFF_BY_NULL},
 };
 
 #define FEED_NORM_ROW                                                                              \
@@ -22,6 +22,7 @@ static const struct um_weight qwen2_weights[] = {
 static const struct um_weight qwen3_weights[] = {
     UM_DECODER_WORDS_ROW,
     UM_DECODER_LAYER_ROWS,
+    UM_DECODER_BIAS_ROWS,
     UM_DECODER_HEAD_NORM_ROWS,
     FEED_NORM_ROW,
     UM_DECODER_LAST_ROWS,
@@ -48,7 +49,8 @@ static const char *const qwen3_types[] = {"qwen3", NULL};
 
 #define SHARED                                                                                     \
     .prefix = "model.", .keys = keys, .n_keys = UM_COUNT(keys), .activation_key = "hidden_act",    \
-    .defaults = {.norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_SILU}, .check = check,   \
+    .defaults = {.norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_SILU, .window = 4096},   \
+    .check = check,                                                                                \
     .n_roles = UM_DECODER_ROLES, .is_decoder = true, .words = UM_DECODER_WORDS,                    \
     .vocabulary = UM_DECODER_HEAD, .targets = um_decoder_targets, .hidden = um_decoder_hidden, .head = um_decoder_score
 

@@ -4,6 +4,10 @@
 
 #include "text/pipeline_private.h"
 
+/* Longer ones there are none of; and where a text only begins as one does, all of it is tried again from
+ * the next byte on. */
+enum { CONTENT_BYTES_MAX = 4096 };
+
 static enum um_status insert(struct um_trie *trie, const char *text, size_t n, uint32_t value,
                              struct um_error *err)
 {
@@ -32,6 +36,9 @@ static enum um_status parse_token(struct um_added_token *token, struct um_loader
     const char *where = loader->where;
     int64_t id = -1;
     UM_RETURN_IF(um_text_option_parse(&token->content, loader, json, "content", err));
+    if (token->content.n > CONTENT_BYTES_MAX)
+        return um_fail(err, UM_E_INPUT, "cannot read '%s': an added token of %zu bytes", where,
+                       (size_t)token->content.n);
     UM_RETURN_IF(um_json_get_i64(&id, json, "id", where, err));
     UM_RETURN_IF(um_json_get_bool(&token->is_special, json, "special", where, err));
     UM_RETURN_IF(um_json_get_bool(&token->is_single_word, json, "single_word", where, err));

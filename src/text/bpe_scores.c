@@ -8,10 +8,7 @@
 #include <stdlib.h>
 
 #include "text/bpe_private.h"
-
-/* Bytes of the longest token that may be merged to. Gemma's longest has 93; a bound keeps the work,
- * quadratic in the length, within what a file of that size can ask for. */
-enum { LONGEST_TOKEN = 256 };
+#include "text/gguf_words.h"
 
 struct scored {
     float score;
@@ -51,11 +48,11 @@ static enum um_status add_cuts(struct merges *merges, const struct um_bpe *bpe, 
 {
     struct um_vocab_entry token = bpe->vocab->entries[id];
     uint64_t hash = UM_VOCAB_HASH_START;
-    if (token.n_bytes > LONGEST_TOKEN)
+    if (token.n_bytes > UM_PIECE_BYTES_MAX)
         return um_fail(err, UM_E_INPUT,
                        "cannot read '%s': token %d has %u bytes, expected at most %d of one that "
                        "is merged from others",
-                       where, (int)id, token.n_bytes, LONGEST_TOKEN);
+                       where, (int)id, token.n_bytes, UM_PIECE_BYTES_MAX);
     for (size_t n = 1; n < token.n_bytes; n++) {
         hash = um_vocab_hash_byte(hash, token.text[n - 1]);
         int32_t left = um_vocab_find_hashed(bpe->vocab, hash, "", 0, token.text, n);

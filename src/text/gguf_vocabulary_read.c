@@ -11,6 +11,7 @@ struct reader {
     struct um_gguf_words words;
     const struct um_gguf_pair *template; /* of chats; NULL: none */
     struct um_vocab vocab;               /* the normal tokens */
+    bool has_ties;                       /* two pieces that are merged have one score */
 };
 
 static json_t *token_text(const struct reader *r, int64_t id)
@@ -49,6 +50,10 @@ static enum um_status check_texts(struct reader *r, struct um_error *err)
         return fail(r, "tokenizer.ggml.tokens is no list of texts of UTF-8", err);
     if (r->words.merges && !is_list_of_texts(r->words.merges, true))
         return fail(r, "tokenizer.ggml.merges is no list of pairs of UTF-8", err);
+    for (size_t i = 0; r->words.kind == UM_GGUF_PIECES && i < r->words.tokens->n; i++)
+        if (r->words.tokens->lengths[i] > UM_PIECE_BYTES_MAX &&
+            um_gguf_word_type(&r->words, i) == UM_TOKEN_NORMAL)
+            return fail(r, "a piece that is merged from others is too long", err);
     if (r->template && um_utf8_valid(r->template->text, r->template->n) != r->template->n)
         return fail(r, "tokenizer.chat_template is not UTF-8", err);
     return UM_OK;
@@ -143,6 +148,9 @@ static json_t *merges_of_scores(struct reader *r)
     }
     if (n)
         qsort(merges, n, sizeof(*merges), compare_merges);
+    for (size_t i = 1; i < n; i++)
+        r->has_ties = r->has_ties || (merges[i].id != merges[i - 1].id &&
+                                      !(merges[i].score < merges[i - 1].score));
     for (size_t i = 0; is_done && i < n; i++)
         is_done = json_array_append_new(list, json_pack("[o, o]", token_text(r, merges[i].left),
                                                         token_text(r, merges[i].right))) == 0;
@@ -310,11 +318,14 @@ enum um_status um_vocabulary_from_gguf(json_t **tokenizer, json_t **config, cons
     UM_TRY(check_texts(&r, err));
     *tokenizer = make_tokenizer(&r);
     *config = make_config(&r);
-    if (!*tokenizer || !*config) {
+    if (!*tokenizer || !*config)
+        status = um_fail_memory(err, path, 0);
+    else if (r.has_ties)
+        *reason = "pieces of one score are merged as they come, which its list of merges cannot say";
+    if (status != UM_OK || *reason) {
         json_decref(*tokenizer);
         json_decref(*config);
         *tokenizer = *config = NULL;
-        status = um_fail_memory(err, path, 0);
     }
 out:
     um_vocab_free(&r.vocab);

@@ -44,6 +44,10 @@ enum um_gguf_word_type {
     UM_TOKEN_BYTE
 };
 
+/* Bytes of the longest piece that may be merged to. Gemma's longest has 93; a bound keeps the work,
+ * quadratic in the length, within what a file of that size can ask for. */
+enum { UM_PIECE_BYTES_MAX = 256 };
+
 /* Borrows the file. */
 struct um_gguf_words {
     const struct um_gguf *gguf;

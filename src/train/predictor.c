@@ -112,7 +112,8 @@ static enum um_status run_rows(float *outputs, struct um_predictor *p, struct um
     const struct um_dataset data = {.table.path = name, .rows = rows, .n_rows = n};
     const struct um_encode_options options = {.tokenizer = p->tm.tokenizer,
                                               .max_length = max_length,
-                                              .n_vocabulary = p->tm.model.dims.V};
+                                              .n_vocabulary = p->tm.model.dims.V,
+                                              .n_types = p->tm.model.dims.Y};
     enum um_status status;
     UM_TRY(um_encoded_open(&encoded, &data, &options, err));
     UM_TRY(make_memory(p, &encoded, rows, batch, err));
@@ -139,7 +140,8 @@ enum um_status um_predictor_run(float *logits, struct um_predictor *p, int64_t n
     if (!rows)
         return um_fail_memory(err, "rows", (size_t)n * sizeof(*rows));
     for (int64_t i = 0; i < n; i++) {
-        rows[i] = (struct um_row){.text = texts[i], .n_text = strlen(texts[i]), .label = -1};
+        rows[i] = (struct um_row){
+            .text = texts[i], .n_text = strlen(texts[i]), .label = -1, .line = i + 1};
         if (pairs) {
             rows[i].pair = pairs[i];
             rows[i].n_pair = strlen(pairs[i]);

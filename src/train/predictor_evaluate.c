@@ -51,6 +51,7 @@ static enum um_status open_data(struct um_dataset *data, struct um_dataset *sour
     options.n_labels = p->names.n;
     options.names = p->names.items;
     options.n_names = p->names.are_told ? p->names.n : 0;
+    options.n_classes = p->names.n;
     UM_RETURN_IF(open_rows(data, source, task, &options, c, err));
     if (is_pair && !task->is_regression && data->n_labels && data->n_labels != p->tm.model.dims.O)
         return um_fail(err, UM_E_INPUT, "'%s' has %lld labels, the model %lld outputs",

@@ -52,6 +52,7 @@ static enum um_status encode_prompts(struct um_prompts *prompts, const struct um
         UM_TRY(render_prompt(&prose, chat, texts[i], err));
         UM_TRY(um_tokenizer_encode(&tokens, p->tm.tokenizer, prose.text.text ? prose.text.text : "",
                                    prose.text.length, NULL, 0, prose.takes_special, 0, err));
+        UM_TRY(um_check_ids(p->tm.tokenizer, tokens.ids, tokens.n, p->tm.model.dims.V, err));
         UM_TRY(um_prompts_add(prompts, tokens.ids, tokens.n, err));
     }
     UM_TRY(um_prompts_end(prompts, err));

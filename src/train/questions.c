@@ -29,6 +29,7 @@ static enum um_status add_question(struct um_questions *q, int64_t row, struct u
         q->n_too_long++;
         return UM_OK;
     }
+    UM_RETURN_IF(um_check_ids(q->tm->tokenizer, marked->ids, marked->n, q->tm->model.dims.V, err));
     q->rows[q->prompts.n] = row;
     return um_prompts_add(&q->prompts, marked->ids, marked->n, err);
 }

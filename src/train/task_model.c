@@ -68,6 +68,7 @@ enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_
         .tokenizer = tm->tokenizer,
         .max_length = um_max_length_of(&tm->model, c),
         .n_vocabulary = tm->model.dims.V,
+        .n_types = tm->model.dims.Y,
         .prose = um_prose_options_of(tm, data->task, c),
         .packs = c->data.pack && data->task->style != UM_STYLE_PAIR};
     return um_encoded_open(encoded, data, &options, err);
