@@ -257,7 +257,7 @@ const struct um_option um_options[] = {
      .type = UM_OPTION_CHOICE,
      .offset = AT(optimizer.name)},
     {.info = {"optimizer.lr", "--lr", "X", "method",
-              "peak learning rate; method: the method's usual one", NULL},
+              "peak learning rate; method: the usual one of the method, or of the addition it is on", NULL},
      .type = UM_OPTION_FLOAT,
      .offset = AT(optimizer.lr),
      .low = 0,

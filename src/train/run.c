@@ -256,10 +256,12 @@ static enum um_status open_run(struct um_run *run, struct um_error *err)
 enum um_status um_recipe_settle(struct um_recipe *recipe, struct um_error *err)
 {
     const struct um_config *config = um_recipe_config(recipe);
+    const struct um_method *method = um_method_find(config->method.name);
+    const struct um_method *on = um_method_find(config->method.on); /* it has its method's name */
     char rate[32];
     if (config->optimizer.lr > 0)
         return UM_OK;
-    (void)snprintf(rate, sizeof(rate), "%g", um_method_find(config->method.name)->rate);
+    (void)snprintf(rate, sizeof(rate), "%g", on ? on->rate : method->rate);
     return um_recipe_set(recipe, "optimizer.lr", rate, err);
 }
 
