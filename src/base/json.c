@@ -15,14 +15,19 @@ static const char *type_name(const json_t *json)
     return names[json_typeof(json)];
 }
 
+json_t *um_json_decode(const char *text, size_t n, size_t flags, json_error_t *fault)
+{
+    json_t *json = json_loadb(text, n, flags | JSON_REJECT_DUPLICATES, fault);
+    if (!json && json_error_code(fault) == json_error_numeric_overflow)
+        json = json_loadb(text, n, flags | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, fault);
+    return json;
+}
+
 enum um_status um_json_parse(json_t **json, const char *text, size_t n, const char *where,
                              struct um_error *err)
 {
     json_error_t fault;
-    *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &fault);
-    /* tokenizer_config.json has 1e30 written out for "no limit": then whole numbers become reals. */
-    if (!*json && json_error_code(&fault) == json_error_numeric_overflow)
-        *json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
+    *json = um_json_decode(text, n, 0, &fault);
     if (*json)
         return UM_OK;
     if (json_error_code(&fault) == json_error_out_of_memory)

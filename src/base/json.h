@@ -10,6 +10,9 @@
 
 #include "base/str.h"
 
+/* jansson's own, without duplicate keys; whole numbers that are too big (1e30 written out for "no limit",
+ * a hash) make all of them reals. Owned (free with json_decref), NULL with *fault filled. */
+json_t *um_json_decode(const char *text, size_t n, size_t flags, json_error_t *fault);
 /* Parses text[0..n). `where` names it in errors. Returns an owned value (free with json_decref).
  * Duplicate keys, trailing text and invalid UTF-8 are errors (UM_E_INPUT). */
 enum um_status um_json_parse(json_t **json, const char *text, size_t n, const char *where,

@@ -1,7 +1,8 @@
 /*
  * The one counted allocator and the arenas over it.
  *
- * Every allocation of the library goes through um_alloc and friends, so that a high-water mark and a fail-the-nth-allocation hook (for tests) hold everywhere. Lifetimes are arenas.
+ * Every allocation of the library goes through um_alloc and friends, so that a high-water mark and a
+ * fail-the-nth-allocation hook (for tests) hold everywhere. Lifetimes are arenas.
  */
 #ifndef UM_BASE_MEM_H
 #define UM_BASE_MEM_H

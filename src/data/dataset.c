@@ -66,15 +66,18 @@ static bool are_numbers(const char **names, int64_t n)
     return true;
 }
 
+/* Without names classes are called by their numbers, from 0. */
 static enum um_status copy_labels(struct um_dataset *data, const char *const *names, int64_t n,
                                   struct um_error *err)
 {
     data->labels = UM_NEW(n + 1, char *);
     for (int64_t i = 0; data->labels && i < n; i++) {
-        data->labels[i] = um_strdup(names[i]);
+        char number[32];
+        (void)snprintf(number, sizeof(number), "%lld", (long long)i);
+        data->labels[i] = um_strdup(names ? names[i] : number);
         data->n_labels = i + 1;
         if (!data->labels[i])
-            return um_fail_memory(err, "labels", strlen(names[i]));
+            return um_fail_memory(err, "labels", strlen(names ? names[i] : number));
     }
     return data->labels ? UM_OK : um_fail_memory(err, "labels", (size_t)n * sizeof(char *));
 }
@@ -172,25 +175,6 @@ static enum um_status fail_names(const struct um_dataset *data, const struct um_
     return status;
 }
 
-/* Classes 0 to n - 1, named by their numbers. */
-static enum um_status number_labels(struct um_dataset *data, int64_t n, struct um_error *err)
-{
-    char (*numbers)[24] = um_alloc((size_t)n * sizeof(*numbers));
-    const char **names = UM_NEW(n, const char *);
-    enum um_status status = UM_OK;
-    if (!numbers || !names)
-        UM_TRY(um_fail_memory(err, "labels", (size_t)n * sizeof(*numbers)));
-    for (int64_t k = 0; k < n; k++) {
-        (void)snprintf(numbers[k], sizeof(numbers[k]), "%lld", (long long)k);
-        names[k] = numbers[k];
-    }
-    status = copy_labels(data, names, n, err);
-out:
-    um_free(numbers);
-    um_free(names);
-    return status;
-}
-
 static bool is_class_number(const char *label, int64_t n_classes)
 {
     int64_t number;
@@ -211,7 +195,7 @@ static enum um_status match_names(struct um_dataset *data, const struct um_data_
         return o->n_names == 0 || o->is_train ? UM_OK : fail_names(data, o, err);
     free_labels(data);
     return are_known ? copy_labels(data, (const char *const *)o->names, o->n_names, err)
-                     : number_labels(data, o->n_classes, err);
+                     : copy_labels(data, NULL, o->n_classes, err);
 }
 
 static enum um_status known_labels(struct um_dataset *data, const struct um_data_options *o,

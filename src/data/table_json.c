@@ -83,11 +83,7 @@ static enum um_status read_object(struct um_table_reader *r, size_t end, size_t 
                                   struct um_error *err)
 {
     json_error_t fault;
-    const char *text = r->text + r->at;
-    size_t n = end - r->at;
-    json_t *object = json_loadb(text, n, flags | JSON_REJECT_DUPLICATES, &fault);
-    if (!object && json_error_code(&fault) == json_error_numeric_overflow) /* a hash, say */
-        object = json_loadb(text, n, flags | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
+    json_t *object = um_json_decode(r->text + r->at, end - r->at, flags, &fault);
     if (!object && json_error_code(&fault) == json_error_out_of_memory)
         return um_fail_memory(err, r->table->path, end - r->at);
     if (!object) {

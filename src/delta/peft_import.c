@@ -15,6 +15,7 @@ struct import {
     struct um_safetensors file;
     struct um_model model;
     struct um_addition_options options;
+    int64_t n_outputs;     /* of a task head that was saved along; 0: none */
     struct um_delta delta; /* result; entries and values in its arena */
 };
 
@@ -227,10 +228,10 @@ static enum um_status save(struct import *x, const char *model, const char *out,
     if (!attached)
         UM_TRY(um_fail_memory(err, "a delta's metadata", 0));
     d->method = x->options.addition->name;
-    d->task = head_outputs(x) ? "" : x->model.arch->is_decoder ? "text" : "";
+    d->task = x->n_outputs ? "" : x->model.arch->is_decoder ? "text" : "";
     d->architecture = json_string_value(json_object_get(x->model.folder.config, "model_type"));
     d->prefix = x->model.has_prefix ? "" : x->model.arch->prefix;
-    d->task_class = head_outputs(x) ? x->model.arch->task_class : "";
+    d->task_class = x->n_outputs ? x->model.arch->task_class : "";
     d->attached = attached;
     d->base_sha256 = hash;
     UM_TRY(um_folder_open(&base, model, err));
@@ -255,11 +256,12 @@ enum um_status um_delta_import_peft(struct um_delta_info *info, const char *fold
     UM_TRY(um_json_load(&x.config, config, err));
     UM_TRY(read_config(&x, err));
     UM_TRY(um_safetensors_open(&x.file, tensors, err));
-    const struct um_model_options options = {.n_outputs = head_outputs(&x), .dropout = -1};
+    x.n_outputs = head_outputs(&x);
+    const struct um_model_options options = {.n_outputs = x.n_outputs, .dropout = -1};
     UM_TRY(um_model_open(&x.model, model, &options, err));
     UM_TRY(attach(&x, err));
     UM_TRY(add_entries(&x, err));
-    UM_TRY(name_labels(&x, options.n_outputs, err));
+    UM_TRY(name_labels(&x, x.n_outputs, err));
     UM_TRY(save(&x, model, out, err));
     UM_TRY(um_delta_read_info(info, out, err));
 out:

@@ -3,14 +3,21 @@
 
 #include <string.h>
 
+enum { NUMBERED_BYTES = 32 };
+
+/* What transformers calls a class that has no name. */
+static const char *numbered(char out[NUMBERED_BYTES], int64_t k)
+{
+    (void)snprintf(out, NUMBERED_BYTES, "LABEL_%lld", (long long)k);
+    return out;
+}
+
 static bool are_names(char *const *names, int64_t n)
 {
-    for (int64_t k = 0; k < n; k++) {
-        char generic[32];
-        (void)snprintf(generic, sizeof(generic), "LABEL_%lld", (long long)k);
-        if (strcmp(names[k], generic) != 0)
+    char generic[NUMBERED_BYTES];
+    for (int64_t k = 0; k < n; k++)
+        if (strcmp(names[k], numbered(generic, k)) != 0)
             return true;
-    }
     return false;
 }
 
@@ -21,11 +28,10 @@ enum um_status um_names_read(struct um_names *names, const json_t *config, int64
     int64_t n = n_classes > 0 ? n_classes : (int64_t)json_object_size(id2label);
     *names = (struct um_names){.items = UM_NEW(n + 1, char *)};
     for (int64_t k = 0; names->items && k < n; k++) {
-        char key[32], generic[32];
+        char key[32], generic[NUMBERED_BYTES];
         (void)snprintf(key, sizeof(key), "%lld", (long long)k);
-        (void)snprintf(generic, sizeof(generic), "LABEL_%lld", (long long)k);
         const char *name = json_string_value(json_object_get(id2label, key));
-        names->items[k] = um_strdup(name ? name : generic);
+        names->items[k] = um_strdup(name ? name : numbered(generic, k));
         names->n = k + 1;
         if (!names->items[k])
             return um_fail_memory(err, "labels", 0);

@@ -26,13 +26,14 @@ char *um_run_path(const struct um_run *run, const char *name)
 }
 
 /* The classes' names as the model to start from has them, if it has: its head knows their order. */
-static enum um_status read_names(struct um_names *names, const struct um_config *c,
+static enum um_status read_names(struct um_names *names, const struct um_run *run,
                                  struct um_error *err)
 {
     struct um_folder folder = {0};
     enum um_status status = UM_OK;
-    if (*c->model) {
-        UM_TRY(um_folder_open(&folder, c->model, err));
+    bool has_classes = run->task->style == UM_STYLE_PAIR && !run->task->is_regression;
+    if (*run->config->model && has_classes) {
+        UM_TRY(um_folder_open(&folder, run->config->model, err));
         UM_TRY(um_names_read(names, folder.config, 0, err));
     }
 out:
@@ -45,7 +46,7 @@ static enum um_status open_train(struct um_run *run, struct um_error *err)
     struct um_data_options options = um_data_options_of(run->config, true);
     struct um_names names = {0};
     enum um_status status;
-    UM_TRY(read_names(&names, run->config, err));
+    UM_TRY(read_names(&names, run, err));
     options.names = names.items;
     options.n_names = names.are_told ? names.n : 0;
     UM_TRY(um_dataset_open(&run->train, run->task, &options, err));
