@@ -279,6 +279,7 @@ struct um_compare_options {
     const char *const *budgets;     /* of the methods that have one */
     const char *const *tasks;
     const double *rates;            /* learning rates that each method tries on held-out rows */
+    bool are_factors;               /* the rates are multiples of the rate that a method begins with */
     size_t n_variants, n_budgets, n_tasks, n_rates;
     int64_t n_seeds;                /* runs of each: seeds 1 to n_seeds */
     double holdout;                 /* share of the training rows that trials are scored on */

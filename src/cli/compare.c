@@ -20,7 +20,7 @@ static const struct cli_option options[] = {
     {"--methods", "LIST", "methods; NAME:KEY=VALUE:... goes with settings", false},
     {"--budgets", "LIST", "budgets (default: the recipe's)", false},
     {"--tasks", "LIST", "tasks (default: the recipe's)", false},
-    {"--lrs", "LIST", "learning rates that each method tries (default: the recipe's)", false},
+    {"--lrs", "LIST", "learning rates to try; x3: thrice a method's (default: the recipe's)", false},
     {"--seeds", "N", "runs of each, with seeds 1 to N (default 1)", false},
     {"--holdout", "SHARE", "of the training rows, to score trials on (default 0.1)", false},
     {"--trial-epochs", "X", "epochs of a trial (default: the recipe's)", false},
@@ -32,6 +32,24 @@ static const char *const keys[] = {"*", NULL};
 struct lists {
     struct cli_list methods, budgets, tasks, rates;
 };
+
+/* "1e-3", or "x3": so many times the rate that a method begins with. All are of one kind. */
+static enum um_status read_rates(struct um_compare_options *o, double rates[CLI_ITEMS_MAX],
+                                 const struct cli_list *list, struct um_error *err)
+{
+    enum um_status status = UM_OK;
+    o->rates = rates;
+    o->n_rates = list->n;
+    o->are_factors = list->n > 0 && *list->items[0] == 'x';
+    for (size_t i = 0; i < list->n && status == UM_OK; i++) {
+        bool is_factor = *list->items[i] == 'x';
+        if (is_factor != o->are_factors)
+            return cli_fail(err, UM_E_USAGE, "option '--lrs' takes rates or multiples, not '%s' "
+                            "beside '%s'", list->items[i], list->items[0]);
+        status = cli_real(&rates[i], list->items[i] + is_factor, "--lrs", 0, 1e6, err);
+    }
+    return status;
+}
 
 static enum um_status read_options(struct um_compare_options *o, double rates[CLI_ITEMS_MAX],
                                    struct lists *lists, const struct cli_args *args,
@@ -50,8 +68,8 @@ static enum um_status read_options(struct um_compare_options *o, double rates[CL
     *o = (struct um_compare_options){.n_seeds = 1, .holdout = 0.1};
     for (size_t i = 0; i < CLI_COUNT(all) && status == UM_OK; i++)
         status = cli_list(all[i].list, args, all[i].flag, err);
-    for (size_t i = 0; i < lists->rates.n && status == UM_OK; i++)
-        status = cli_real(&rates[i], lists->rates.items[i], "--lrs", 0, 1e6, err);
+    if (status == UM_OK)
+        status = read_rates(o, rates, &lists->rates, err);
     if (status == UM_OK)
         status = cli_number(&o->n_seeds, args, "--seeds", 1, err);
     if (status == UM_OK && holdout)
@@ -64,8 +82,6 @@ static enum um_status read_options(struct um_compare_options *o, double rates[CL
     o->n_budgets = lists->budgets.n;
     o->tasks = lists->tasks.items;
     o->n_tasks = lists->tasks.n;
-    o->rates = rates;
-    o->n_rates = lists->rates.n;
     return status;
 }
 
@@ -121,7 +137,8 @@ const struct cli_command cli_compare = {
         "time, memory, bytes of delta. What is done already is not done again: a comparison that "
         "was stopped goes on, and one that is called with more seeds or methods adds them. Calls at the "
         "same time share the work, each doing what no other is at.\n\n"
-        "With several learning rates every method tries each of them once on the same held-out "
+        "With several learning rates (x0.3,x1,x3 are multiples of the rate that a method begins with, "
+        "which differs from method to method) every method tries each of them once on the same held-out "
         "part of the training data, and takes the best (of equal ones, that of the lower loss). One "
         "at which training diverges loses; a run that diverges has no value.",
     .examples = examples,

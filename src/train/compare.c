@@ -17,10 +17,13 @@ static bool has_trials(const struct um_comparison *c, const struct um_contender 
     return c->options->n_rates > 1 && !um_comparison_sets(cell->variant, "optimizer.lr");
 }
 
-static double first_rate(const struct um_comparison *c, const struct um_contender *cell)
+static double rate_of(const struct um_comparison *c, const struct um_contender *cell, size_t r)
 {
-    bool is_own = c->options->n_rates == 0 || um_comparison_sets(cell->variant, "optimizer.lr");
-    return is_own ? um_recipe_config(cell->variant->recipe)->optimizer.lr : c->options->rates[0];
+    const struct um_compare_options *o = c->options;
+    double own = um_recipe_config(cell->variant->recipe)->optimizer.lr;
+    if (o->n_rates == 0 || um_comparison_sets(cell->variant, "optimizer.lr"))
+        return own;
+    return o->are_factors ? o->rates[r] * own : o->rates[r];
 }
 
 /* By the metric; where two rates come to the same (one class for every row, say), by the loss. */
@@ -39,16 +42,16 @@ static enum um_status choose_rate(struct um_comparison *c, struct um_contender *
 {
     const struct um_compare_options *o = c->options;
     struct um_outcome best = {0}, outcome;
-    double rate = first_rate(c, cell);
+    double rate = rate_of(c, cell, 0);
     bool is_whole = true;
     for (size_t r = 0; has_trials(c, cell) && r < o->n_rates; r++) {
-        const struct um_attempt trial = {.rate = o->rates[r], .is_trial = true};
+        const struct um_attempt trial = {.rate = rate_of(c, cell, r), .is_trial = true};
         UM_RETURN_IF(um_comparison_run(&outcome, c, cell, &trial, err));
         is_whole = is_whole && outcome.metric;
         if (!outcome.metric || !isfinite(outcome.value) || !is_better(&outcome, &best))
             continue;
         best = outcome;
-        rate = o->rates[r];
+        rate = trial.rate;
     }
     cell->rate = is_whole ? rate : 0;
     return UM_OK;
@@ -133,8 +136,8 @@ static enum um_status check_cells(struct um_comparison *c, struct um_error *err)
 {
     for (size_t i = 0; i < c->n_cells; i++) {
         const struct um_contender *cell = &c->cells[i];
-        const struct um_attempt run = {.rate = first_rate(c, cell), .seed = 1};
-        const struct um_attempt trial = {.rate = first_rate(c, cell), .is_trial = true};
+        const struct um_attempt run = {.rate = rate_of(c, cell, 0), .seed = 1};
+        const struct um_attempt trial = {.rate = run.rate, .is_trial = true};
         UM_RETURN_IF(um_comparison_check(c, cell, &run, err));
         if (has_trials(c, cell))
             UM_RETURN_IF(um_comparison_check(c, cell, &trial, err));

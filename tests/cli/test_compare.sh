@@ -67,6 +67,15 @@ for run in own/trials/*; do
     [ "$(grep -c epoch "$run/metrics.jsonl")" -lt 12 ] || fail "$run was no shorter"
 done
 
+# Rates as multiples of the one that each method begins with.
+expect 0 compare recipe.yaml --methods id3,full --budgets 500 --lrs x0.5,x2 --max-steps 12 \
+    --trial-epochs 0.5 --out multiples
+for trial in id3.500.lr-0.005 id3.500.lr-0.02 full.all.lr-5e-05 full.all.lr-0.0002; do
+    [ -d "multiples/trials/classification.$trial.seed-0" ] || fail "trials: $(ls multiples/trials)"
+done
+expect_error 2 "option '--lrs' takes rates or multiples, not '1e-3' beside 'x1'" \
+    compare recipe.yaml --methods id3 --lrs x1,1e-3 --out other
+
 # Two processes share the work: each run is trained by one of them, and both tables are whole.
 share() {
     "$unmask" compare recipe.yaml --methods id3,full,pafi --budgets 500 --lrs 1e-3,5e-3 --seeds 2 \
