@@ -1,12 +1,15 @@
 /* Any bytes as a GGUF file: its tokenizer is built; a text that has something for every part (and
- * the file's own general.name, if it is there) is encoded, alone and as a pair, and decoded. */
+ * the file's own general.name, if it is there) is encoded, alone and as a pair, and decoded. What the
+ * file's vocabulary becomes as a tokenizer.json is read again, and put to the same use. */
 #define _GNU_SOURCE /* memfd_create */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "format/gguf.h"
+#include "text/gguf_vocabulary.h"
 #include "text/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n);
@@ -34,6 +37,29 @@ static void use(const struct um_tokenizer *tokenizer, const char *text, size_t n
     um_tokens_free(&tokens);
 }
 
+/* As merging out into a folder does. */
+static void convert(const struct um_gguf *gguf)
+{
+    struct um_error err;
+    json_t *tokenizer = NULL, *config = NULL;
+    const char *reason = NULL;
+    struct um_tokenizer *again = NULL;
+    char *text = NULL;
+    enum um_status status;
+    UM_TRY(um_vocabulary_from_gguf(&tokenizer, &config, &reason, gguf, "fuzz", &err));
+    text = tokenizer ? json_dumps(tokenizer, JSON_COMPACT) : NULL;
+    if (!text)
+        goto out;
+    UM_TRY(um_tokenizer_new(&again, &err));
+    UM_TRY(um_tokenizer_parse_json(again, text, strlen(text), "fuzz", &err));
+    use(again, fixed, strlen(fixed));
+out:
+    um_tokenizer_free(again);
+    free(text);
+    json_decref(tokenizer);
+    json_decref(config);
+}
+
 static void read_file(const char *path)
 {
     struct um_gguf gguf;
@@ -48,6 +74,7 @@ static void read_file(const char *path)
         if (own && own->type == UM_GGUF_STRING)
             use(tokenizer, own->text, own->n);
     }
+    convert(&gguf);
     um_tokenizer_free(tokenizer);
     um_gguf_close(&gguf);
 }

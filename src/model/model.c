@@ -7,6 +7,9 @@
 
 #include "base/philox.h"
 
+/* Of a weight, so that sums over all of them in bytes are far from overflow. */
+#define ELEMENTS_MAX (INT64_C(1) << 40)
+
 static const struct {
     const char *name;
     enum um_activation kind;
@@ -262,6 +265,10 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
                                .n_dims = weight->cols == '1' ? 1 : 2,
                                .is_task_head = weight->flags & UM_WEIGHT_TASK,
                                .layer = (int)layer};
+    if (param->cols && param->rows > ELEMENTS_MAX / param->cols)
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' would be %lld rows of %lld elements",
+                       model->folder.config_path, name, (long long)param->rows,
+                       (long long)param->cols);
     param->n_elements = param->rows * param->cols;
     if (model->folder.gguf && (weight->flags & UM_WEIGHT_TURNED)) {
         int64_t rows = param->rows;

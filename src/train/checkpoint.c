@@ -315,25 +315,41 @@ static enum um_status load_entry(struct um_run *run, struct um_entry *entry,
     return UM_OK;
 }
 
-static enum um_status load(struct um_run *run, const char *path, struct um_error *err)
+static enum um_status load(struct um_run *run, const struct um_safetensors *st, const char *path,
+                           struct um_error *err)
 {
-    struct um_safetensors st;
     struct um_str name = {0};
     struct um_run_state state = {.metric_before = (double)NAN, .metric_best = (double)NAN,
                                  .metric_last = (double)NAN, .loss_best = (double)NAN};
     enum um_status status;
-    UM_RETURN_IF(um_safetensors_open(&st, path, err));
-    UM_TRY(read_state(&state, run, um_safetensors_metadata(&st, "state"), path, err));
+    UM_TRY(read_state(&state, run, um_safetensors_metadata(st, "state"), path, err));
     if (state.step < 0 || state.step > run->n_steps || state.n_updates < 0 || state.n_stale < 0)
         UM_TRY(um_fail(err, UM_E_INPUT, "cannot load '%s': step %lld of %lld, %lld updates", path,
                        (long long)state.step, (long long)run->n_steps, (long long)state.n_updates));
     for (size_t e = 0; e < run->tuning.set.n_entries; e++)
-        UM_TRY(load_entry(run, &run->tuning.set.entries[e], &st, &name, path, err));
+        UM_TRY(load_entry(run, &run->tuning.set.entries[e], st, &name, path, err));
     run->state = state;
     run->tuning.n_updates = state.n_updates;
 out:
     um_str_free(&name);
-    um_safetensors_close(&st);
+    return status;
+}
+
+/* Loads one; *is_broken: it is no whole file, so nothing of it was. */
+static enum um_status load_step(bool *is_broken, struct um_run *run, const char *folder,
+                                int64_t step, struct um_error *err)
+{
+    struct um_safetensors st;
+    char *path = checkpoint_path(folder, step);
+    if (!path)
+        return um_fail_memory(err, folder, strlen(folder));
+    enum um_status status = um_safetensors_open(&st, path, err);
+    *is_broken = status == UM_E_INPUT;
+    if (status == UM_OK) {
+        status = load(run, &st, path, err);
+        um_safetensors_close(&st);
+    }
+    um_free(path);
     return status;
 }
 
@@ -341,17 +357,19 @@ enum um_status um_checkpoint_load_newest(struct um_run *run, struct um_error *er
 {
     int64_t steps[CHECKPOINTS_MAX];
     char *folder = um_run_path(run, "checkpoints");
-    size_t n = folder ? list_steps(steps, CHECKPOINTS_MAX, folder) : 0;
-    char *path = n ? checkpoint_path(folder, steps[0]) : NULL;
     enum um_status status = UM_OK;
-    if (path)
-        status = load(run, path, err);
-    if (status == UM_E_INPUT && n > 1)
-        um_error_hint(err, "if it is damaged, remove it: there is one of step %lld", (long long)steps[1]);
+    bool is_broken = true;
+    if (!folder)
+        return um_fail_memory(err, "a path", 0);
+    size_t n = list_steps(steps, CHECKPOINTS_MAX, folder);
+    for (size_t i = 0; i < n && is_broken; i++) {
+        status = load_step(&is_broken, run, folder, steps[i], err);
+        if (is_broken && i + 1 < n)
+            um_run_say(run, "%s: going back to step %lld", err->message, (long long)steps[i + 1]);
+    }
     if (status == UM_OK)
         um_run_say(run, n ? "continuing from step %lld" : "no checkpoint yet: starting anew (%lld)",
                    (long long)run->state.step);
-    um_free(path);
     um_free(folder);
     return status;
 }

@@ -75,7 +75,17 @@ wait "$pid" || status=$?
 [ "$status" = 2 ] || { echo "wrote over a run: $status"; exit 1; }
 grep -q 'holds a run already' plain.out
 
-# A damaged checkpoint is named, and nothing is lost.
+# A damaged checkpoint is named, and the one before it takes its place.
+newest=$(ls killed/checkpoints | tail -1)
+[ "$(ls killed/checkpoints | wc -l)" = 2 ] || { echo "checkpoints: $(ls killed/checkpoints)"; exit 1; }
+truncate -s 100 "killed/checkpoints/$newest"
+rm killed/delta.safetensors killed/summary.json
+"$unmask" train --resume killed > damaged.out 2>&1 || { cat damaged.out; exit 1; }
+grep -q "checkpoints/$newest.*going back to step [0-9]" damaged.out || { cat damaged.out; exit 1; }
+cmp_delta killed
+cmp plain/unmasked.jsonl killed/unmasked.jsonl || { echo "another history"; exit 1; }
+
+# Where all are damaged, nothing is lost.
 truncate -s 100 killed/checkpoints/*
 rm killed/delta.safetensors killed/summary.json
 status=0
