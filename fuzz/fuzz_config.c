@@ -11,20 +11,25 @@ enum { ELEMENTS_MAX = 1 << 14, LENGTH_MAX = 6, ROWS = 2 };
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n);
 
-static char folder[] = "/tmp/unmask fuzz XXXXXX";
-static char config_path[64], weights_path[64];
+static char folder[64], config_path[96], weights_path[96];
 
 static void remove_folder(void)
 {
     (void)um_remove_folder(folder, NULL);
 }
 
-/* Once per process. */
+/* Once per process; in memory, if there is such a place, since every file is synced to disk. */
 static void make_folder(void)
 {
     if (*config_path)
         return;
-    if (!mkdtemp(folder) || atexit(remove_folder) != 0)
+    (void)snprintf(folder, sizeof(folder), "/dev/shm/unmask fuzz XXXXXX");
+    if (!mkdtemp(folder)) {
+        (void)snprintf(folder, sizeof(folder), "/tmp/unmask fuzz XXXXXX");
+        if (!mkdtemp(folder))
+            abort();
+    }
+    if (atexit(remove_folder) != 0)
         abort();
     (void)snprintf(config_path, sizeof(config_path), "%s/config.json", folder);
     (void)snprintf(weights_path, sizeof(weights_path), "%s/model.safetensors", folder);
