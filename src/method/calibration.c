@@ -172,7 +172,7 @@ static enum um_status offer_all(struct um_calibration *c, struct um_selector *se
         if (!is_candidate(c->tuning, param))
             continue;
         if (!um_kernels()->is_finite(c->dense[param->index], param->n_elements))
-            return um_fail(err, UM_E_RUNTIME, "the gradient of '%s' is not finite", param->name);
+            return um_gradient_diverged(param, err);
         const struct um_gradient gradient = gathered(c, param);
         UM_RETURN_IF(um_selector_offer(selector, &gradient, err));
     }

@@ -82,6 +82,11 @@ static enum um_status of_lookup(struct um_gradient *g, struct um_gradient_work *
     return UM_OK;
 }
 
+enum um_status um_gradient_diverged(const struct um_param *param, struct um_error *err)
+{
+    return um_fail(err, UM_E_DIVERGED, "the gradient of '%s' is not finite", param->name);
+}
+
 enum um_status um_gradient_of(struct um_gradient *gradient, struct um_gradient_work *work,
                               struct um_param *param, const struct um_factor *factor,
                               struct um_error *err)
@@ -109,7 +114,7 @@ enum um_status um_gradient_of(struct um_gradient *gradient, struct um_gradient_w
     }
     if (!gradient->is_product &&
         !um_kernels()->is_finite(gradient->dense, gradient->n_rows * gradient->cols))
-        return um_fail(err, UM_E_RUNTIME, "the gradient of '%s' is not finite", param->name);
+        return um_gradient_diverged(param, err);
     return UM_OK;
 }
 

@@ -49,7 +49,10 @@ int64_t um_gradient_lookup_bytes(const struct um_param *table, int64_t n_tokens)
 int64_t um_gradient_made_bytes(const struct um_param *head, int64_t n_tokens);
 int64_t um_gradient_pairs_bytes(int64_t n);
 
-/* The gradient that one factor makes (borrows from factor and work). UM_E_RUNTIME, naming
+/* Fails with UM_E_DIVERGED: the gradient of `param` is not finite. */
+enum um_status um_gradient_diverged(const struct um_param *param, struct um_error *err);
+
+/* The gradient that one factor makes (borrows from factor and work). UM_E_DIVERGED, naming
  * the parameter, if it is dense and not finite (of products, norms and entries tell later). */
 enum um_status um_gradient_of(struct um_gradient *gradient, struct um_gradient_work *work,
                               struct um_param *param, const struct um_factor *factor,

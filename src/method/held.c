@@ -115,8 +115,7 @@ static enum um_status work_out_norms(struct um_held *held, struct um_error *err)
     for (int64_t i = 0; i < held->param->rows; i++) {
         held->row_norms[i] = (float)(sqrt(held->squares[i]) * NORM_SLACK);
         if (!isfinite(held->row_norms[i]))
-            return um_fail(err, UM_E_RUNTIME, "the gradient of '%s' is not finite",
-                           held->param->name);
+            return um_gradient_diverged(held->param, err);
     }
     return UM_OK;
 }

@@ -33,11 +33,12 @@ void um_held_free(struct um_held *held);
 void um_held_begin(struct um_held *held);
 
 /* Takes a factor of a head's parameter: a part of its product (adds norms), the HEAD factor or a
- * LOOKUP. UM_E_RUNTIME: not finite, out of memory. */
+ * LOOKUP. UM_E_RUNTIME: out of memory. */
 enum um_status um_held_add(struct um_held *held, struct um_param *param,
                            const struct um_factor *factor, struct um_error *err);
 
-/* Offers the whole gradient to a selector: looked-up rows dense, the others by bounds. */
+/* Offers the whole gradient to a selector: looked-up rows dense, the others by bounds. UM_E_DIVERGED:
+ * it is not finite. */
 enum um_status um_held_offer(struct um_held *held, struct um_selector *selector,
                              struct um_error *err);
 

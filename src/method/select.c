@@ -34,11 +34,6 @@ static double slack(int64_t n_tokens)
     return 1 + (double)n_tokens * 0x1p-23 + 0x1p-20;
 }
 
-static enum um_status fail_gradient(const struct um_gradient *g, struct um_error *err)
-{
-    return um_fail(err, UM_E_DIVERGED, "the gradient of '%s' is not finite", g->param->name);
-}
-
 /* Norms of the rows of dy and x; the columns' ready for scanning. */
 static enum um_status work_out_norms(struct um_selector *s, const struct um_gradient *g,
                                      struct um_error *err)
@@ -61,7 +56,7 @@ static enum um_status work_out_norms(struct um_selector *s, const struct um_grad
     }
     for (int64_t i = 0; i < g->rows + g->cols; i++)
         if (isnan(i < g->rows ? s->row_norms[i] : s->column_norms[i - g->rows]))
-            return fail_gradient(g, err);
+            return um_gradient_diverged(g->param, err);
     return UM_OK;
 }
 
@@ -398,7 +393,7 @@ static enum um_status offer_dense(struct um_selector *s, const struct um_gradien
             return um_fail_memory(err, "bounds", (size_t)g->cols * sizeof(float));
         const float *values = g->dense + k * g->cols;
         if (!um_kernels()->is_finite(values, g->cols))
-            return fail_gradient(g, err);
+            return um_gradient_diverged(g->param, err);
         for (int64_t j = 0; j < g->cols; j++)
             s->tile[j] = s->column_power == 1 ? fabsf(values[j])
                                               : upper(fabs((double)values[j]), s->column_power);

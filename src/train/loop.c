@@ -31,8 +31,7 @@ static enum um_status fail_norm(const struct um_trainable *set, struct um_error 
 {
     for (size_t e = 0; e < set->n_entries; e++)
         if (!um_kernels()->is_finite(set->entries[e].column[UM_COLUMN_GRAD], set->entries[e].n))
-            return um_fail(err, UM_E_DIVERGED, "the gradient of '%s' is not finite",
-                           set->entries[e].param->name);
+            return um_gradient_diverged(set->entries[e].param, err);
     return um_fail(err, UM_E_DIVERGED, "the gradient's norm is not finite");
 }
 

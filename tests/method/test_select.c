@@ -265,8 +265,15 @@ static void test_gradient_that_is_not_finite_is_named(void **state)
     struct um_gradient g;
     struct um_select_options options = {.importance = um_importance_find("d3"), .exp = 1};
     open_world(&w, 5, PLAIN);
-    w.m[1].dy[0] = NAN;
+    for (int p = 0; p < N_PARAMS; p++)
+        w.m[p].dy[0] = NAN;
+    w.m[0].param.name = "words.weight";
     w.m[1].param.name = "layer.weight";
+    w.m[2].param.name = "layer.bias";
+    assert_fails(um_gradient_of(&g, &w.work, &w.m[0].param, &w.m[0].factor, &err), UM_E_DIVERGED,
+                 "words.weight", err);
+    assert_fails(um_gradient_of(&g, &w.work, &w.m[2].param, &w.m[2].factor, &err), UM_E_DIVERGED,
+                 "layer.bias", err);
     assert_ok(um_selector_new(&selector, &w.set, &options, &err), err);
     assert_ok(um_selector_begin(selector, &(struct um_selection){.n_wanted = 3}, &err), err);
     assert_ok(um_gradient_of(&g, &w.work, &w.m[1].param, &w.m[1].factor, &err), err);
