@@ -344,9 +344,11 @@ static enum um_status read_rows(struct um_dataset *data, const struct um_data_op
     for (int64_t i = 0; i < t->n_rows; i++)
         UM_RETURN_IF((is_pair ? read_row : read_token_row)(data, i, &columns, err));
     data->n_rows = t->n_rows;
-    return is_pair && o->is_train && data->is_labelled && !data->task->is_regression
-               ? check_classes(data, err)
-               : UM_OK;
+    if (is_pair && o->is_train && data->is_labelled && !data->task->is_regression)
+        UM_RETURN_IF(check_classes(data, err));
+    if (o->n_rows > 0 && o->n_rows < data->n_rows)
+        data->n_rows = o->n_rows;
+    return UM_OK;
 }
 
 /* How a file of this name is read. */
@@ -399,7 +401,7 @@ out:
 }
 
 enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *data, double share,
-                                   struct um_error *err)
+                                   int64_t n_rows_max, struct um_error *err)
 {
     struct um_random random = {.seed = 0x686f6c64};
     int64_t n = data->n_rows, n_kept = 0;
@@ -416,10 +418,12 @@ enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *d
             data->rows[n_kept++] = data->rows[i];
     }
     data->n_rows = n_kept;
-    if (n_kept > 0 && held->n_rows > 0)
-        return UM_OK;
-    return um_fail(err, UM_E_USAGE, "data.holdout: %g of %lld rows leaves nothing on one side",
-                   share, (long long)n);
+    if (n_kept == 0 || held->n_rows == 0)
+        return um_fail(err, UM_E_USAGE, "data.holdout: %g of %lld rows leaves nothing on one side",
+                       share, (long long)n);
+    if (n_rows_max > 0 && n_rows_max < held->n_rows)
+        held->n_rows = n_rows_max;
+    return UM_OK;
 }
 
 void um_dataset_drop_texts(struct um_dataset *data)

@@ -77,6 +77,7 @@ struct um_data_options {
     int64_t n_names;                 /* 0: the model has none */
     int64_t n_classes;               /* that the model tells apart; 0: not known yet */
     const char *header;              /* is there one? yes, no; "" = the task's own */
+    int64_t n_rows;                  /* the first so many; 0: all */
     bool is_train;
     bool needs_labels;             /* else a missing label column is fine, if none was named */
     bool may_lack_labels;          /* also one that was named */
@@ -93,10 +94,11 @@ enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *ta
 enum um_status um_dataset_parse(struct um_dataset *data, const struct um_task *task,
                                 const struct um_data_options *options, const char *text, size_t n,
                                 const char *path, struct um_error *err);
-/* Moves a share of the rows, chosen by chance (always the same), into `held`, whose texts and labels are
- * borrowed from `data`. UM_E_USAGE if none would be left on one side. */
+/* Moves a share of the rows, chosen by chance (always the same), into `held`, which keeps the first
+ * n_rows_max of them (0: all); its texts and labels are borrowed from `data`. UM_E_USAGE if none would be
+ * left on one side. */
 enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *data, double share,
-                                   struct um_error *err);
+                                   int64_t n_rows_max, struct um_error *err);
 /* Frees the texts when they are encoded; labels and counts stay. Nobody may have borrowed them. */
 void um_dataset_drop_texts(struct um_dataset *data);
 void um_dataset_close(struct um_dataset *data);

@@ -28,10 +28,9 @@ static enum um_status open_rows(struct um_dataset *data, struct um_dataset *sour
         return um_dataset_open(data, task, options, err);
     of_source.file = c->data.train;
     of_source.is_train = true;
+    of_source.n_rows = c->train.rows;
     UM_RETURN_IF(um_dataset_open(source, task, &of_source, err));
-    if (c->train.rows && c->train.rows < source->n_rows)
-        source->n_rows = c->train.rows;
-    return um_dataset_hold_out(data, source, c->data.holdout, err);
+    return um_dataset_hold_out(data, source, c->data.holdout, c->eval.rows, err);
 }
 
 static enum um_status open_data(struct um_dataset *data, struct um_dataset *source,
@@ -56,8 +55,6 @@ static enum um_status open_data(struct um_dataset *data, struct um_dataset *sour
     if (is_pair && !task->is_regression && data->n_labels && data->n_labels != p->tm.model.dims.O)
         return um_fail(err, UM_E_INPUT, "'%s' has %lld labels, the model %lld outputs",
                        data->table.path, (long long)data->n_labels, (long long)p->tm.model.dims.O);
-    if (c->eval.rows && c->eval.rows < data->n_rows)
-        data->n_rows = c->eval.rows;
     return UM_OK;
 }
 

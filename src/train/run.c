@@ -70,14 +70,10 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
     if (!run->task) /* choices are checked when they are set, so only "" comes here */
         return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
     UM_RETURN_IF(open_train(run, err));
-    if (c->train.rows && c->train.rows < run->train.n_rows)
-        run->train.n_rows = c->train.rows;
     if (c->data.holdout > 0)
-        UM_RETURN_IF(um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, err));
+        UM_RETURN_IF(um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, c->eval.rows, err));
     else if (*c->data.eval || (run->task->eval && *c->data.path))
         UM_RETURN_IF(open_eval(run, err));
-    if (c->eval.rows && c->eval.rows < run->eval.n_rows)
-        run->eval.n_rows = c->eval.rows;
     const char *best = *c->eval.best ? c->eval.best : run->task->metrics[0];
     for (int i = 0; i < UM_TASK_METRICS && run->task->metrics[i]; i++)
         if (strcmp(run->task->metrics[i], best) == 0)

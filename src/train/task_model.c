@@ -41,6 +41,7 @@ struct um_data_options um_data_options_of(const struct um_config *c, bool is_tra
                                     .label = c->data.label,
                                     .format = c->data.format,
                                     .header = c->data.header,
+                                    .n_rows = is_train ? c->train.rows : c->eval.rows,
                                     .is_train = is_train,
                                     .needs_labels = true};
 }
