@@ -1,4 +1,5 @@
-/* Files: private maps, whole reads, locks, and atomic writes (aside, fsync, rename, fsync of the folder). */
+/* Files: private maps, whole reads, locks, and atomic writes (aside, fsync, rename, fsync of the folder).
+ * What is no regular file (a device, a pipe) is written to as it stands. */
 #define _GNU_SOURCE /* fileno, flock, fsync, mkdir, statvfs under -std=c17 */
 #include "base/file.h"
 
@@ -80,17 +81,76 @@ static enum um_status fail_write(const struct um_writer *w, struct um_error *err
     return um_fail(err, UM_E_RUNTIME, "cannot write '%s': %s", w->path, strerror(errno));
 }
 
+/* The folder that holds `path`; returns owned text or NULL. */
+static char *parent_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return um_strdup(".");
+    return um_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+/* Where the link at `path` points to, from the same place as `path` itself; *target is NULL, and the
+ * result true, if there is no link. False: out of memory. */
+static bool read_link(char **target, const char *path)
+{
+    char text[4096];
+    ssize_t n = readlink(path, text, sizeof(text) - 1);
+    *target = NULL;
+    if (n <= 0)
+        return true;
+    text[n] = '\0';
+    char *parent = text[0] == '/' ? um_strdup("") : parent_of(path);
+    *target = parent ? um_path_join(parent, text) : NULL;
+    um_free(parent);
+    return *target != NULL;
+}
+
+/* The place that `path` names by way of symbolic links, whether or not anything is there yet. Returns
+ * owned text, NULL when out of memory. */
+static char *follow_links(const char *path)
+{
+    enum { LINKS_MAX = 40 }; /* as Linux has it: more are a circle */
+    char *at = um_strdup(path);
+    for (int i = 0; at && i < LINKS_MAX; i++) {
+        char *target;
+        if (!read_link(&target, at)) {
+            um_free(at);
+            return NULL;
+        }
+        if (!target)
+            break;
+        um_free(at);
+        at = target;
+    }
+    return at;
+}
+
+/* Whether `path` cannot be replaced by another file: it is no regular one, or standard output goes
+ * there (by /dev/stdout, too), which may have more in it. */
+static bool is_written_in_place(const char *path)
+{
+    struct stat info, output;
+    if (stat(path, &info) != 0)
+        return errno == ELOOP; /* links in a circle: to be refused when it is opened */
+    return !S_ISREG(info.st_mode) ||
+           (fstat(STDOUT_FILENO, &output) == 0 && output.st_dev == info.st_dev &&
+            output.st_ino == info.st_ino);
+}
+
 enum um_status um_writer_open(struct um_writer *w, const char *path, struct um_error *err)
 {
-    *w = (struct um_writer){.path = um_strdup(path)};
+    bool is_in_place = is_written_in_place(path);
     struct um_str partial = {0};
-    um_str_addf(&partial, "%s.partial", path);
+    *w = (struct um_writer){.path = is_in_place ? um_strdup(path) : follow_links(path)};
+    if (w->path && !is_in_place)
+        um_str_addf(&partial, "%s.partial", w->path);
     w->partial = partial.text;
     if (!w->path || partial.failed) {
         um_writer_abandon(w);
         return um_fail_memory(err, path, strlen(path));
     }
-    w->file = fopen(w->partial, "wbe");
+    w->file = is_in_place ? fopen(w->path, "abe") : fopen(w->partial, "wbe");
     if (!w->file) {
         enum um_status status = fail_write(w, err);
         um_writer_abandon(w);
@@ -110,15 +170,15 @@ enum um_status um_writer_put(struct um_writer *w, const void *bytes, size_t n, s
 enum um_status um_writer_commit(struct um_writer *w, struct um_error *err)
 {
     enum um_status status = UM_OK;
-    bool is_written = fflush(w->file) == 0 && fsync(fileno(w->file)) == 0;
+    bool is_written = fflush(w->file) == 0 && (!w->partial || fsync(fileno(w->file)) == 0);
     if (!is_written)
         status = fail_write(w, err);
     if (fclose(w->file) != 0 && status == UM_OK)
         status = fail_write(w, err);
     w->file = NULL;
-    if (status == UM_OK && rename(w->partial, w->path) != 0)
+    if (status == UM_OK && w->partial && rename(w->partial, w->path) != 0)
         status = fail_write(w, err);
-    if (status == UM_OK) {
+    if (status == UM_OK && w->partial) {
         um_free(w->partial); /* nothing to remove any more */
         w->partial = NULL;
         status = um_sync_parent(w->path, err);
@@ -235,15 +295,6 @@ static enum um_status remove_folder(const char *path, int depth, struct um_error
 enum um_status um_remove_folder(const char *path, struct um_error *err)
 {
     return remove_folder(path, 1, err);
-}
-
-/* The folder that holds `path`; returns owned text or NULL. */
-static char *parent_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        return um_strdup(".");
-    return um_strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
 enum um_status um_sync_parent(const char *path, struct um_error *err)

@@ -21,10 +21,12 @@ void um_map_forget(const void *bytes, size_t n);
 enum um_status um_file_read(char **text, size_t *n_bytes, const char *path, struct um_error *err);
 
 /* A file that is written aside (PATH.partial) and renamed into place by commit, after fsync. Until
- * then what stood at `path` is intact. Each write may fail: disk full, no permission. */
+ * then what stood at `path` is intact. A symbolic link stays: this is done to what it points to. What
+ * is no regular file (a pipe, a device) and where standard output goes are written to directly. Each
+ * write may fail: disk full, no permission. */
 struct um_writer {
     FILE *file;
-    char *path, *partial; /* owned */
+    char *path, *partial; /* owned; partial NULL: `path` itself is written to */
     int64_t n_bytes;      /* written so far */
 };
 

@@ -1,7 +1,10 @@
 /* Base: allocator and arenas, strings, files, numbers. */
 #include "test.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cpu.h"
 #include "base/file.h"
@@ -155,6 +158,116 @@ static void test_write_is_all_or_nothing(void **state)
     um_free(path);
 }
 
+static void assert_holds(const char *path, const char *expected)
+{
+    struct um_error err;
+    char *text;
+    size_t n;
+    assert_ok(um_file_read(&text, &n, path, &err), err);
+    assert_string_equal(text, expected);
+    um_free(text);
+}
+
+static void assert_is_link(const char *path)
+{
+    struct stat info;
+    assert_int_equal(lstat(path, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+}
+
+/* Goes into a new folder, and out of it again. */
+static int enter_folder(char *folder)
+{
+    assert_non_null(mkdtemp(folder));
+    int back = open(".", O_RDONLY | O_DIRECTORY);
+    assert_true(back >= 0);
+    assert_int_equal(chdir(folder), 0);
+    return back;
+}
+
+static void leave_folder(const char *folder, int back)
+{
+    struct um_error err;
+    assert_int_equal(fchdir(back), 0);
+    close(back);
+    assert_ok(um_remove_folder(folder, &err), err);
+}
+
+static void test_write_keeps_links(void **state)
+{
+    (void)state;
+    struct um_error err;
+    char folder[] = "/tmp/unmask test XXXXXX", there[64];
+    int back = enter_folder(folder);
+    assert_ok(um_make_folder("in/deep", &err), err);
+    assert_ok(um_file_write("in/file", "old", 3, &err), err);
+    assert_int_equal(symlink("../file", "in/deep/link"), 0);
+    assert_int_equal(symlink("in/deep/link", "link"), 0);
+    assert_int_equal(symlink("in/new", "dangling"), 0);
+    (void)snprintf(there, sizeof(there), "%s/whole", folder);
+    assert_int_equal(symlink(there, "rooted"), 0);
+    assert_int_equal(symlink("circle", "circle"), 0);
+    assert_ok(um_file_write("link", "new", 3, &err), err);
+    assert_ok(um_file_write("dangling", "made", 4, &err), err);
+    assert_ok(um_file_write("rooted", "whole", 5, &err), err);
+    assert_fails(um_file_write("circle", "a", 1, &err), UM_E_RUNTIME, "circle", err);
+    static const char *const links[] = {"link", "in/deep/link", "dangling", "rooted", "circle"};
+    for (size_t i = 0; i < UM_COUNT(links); i++)
+        assert_is_link(links[i]);
+    assert_holds("in/file", "new");
+    assert_holds("in/new", "made");
+    assert_holds("whole", "whole");
+    assert_ok(um_remove_folder("in", &err), err);
+    leave_folder(folder, back);
+}
+
+/* A pipe stands for all that is no regular file: devices, too. */
+static void test_write_into_a_pipe(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct stat info;
+    char folder[] = "/tmp/unmask test XXXXXX", got[16] = "";
+    int back = enter_folder(folder);
+    assert_int_equal(mkfifo("pipe", 0600), 0);
+    assert_int_equal(symlink("pipe", "link"), 0);
+    int reader = open("pipe", O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    assert_ok(um_file_write("pipe", "one", 3, &err), err);
+    assert_ok(um_file_write("link", "two", 3, &err), err);
+    assert_int_equal(read(reader, got, sizeof(got)), 6);
+    assert_string_equal(got, "onetwo");
+    struct um_writer w;
+    assert_ok(um_writer_open(&w, "link", &err), err);
+    um_writer_abandon(&w);
+    assert_is_link("link");
+    assert_int_equal(stat("pipe", &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    close(reader);
+    leave_folder(folder, back);
+}
+
+/* Where standard output goes, what stands there already stays. */
+static void test_write_to_standard_output(void **state)
+{
+    (void)state;
+    struct um_error err;
+    char folder[] = "/tmp/unmask test XXXXXX";
+    int back = enter_folder(folder);
+    assert_ok(um_file_write("out", "before ", 7, &err), err);
+    (void)fflush(stdout);
+    int own = dup(STDOUT_FILENO), file = open("out", O_WRONLY | O_APPEND);
+    assert_true(own >= 0 && file >= 0);
+    assert_true(dup2(file, STDOUT_FILENO) >= 0);
+    enum um_status status = um_file_write("out", "more", 4, &err);
+    assert_true(dup2(own, STDOUT_FILENO) >= 0);
+    close(file);
+    close(own);
+    assert_ok(status, err);
+    assert_holds("out", "before more");
+    leave_folder(folder, back);
+}
+
 static void test_philox_known_answers(void **state)
 {
     (void)state; /* Random123's kat_vectors: philox4x32-10 of all zeros and of all ones. */
@@ -180,6 +293,9 @@ int main(void)
         cmocka_unit_test(test_memory_that_is_not_there),
         cmocka_unit_test(test_utf8_validity),
         cmocka_unit_test(test_write_is_all_or_nothing),
+        cmocka_unit_test(test_write_keeps_links),
+        cmocka_unit_test(test_write_into_a_pipe),
+        cmocka_unit_test(test_write_to_standard_output),
         cmocka_unit_test(test_philox_known_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
