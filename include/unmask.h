@@ -8,6 +8,7 @@
  *  - "Owned" results are freed with the named function; every free function accepts NULL.
  *  - Strings are UTF-8 and NUL-terminated.
  *  - Handles may be used from one thread at a time; different handles are independent.
+ *  - Numbers are read and written with a point, whatever locale the program has set.
  */
 #ifndef UNMASK_H
 #define UNMASK_H

@@ -1,9 +1,10 @@
 /* Status and errors: formatted messages, context put before them, hints. */
 #include "base/error.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/str.h"
 
 int um_status_exit_code(enum um_status status)
 {
@@ -28,7 +29,7 @@ enum um_status um_fail(struct um_error *err, enum um_status status, const char *
     if (err) {
         va_list args;
         va_start(args, fmt);
-        (void)vsnprintf(err->message, sizeof(err->message), fmt, args);
+        (void)um_vsnprintf(err->message, sizeof(err->message), fmt, args);
         va_end(args);
         err->status = status;
         err->hint[0] = '\0';
@@ -53,7 +54,7 @@ enum um_status um_error_prefix(struct um_error *err, const char *fmt, ...)
     memcpy(old, err->message, sizeof(old));
     va_list args;
     va_start(args, fmt);
-    int n = vsnprintf(err->message, sizeof(err->message), fmt, args);
+    int n = um_vsnprintf(err->message, sizeof(err->message), fmt, args);
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof(err->message))
         (void)snprintf(err->message + n, sizeof(err->message) - (size_t)n, ": %s", old);
@@ -66,6 +67,6 @@ void um_error_hint(struct um_error *err, const char *fmt, ...)
         return;
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(err->hint, sizeof(err->hint), fmt, args);
+    (void)um_vsnprintf(err->hint, sizeof(err->hint), fmt, args);
     va_end(args);
 }

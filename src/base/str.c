@@ -1,9 +1,10 @@
 /* Text: a growing string, nearest names, sizes, glob patterns, numbers, UTF-8 validity. */
+#define _GNU_SOURCE /* newlocale, uselocale under -std=c17 */
 #include "base/str.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +31,11 @@ static void add_formatted(struct um_str *s, const char *fmt, va_list args)
     char small[256];
     va_list again;
     va_copy(again, args);
-    int n = vsnprintf(small, sizeof(small), fmt, args);
+    int n = um_vsnprintf(small, sizeof(small), fmt, args);
     if (n >= 0 && (size_t)n < sizeof(small)) {
         um_str_add_n(s, small, (size_t)n);
     } else if (n >= 0 && um_grow(&s->text, &s->capacity, s->length + (size_t)n + 1, 1)) {
-        (void)vsnprintf(s->text + s->length, (size_t)n + 1, fmt, again);
+        (void)um_vsnprintf(s->text + s->length, (size_t)n + 1, fmt, again);
         s->length += (size_t)n;
     } else {
         s->failed = true;
@@ -135,7 +136,7 @@ char *um_format_bytes(char *out, double bytes)
         bytes /= 1024;
         unit++;
     }
-    (void)snprintf(out, 24, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+    (void)um_snprintf(out, 24, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
     return out;
 }
 
@@ -161,6 +162,46 @@ bool um_glob(const char *pattern, const char *text)
     return *pattern == '\0';
 }
 
+/* Puts this thread into the C locale. Returns the one it was in, for leave_c_locale. To the C library
+ * the C locale is a constant: making it costs nothing and does not fail. */
+static locale_t enter_c_locale(locale_t *c)
+{
+    *c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    return uselocale(*c);
+}
+
+static void leave_c_locale(locale_t c, locale_t before)
+{
+    (void)uselocale(before);
+    if (c)
+        freelocale(c);
+}
+
+int um_vsnprintf(char *out, size_t n_out, const char *fmt, va_list args)
+{
+    locale_t c, before = enter_c_locale(&c);
+    int n = vsnprintf(out, n_out, fmt, args);
+    leave_c_locale(c, before);
+    return n;
+}
+
+int um_snprintf(char *out, size_t n_out, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int n = um_vsnprintf(out, n_out, fmt, args);
+    va_end(args);
+    return n;
+}
+
+double um_strtod(const char *text, char **end)
+{
+    locale_t c, before = enter_c_locale(&c);
+    double number = strtod(text, end);
+    leave_c_locale(c, before);
+    return number;
+}
+
 bool um_parse_i64(int64_t *out, const char *text)
 {
     char *end;
@@ -175,7 +216,7 @@ bool um_parse_i64(int64_t *out, const char *text)
 bool um_parse_f64(double *out, const char *text)
 {
     char *end;
-    double value = strtod(text, &end);
+    double value = um_strtod(text, &end);
     if (end == text || *end || !isfinite(value))
         return false;
     *out = value;

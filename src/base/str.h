@@ -1,6 +1,13 @@
-/* Text: a growing string, glob patterns, numbers, UTF-8. (um_nearest, um_format_bytes: unmask.h) */
+/*
+ * Text: a growing string, glob patterns, numbers, UTF-8. (um_nearest, um_format_bytes: unmask.h)
+ *
+ * A program may have set a locale in which a number has a comma. What is written and read here has a
+ * point, always: numbers with decimals are formatted and parsed by these functions only.
+ */
 #ifndef UM_BASE_STR_H
 #define UM_BASE_STR_H
+
+#include <stdarg.h>
 
 #include "base/mem.h"
 
@@ -27,6 +34,12 @@ size_t um_length_before(const char *text, const char *ending);
 
 /* The row of that name in a table whose rows begin with their name; NULL if there is none. */
 const void *um_find_row(const void *rows, size_t n_rows, size_t row_bytes, const char *name);
+
+/* As snprintf and vsnprintf, but in the C locale. */
+int um_snprintf(char *out, size_t n_out, const char *fmt, ...) UM_PRINTF(3, 4);
+int um_vsnprintf(char *out, size_t n_out, const char *fmt, va_list args) UM_PRINTF(3, 0);
+/* As strtod, but in the C locale. */
+double um_strtod(const char *text, char **end);
 
 /* Whole-string numbers; false if `text` is not exactly one (or is out of range). */
 bool um_parse_i64(int64_t *out, const char *text);

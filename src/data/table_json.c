@@ -38,7 +38,7 @@ static enum um_status add_value(struct um_table_reader *r, const json_t *value,
     if (json_is_integer(value))
         (void)snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
     else if (json_is_real(value))
-        (void)snprintf(number, sizeof(number), "%.17g", json_real_value(value));
+        (void)um_snprintf(number, sizeof(number), "%.17g", json_real_value(value));
     else if (json_is_boolean(value))
         text = json_is_true(value) ? "true" : "false";
     else if (json_is_string(value))

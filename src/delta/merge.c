@@ -23,7 +23,7 @@ void um_merge_note(struct um_merge *m, const char *fmt, ...)
         note[used] = '\0';
     }
     va_start(args, fmt);
-    (void)vsnprintf(note + used, size - used, fmt, args);
+    (void)um_vsnprintf(note + used, size - used, fmt, args);
     va_end(args);
 }
 

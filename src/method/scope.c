@@ -121,7 +121,7 @@ enum um_status um_budget_parse(int64_t *budget, const char *text, int64_t n_base
                                struct um_error *err)
 {
     char *unit;
-    double number = strtod(text, &unit);
+    double number = um_strtod(text, &unit);
     bool is_number = unit != text && isfinite(number);
     while (*unit == ' ')
         unit++;

@@ -62,7 +62,7 @@ static enum um_status set_number(struct um_recipe *recipe, const char *key, doub
                                  struct um_error *err)
 {
     char text[32];
-    (void)snprintf(text, sizeof(text), "%.9g", value); /* 3 x 1e-4 is 3e-4 */
+    (void)um_snprintf(text, sizeof(text), "%.9g", value); /* 3 x 1e-4 is 3e-4 */
     return um_recipe_set(recipe, key, text, err);
 }
 

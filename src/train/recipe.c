@@ -82,15 +82,15 @@ static enum um_status parse_float(struct value *value, const struct um_option *o
     }
     if (!um_parse_f64(&value->f, text) || !is_in_range(option, value->f)) {
         char expected[128];
-        (void)snprintf(expected, sizeof(expected), "a number %s %g and at most %.7g%s%s",
-                       option->above_low ? "above" : "of at least", option->low, option->high,
-                       option->word ? ", or " : "", option->word ? option->word : "");
+        (void)um_snprintf(expected, sizeof(expected), "a number %s %g and at most %.7g%s%s",
+                          option->above_low ? "above" : "of at least", option->low, option->high,
+                          option->word ? ", or " : "", option->word ? option->word : "");
         return fail_value(option, expected, text, err);
     }
     /* The fewest digits that read back to the same number. */
     for (int digits = 6; digits <= 17; digits++) {
         double again;
-        (void)snprintf(value->buffer, sizeof(value->buffer), "%.*g", digits, value->f);
+        (void)um_snprintf(value->buffer, sizeof(value->buffer), "%.*g", digits, value->f);
         if (um_parse_f64(&again, value->buffer) && again >= value->f && again <= value->f)
             break;
     }

@@ -15,7 +15,7 @@ void um_run_say(const struct um_run *run, const char *fmt, ...)
         return;
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(line, sizeof(line), fmt, args);
+    (void)um_vsnprintf(line, sizeof(line), fmt, args);
     va_end(args);
     run->callbacks.message(line, run->callbacks.user);
 }
@@ -258,7 +258,7 @@ enum um_status um_recipe_settle(struct um_recipe *recipe, struct um_error *err)
     char rate[32];
     if (config->optimizer.lr > 0)
         return UM_OK;
-    (void)snprintf(rate, sizeof(rate), "%g", on ? on->rate : method->rate);
+    (void)um_snprintf(rate, sizeof(rate), "%g", on ? on->rate : method->rate);
     return um_recipe_set(recipe, "optimizer.lr", rate, err);
 }
 
