@@ -47,6 +47,10 @@ struct um_error {
     char hint[512]; /* empty, or one line of advice */
 };
 
+/* UM_E_USAGE if the environment variable UNMASK_CPU, which keeps the library from newer instruction
+ * sets, names none that it knows; elsewhere such a name has no effect. */
+UM_API UM_CHECKED enum um_status um_check_environment(struct um_error *err);
+
 /* Exit status of a program for `status`: 0, 1, 2, 3 or 130. */
 UM_API int um_status_exit_code(enum um_status status);
 

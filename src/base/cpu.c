@@ -49,6 +49,19 @@ enum um_cpu_level um_cpu_level(void)
     return level;
 }
 
+enum um_status um_check_environment(struct um_error *err)
+{
+    const char *cap = getenv("UNMASK_CPU");
+    if (!cap || !*cap)
+        return UM_OK;
+    for (size_t i = 0; i < UM_COUNT(level_names); i++)
+        if (strcmp(cap, level_names[i]) == 0)
+            return UM_OK;
+    return um_fail(err, UM_E_USAGE, "UNMASK_CPU is '%s', expected %s, %s or %s", cap,
+                   level_names[UM_CPU_GENERIC], level_names[UM_CPU_AVX2],
+                   level_names[UM_CPU_AVX512]);
+}
+
 /* OpenMP's own number is that of OMP_NUM_THREADS, else of the processors this process may use. */
 void um_set_threads(int n)
 {

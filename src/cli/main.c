@@ -146,15 +146,6 @@ static void spin_briefly(char **argv)
         (void)execv("/proc/self/exe", argv); /* where there is no /proc, nothing is lost */
 }
 
-static enum um_status check_environment(struct um_error *err)
-{
-    const char *level = getenv("UNMASK_CPU");
-    if (!level || !*level || !strcmp(level, "generic") || !strcmp(level, "avx2") ||
-        !strcmp(level, "avx512"))
-        return UM_OK;
-    return cli_fail(err, UM_E_USAGE, "UNMASK_CPU is '%s', expected generic, avx2 or avx512", level);
-}
-
 int main(int argc, char **argv)
 {
     spin_briefly(argv);
@@ -163,7 +154,7 @@ int main(int argc, char **argv)
     if (argc < 2)
         status = UM_E_USAGE;
     if (!run_without_command(argc, argv))
-        status = check_environment(&err) == UM_OK ? run_command(argc, argv, &err) : err.status;
+        status = um_check_environment(&err) == UM_OK ? run_command(argc, argv, &err) : err.status;
     if (fflush(stdout) != 0 && status == UM_OK)
         status = cli_fail(&err, UM_E_RUNTIME, "cannot write to standard output");
     if (status != UM_OK && argc >= 2) {
