@@ -62,10 +62,11 @@ enum um_status um_check_environment(struct um_error *err)
                    level_names[UM_CPU_AVX512]);
 }
 
-/* OpenMP's own number is that of OMP_NUM_THREADS, else of the processors this process may use. */
+/* OpenMP keeps a number for each thread, and begins with that of OMP_NUM_THREADS, else of the processors
+ * this process may use. */
 void um_set_threads(int n)
 {
-    static int own;
+    static UM_THREAD_LOCAL int own;
     if (own == 0)
         own = omp_get_max_threads();
     omp_set_num_threads(n > 0 ? n : own);

@@ -12,7 +12,7 @@ enum um_cpu_level um_cpu_level(void);
 enum um_cpu_level um_cpu_level_of_machine(void);
 const char *um_cpu_level_name(enum um_cpu_level level);
 
-int um_threads(void);         /* that parallel regions and GEMM run on (um_set_threads) */
+int um_threads(void);         /* that this thread's parallel regions and GEMM run on (um_set_threads) */
 
 int64_t um_memory_total(void);     /* bytes of RAM, or the control group's limit if lower */
 /* UM_E_RUNTIME, saying both, if `what` ("this run") needs more than that. */
