@@ -171,11 +171,14 @@ struct um_progress {
     bool is_best;          /* the best evaluation so far */
 };
 
-/* How far an evaluation is that generates answers. */
+/* How far an evaluation is: rows answered by generation, or scored by what the model makes of them. */
 struct um_answering {
-    int64_t n_done, n_rows, n_right; /* rows answered, of how many; answered right */
+    int64_t n_done, n_rows, n_right; /* rows done, of how many; answered right */
     double tokens_per_second;        /* new ones, in the mean */
     double seconds, seconds_left;
+    bool is_scoring; /* nothing is generated: n_right and tokens_per_second are 0. An evaluation that
+                        generates may score all rows before, for their loss. Of texts that are packed
+                        or cut up, the rows are those of batches */
 };
 
 /* Returning false stops the run: a checkpoint is saved and um_run_train returns UM_E_INTERRUPTED. */
@@ -183,8 +186,8 @@ typedef bool um_progress_fn(const struct um_progress *progress, void *user);
 /* A line of what the run says about itself (table of what trains, warnings). */
 typedef void um_message_fn(const char *line, void *user);
 
-/* Called for each answer. Returning false stops the evaluation with UM_E_INTERRUPTED; a run stops as
- * by um_progress_fn, and evaluates when it goes on. */
+/* Called for each answer, and each batch that is scored. Returning false stops the evaluation with
+ * UM_E_INTERRUPTED; a run stops as by um_progress_fn, and evaluates when it goes on. */
 typedef bool um_answering_fn(const struct um_answering *answering, void *user);
 
 struct um_callbacks {
@@ -388,8 +391,8 @@ struct um_evaluation {
  * on with texts by its loss, which is NaN where the data has no completions. `predictions` is a file
  * to write, or NULL: TSV (row, label, prediction, scores), or of answers a JSON object a row (row,
  * prompt, text, prediction, answer, correct, tokens). Data of a task with a head may lack labels if
- * only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL; messages and
- * answers go there. */
+ * only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL; messages go there, and
+ * how far it is. UM_E_INTERRUPTED when a callback stopped it. */
 UM_API UM_CHECKED enum um_status um_predictor_evaluate(struct um_evaluation *evaluation,
                                                        struct um_predictor *predictor,
                                                        const struct um_recipe *recipe,

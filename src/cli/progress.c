@@ -1,6 +1,6 @@
 /*
  * Progress of a run on standard error: on a terminal one line that is updated, else a line now and
- * then; evaluations always. The callback is also where an interrupt is seen: the first SIGINT or
+ * then; evaluations always. The callbacks are also where an interrupt is seen: the first SIGINT or
  * SIGTERM asks the run to save and stop, a second one ends the program at once.
  */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime, sigaction, isatty */
@@ -82,11 +82,12 @@ static void print_step(const struct um_progress *p)
     (void)fflush(stderr);
 }
 
+/* Rows that are only scored pass too quickly to be worth a line. */
 static bool on_answering(const struct um_answering *a, void *user)
 {
     char left[32];
     (void)user;
-    if (is_due(a->n_done == a->n_rows)) {
+    if (!a->is_scoring && is_due(a->n_done == a->n_rows)) {
         (void)fprintf(stderr, "%s%lld/%lld rows answered  %lld right  %.0f tokens/s  %s left%s",
                       state.is_terminal ? "\r\033[K" : "", (long long)a->n_done,
                       (long long)a->n_rows, (long long)a->n_right, a->tokens_per_second,

@@ -54,12 +54,12 @@ static struct um_ask_options ask_options(const struct um_evaluator *e,
 
 /* The forward passes over all rows: of a loss, or of outputs. */
 static enum um_status forward(double *loss, float *outputs, struct um_evaluator *e,
-                              struct um_error *err)
+                              const struct um_callbacks *callbacks, struct um_error *err)
 {
     if (um_objective_of(e->data->task) == UM_OBJECTIVE_TOKEN)
-        return um_task_model_loss(loss, e->tm, &e->tokens, e->config->eval.batch, err);
+        return um_task_model_loss(loss, e->tm, &e->tokens, e->config->eval.batch, callbacks, err);
     return um_task_model_outputs(outputs, e->tm, &e->tokens, e->data->rows, e->config->eval.batch,
-                                 err);
+                                 callbacks, err);
 }
 
 void um_evaluator_say_too_long(const struct um_evaluator *e,
@@ -88,7 +88,7 @@ enum um_status um_evaluator_plan(struct um_generate_need *need, struct um_evalua
     if (has_questions(e))
         UM_TRY(um_questions_plan(need, &e->questions, &ask, err));
     if (e->tokens.n_rows)
-        UM_TRY(forward(&loss, NULL, e, err));
+        UM_TRY(forward(&loss, NULL, e, NULL, err));
     if (engine->pool.peak_bytes > need->pool_bytes)
         need->pool_bytes = engine->pool.peak_bytes;
 out:
@@ -98,14 +98,14 @@ out:
 }
 
 static enum um_status run_outputs(struct um_evaluation *evaluation, struct um_evaluator *e,
-                                  struct um_error *err)
+                                  const struct um_callbacks *callbacks, struct um_error *err)
 {
     int64_t n_outputs = e->tm->model.dims.O;
     if (!e->outputs)
         e->outputs = UM_NEW(e->data->n_rows * n_outputs, float);
     if (!e->outputs)
         return um_fail_memory(err, "outputs", (size_t)e->data->n_rows * sizeof(float));
-    UM_RETURN_IF(forward(NULL, e->outputs, e, err));
+    UM_RETURN_IF(forward(NULL, e->outputs, e, callbacks, err));
     return um_task_score(evaluation, e->data, e->outputs, n_outputs, err);
 }
 
@@ -135,9 +135,9 @@ enum um_status um_evaluator_run(struct um_evaluation *evaluation, struct um_eval
     const struct um_ask_options ask = ask_options(e, callbacks);
     double loss = (double)NAN;
     if (um_objective_of(task) != UM_OBJECTIVE_TOKEN)
-        return run_outputs(evaluation, e, err);
+        return run_outputs(evaluation, e, callbacks, err);
     if (e->tokens.n_rows)
-        UM_RETURN_IF(forward(&loss, NULL, e, err));
+        UM_RETURN_IF(forward(&loss, NULL, e, callbacks, err));
     if (has_questions(e)) {
         UM_RETURN_IF(um_questions_ask(&e->questions, &ask, err));
         return score_answers(evaluation, e, loss, err);

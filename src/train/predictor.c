@@ -97,7 +97,7 @@ static enum um_status make_memory(struct um_predictor *p, const struct um_encode
 {
     struct um_engine real = p->tm.engine;
     UM_RETURN_IF(um_engine_open(&p->tm.engine, &p->tm.model, (size_t)1 << 46, true, err));
-    enum um_status status = um_task_model_outputs(NULL, &p->tm, encoded, rows, batch, err);
+    enum um_status status = um_task_model_outputs(NULL, &p->tm, encoded, rows, batch, NULL, err);
     size_t need = p->tm.engine.pool.peak_bytes;
     um_engine_close(&p->tm.engine);
     p->tm.engine = real;
@@ -117,7 +117,7 @@ static enum um_status run_rows(float *outputs, struct um_predictor *p, struct um
     enum um_status status;
     UM_TRY(um_encoded_open(&encoded, &data, &options, err));
     UM_TRY(make_memory(p, &encoded, rows, batch, err));
-    UM_TRY(um_task_model_outputs(outputs, &p->tm, &encoded, rows, batch, err));
+    UM_TRY(um_task_model_outputs(outputs, &p->tm, &encoded, rows, batch, NULL, err));
 out:
     um_encoded_close(&encoded);
     return status;

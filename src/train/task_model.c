@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/cpu.h"
+
 void um_task_model_close(struct um_task_model *tm)
 {
     um_engine_close(&tm->engine);
@@ -123,11 +125,41 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
     return UM_OK;
 }
 
+/* A scoring of all rows under way. */
+struct scoring {
+    struct um_answering so_far;
+    double start;
+    const struct um_callbacks *callbacks; /* may be NULL */
+};
+
+static struct scoring begin_scoring(const struct um_encoded *encoded,
+                                    const struct um_callbacks *callbacks)
+{
+    return (struct scoring){.so_far = {.n_rows = encoded->n_rows, .is_scoring = true},
+                            .start = um_seconds(),
+                            .callbacks = callbacks};
+}
+
+/* Tells of n more rows. */
+static enum um_status tell(struct scoring *s, int64_t n, struct um_error *err)
+{
+    struct um_answering *a = &s->so_far;
+    a->n_done += n;
+    a->seconds = um_seconds() - s->start;
+    a->seconds_left = a->seconds / (double)a->n_done * (double)(a->n_rows - a->n_done);
+    if (!s->callbacks || !s->callbacks->answering ||
+        s->callbacks->answering(a, s->callbacks->user))
+        return UM_OK;
+    return um_fail(err, UM_E_INTERRUPTED, "the evaluation was stopped after %lld of %lld rows",
+                   (long long)a->n_done, (long long)a->n_rows);
+}
+
 enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
                                   const struct um_encoded *encoded, int64_t batch,
-                                  struct um_error *err)
+                                  const struct um_callbacks *callbacks, struct um_error *err)
 {
     struct um_batches order;
+    struct scoring scoring = begin_scoring(encoded, callbacks);
     double sum = 0;
     int64_t n_losses = 0;
     UM_RETURN_IF(um_batches_open(&order, UM_ORDER_GROUPED, encoded->n_rows, batch, 0,
@@ -141,6 +173,7 @@ enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
         UM_TRY(um_engine_loss(&some, &tm->engine, &tm->batch, err));
         sum += some;
         n_losses += tm->batch.n_losses;
+        UM_TRY(tell(&scoring, n, err));
     }
     *loss = sum / (double)n_losses;
 out:
@@ -150,9 +183,11 @@ out:
 
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
-                                     int64_t batch, struct um_error *err)
+                                     int64_t batch, const struct um_callbacks *callbacks,
+                                     struct um_error *err)
 {
     struct um_batches order;
+    struct scoring scoring = begin_scoring(encoded, callbacks);
     int64_t n_outputs = tm->model.dims.O, n;
     float *some = UM_NEW(batch * n_outputs, float);
     enum um_status status = um_batches_open(&order, UM_ORDER_GROUPED, encoded->n_rows, batch, 0,
@@ -166,6 +201,7 @@ enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
         for (int64_t i = 0; outputs && i < n; i++) /* NULL: a dry run */
             memcpy(outputs + which[i] * n_outputs, some + i * n_outputs,
                    (size_t)n_outputs * sizeof(float));
+        UM_TRY(tell(&scoring, n, err));
     }
 out:
     um_free(some);

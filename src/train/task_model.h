@@ -58,15 +58,19 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
                                    const struct um_row *rows, const int64_t *which, int64_t n,
                                    struct um_error *err);
 
+/* Both ways of scoring tell the callbacks (NULL: none) of each batch, and are UM_E_INTERRUPTED where
+ * those say so. */
+
 /* Outputs [n_rows, O] of all rows, in order of rows (batched by like length); NULL on a dry pool. */
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
-                                     int64_t batch, struct um_error *err);
+                                     int64_t batch, const struct um_callbacks *callbacks,
+                                     struct um_error *err);
 
 /* Mean loss of all learnt tokens, for the token objective; on a dry pool only the walk is done. */
 enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
                                   const struct um_encoded *encoded, int64_t batch,
-                                  struct um_error *err);
+                                  const struct um_callbacks *callbacks, struct um_error *err);
 
 /* The task's metrics of rows that were scored. */
 enum um_status um_task_score_rows(struct um_evaluation *evaluation, const struct um_task *task,

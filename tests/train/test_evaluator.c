@@ -182,6 +182,22 @@ static void test_rows_are_limited(void **state)
     um_recipe_free(recipe);
 }
 
+/* Stops at a step, or at the n-th answer or batch scored of all evaluations; 0: never. */
+struct stops {
+    int64_t step, answer, batch;
+    int64_t n_answers, n_batches, n_evaluations;
+};
+
+static bool on_answering(const struct um_answering *a, void *user)
+{
+    struct stops *stops = user;
+    assert_true(a->n_done >= 1 && a->n_done <= a->n_rows && a->n_rows == N_ROWS);
+    if (a->is_scoring)
+        return ++stops->n_batches != stops->batch;
+    stops->n_answers++;
+    return !stops->answer || stops->n_answers < stops->answer;
+}
+
 static void test_loss_only(void **state)
 {
     (void)state;
@@ -196,6 +212,10 @@ static void test_loss_only(void **state)
     assert_ok(um_predictor_evaluate(&answers, p, recipe, NULL, NULL, &err), err);
     assert_true(e.loss == answers.loss);
     set(recipe, "task", "instruct");
+    struct stops stops = {.batch = 2};
+    const struct um_callbacks callbacks = {.answering = on_answering, .user = &stops};
+    assert_fails(um_predictor_evaluate(&e, p, recipe, NULL, &callbacks, &err), UM_E_INTERRUPTED,
+                 "the evaluation was stopped after 10 of 12 rows", err);
     assert_fails(um_predictor_evaluate(&e, p, recipe, in_folder("e.jsonl"), NULL, &err), UM_E_USAGE,
                  "task 'instruct' has no predictions", err);
     um_predictor_free(p);
@@ -260,25 +280,12 @@ static void test_long_questions(void **state)
 
 /* ---- training */
 
-/* Stops at a step, or at the n-th answer of all evaluations; 0: never. */
-struct stops {
-    int64_t step, answer;
-    int64_t n_answers, n_evaluations;
-};
 
 static bool on_progress(const struct um_progress *progress, void *user)
 {
     struct stops *stops = user;
     stops->n_evaluations += progress->split != NULL;
     return progress->split || !stops->step || progress->step < stops->step;
-}
-
-static bool on_answering(const struct um_answering *a, void *user)
-{
-    struct stops *stops = user;
-    assert_true(a->n_done >= 1 && a->n_done <= a->n_rows && a->n_rows == N_ROWS);
-    stops->n_answers++;
-    return !stops->answer || stops->n_answers < stops->answer;
 }
 
 static enum um_status train(struct um_run *run, struct um_summary *summary)
@@ -368,6 +375,7 @@ static void test_training(void **state)
     assert_goes_on("cut-before", (struct stops){.answer = 4});
     assert_goes_on("cut-middle", (struct stops){.answer = N_ROWS + 7});
     assert_goes_on("cut-end", (struct stops){.answer = 2 * N_ROWS + 1});
+    assert_goes_on("cut-loss", (struct stops){.batch = 4}); /* of 3 in each */
     assert_goes_on("cut-step", (struct stops){.step = 3}); /* an evaluation is due there */
     assert_goes_on("cut-last", (struct stops){.step = 6});
     um_recipe_free(recipe);
@@ -386,7 +394,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     static const char *const runs[] = {"whole",   "cut-before", "cut-middle",
-                                       "cut-end", "cut-step",   "cut-last"};
+                                       "cut-end", "cut-loss",   "cut-step",   "cut-last"};
     struct um_error err;
     for (size_t i = 0; i < UM_COUNT(runs); i++)
         if (um_remove_folder(in_folder(runs[i]), &err) != UM_OK)

@@ -1,6 +1,8 @@
-/* The public API: several runs and predictors in one process, a callback that cancels, a run that
- * goes on; none of them disturbs another. */
+/* The public API: several runs and predictors in one process, callbacks that cancel, a run that goes
+ * on; none of them disturbs another. */
 #include "train/runs.h"
+
+#include "base/cpu.h"
 
 static bool stop_at_three(const struct um_progress *progress, void *user)
 {
@@ -69,11 +71,89 @@ static void test_predictors_side_by_side(void **state)
     assert_fails(um_predictor_open(&none, RUNS_MODEL, NULL, &err), UM_E_INPUT, "no task head", err);
 }
 
+/* Stops at the n-th batch that is scored; 0: never. */
+struct stop {
+    int at, n_batches, n_evaluations;
+};
+
+static bool count_evaluation(const struct um_progress *progress, void *user)
+{
+    struct stop *stop = user;
+    stop->n_evaluations += progress->split != NULL;
+    return true;
+}
+
+static bool stop_at_batch(const struct um_answering *scored, void *user)
+{
+    struct stop *stop = user;
+    assert_true(scored->is_scoring && scored->n_right == 0);
+    assert_true(scored->n_done >= 1 && scored->n_done <= scored->n_rows && scored->n_rows == 60);
+    return ++stop->n_batches != stop->at;
+}
+
+/* An evaluation of a head's outputs is stopped between batches; a run's is made anew. */
+static void test_evaluations_stop(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_run *run;
+    struct um_summary summary;
+    struct um_evaluation e;
+    struct um_predictor *p;
+    struct stop whole = {0}, cut = {.at = 6}, rest = {0}, once = {.at = 3}; /* 4 batches in each */
+    struct um_callbacks callbacks = {
+        .progress = count_evaluation, .answering = stop_at_batch, .user = &whole};
+    static const char settings[] = "eval.every=6 eval.batch=16";
+    struct um_recipe *one = make_recipe("whole", settings), *other = make_recipe("cut", settings);
+    assert_ok(um_run_open(&run, one, &callbacks, &err), err);
+    assert_ok(um_run_train(&summary, run, &err), err);
+    um_run_free(run);
+    assert_int_equal(whole.n_batches, 4 * 3);
+    callbacks.user = &cut;
+    assert_ok(um_run_open(&run, other, &callbacks, &err), err);
+    assert_fails(um_run_train(&summary, run, &err), UM_E_INTERRUPTED, "stopped at step 6 of 12", err);
+    um_run_free(run);
+    callbacks.user = &rest;
+    assert_ok(um_run_resume(&run, in_folder("cut"), &callbacks, &err), err);
+    assert_ok(um_run_train(&summary, run, &err), err);
+    um_run_free(run);
+    assert_int_equal(cut.n_evaluations + rest.n_evaluations, 3);
+    assert_true(is_same_in_runs("delta.safetensors", "whole", "cut"));
+    callbacks.user = &once;
+    assert_ok(um_predictor_open(&p, RUNS_MODEL, in_folder("whole"), &err), err);
+    assert_fails(um_predictor_evaluate(&e, p, one, NULL, &callbacks, &err), UM_E_INTERRUPTED,
+                 "the evaluation was stopped after 48 of 60 rows", err);
+    um_predictor_free(p);
+    um_recipe_free(one);
+    um_recipe_free(other);
+    remove_run("whole");
+    remove_run("cut");
+}
+
+/* The recipe's threads are those of training, too, whatever the calling thread had between. */
+static void test_threads_of_a_run(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_run *run;
+    struct um_summary summary;
+    struct um_recipe *recipe = make_recipe("single", "threads=1");
+    assert_ok(um_run_open(&run, recipe, NULL, &err), err);
+    um_set_threads(2); /* as a thread of its own may have */
+    assert_ok(um_run_train(&summary, run, &err), err);
+    assert_int_equal(um_threads(), 1);
+    um_run_free(run);
+    um_recipe_free(recipe);
+    remove_run("single");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs_side_by_side),
         cmocka_unit_test(test_predictors_side_by_side),
+        cmocka_unit_test(test_evaluations_stop),
+        cmocka_unit_test(test_threads_of_a_run),
     };
     return cmocka_run_group_tests(tests, make_rows, remove_test_folder);
 }

@@ -165,7 +165,7 @@ static void test_evaluation_is_the_same_mean(void **state)
         for (int packs = 0; packs < 2; packs++) {
             fill(&texts, packs);
             for (int64_t batch = 1; batch <= 4; batch++) {
-                assert_ok(um_task_model_loss(&loss, &r.tm, &texts.encoded, batch, &err), err);
+                assert_ok(um_task_model_loss(&loss, &r.tm, &texts.encoded, batch, NULL, &err), err);
                 assert_true(fabs(loss - expected) < 1e-6 * expected);
             }
         }
