@@ -356,8 +356,8 @@ struct um_generation {
 /* A piece of new text of prompt `index`, as it comes. Returning false ends that text. */
 typedef bool um_text_fn(int64_t index, const char *text, size_t n, void *user);
 
-/* Goes on with n prompts, several at a time, into out[0..n). What does not fit the context is
- * UM_E_INPUT. `visit` may be NULL. */
+/* Goes on with n prompts, several at a time, into out[0..n): owned, free each with um_generation_free,
+ * also after a failure. What does not fit the context is UM_E_INPUT. `visit` may be NULL. */
 UM_API UM_CHECKED enum um_status um_predictor_generate(struct um_generation *out,
                                                        struct um_predictor *predictor, int64_t n,
                                                        const char *const *prompts,
