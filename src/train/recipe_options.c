@@ -318,7 +318,7 @@ const struct um_option um_options[] = {
      .high = 1e6,
      .above_low = true},
     {.info = {"train.max_steps", "--max-steps", "N", "0",
-              "optimizer steps at most; 0: by the epochs", NULL},
+              "optimizer steps to do, whatever train.epochs says; 0: by train.epochs", NULL},
      .type = UM_OPTION_INT,
      .offset = AT(train.max_steps),
      .low = 0,
