@@ -121,6 +121,13 @@ static enum um_status parse_option(struct cli_args *args, int *i, int argc, char
     return UM_OK;
 }
 
+enum um_status cli_fail_unused(const struct cli_args *args, const char *text, struct um_error *err)
+{
+    (void)cli_fail(err, UM_E_USAGE, "'unmask %s' has no use for '%s'", args->command->name, text);
+    cli_hint(err, "usage: unmask %s %s", args->command->name, args->command->usage[0]);
+    return UM_E_USAGE;
+}
+
 static enum um_status parse_positional(struct cli_args *args, const char *text,
                                        struct um_error *err)
 {
@@ -129,9 +136,7 @@ static enum um_status parse_positional(struct cli_args *args, const char *text,
         args->positionals[args->n_positionals++] = text;
         return UM_OK;
     }
-    (void)cli_fail(err, UM_E_USAGE, "'unmask %s' has no use for '%s'", args->command->name, text);
-    cli_hint(err, "usage: unmask %s %s", args->command->name, args->command->usage[0]);
-    return UM_E_USAGE;
+    return cli_fail_unused(args, text, err);
 }
 
 enum um_status cli_args_parse(struct cli_args *args, const struct cli_command *command, int argc,
@@ -210,8 +215,8 @@ enum um_status cli_number(int64_t *number, const struct cli_args *args, const ch
     long long value = strtoll(text, &end, 10);
     if (end == text || *end || errno || value < least || value > INT32_MAX)
         return cli_fail(err, UM_E_USAGE,
-                        "option '%s' takes a whole number of at least %lld, found '%s'", flag,
-                        (long long)least, text);
+                        "option '%s' takes a whole number from %lld to %d, found '%s'", flag,
+                        (long long)least, INT32_MAX, text);
     *number = value;
     return UM_OK;
 }

@@ -71,7 +71,7 @@ bool cli_has(const struct cli_args *args, const char *flag);
 const char *cli_value(const struct cli_args *args, const char *flag);
 /* Whether the command line sets a recipe key, by its flag or by --set. */
 bool cli_sets(const struct cli_args *args, const char *key);
-/* A whole number >= least given to an option of the command; `*number` stays if it was not given.
+/* A whole number >= least (and below 2^31) given to an option of the command; `*number` stays if it was not given.
  */
 enum um_status cli_number(int64_t *number, const struct cli_args *args, const char *flag,
                           int64_t least, struct um_error *err);
@@ -95,6 +95,8 @@ bool cli_takes(const struct cli_command *command, const struct um_option_info *i
 enum um_status cli_recipe(struct um_recipe **recipe, const struct cli_args *args, const char *file,
                           struct um_error *err);
 
+/* UM_E_USAGE: the command does nothing with this argument. */
+enum um_status cli_fail_unused(const struct cli_args *args, const char *text, struct um_error *err);
 /* Fills `err`; returns `status`. */
 enum um_status cli_fail(struct um_error *err, enum um_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

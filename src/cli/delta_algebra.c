@@ -108,6 +108,9 @@ static enum um_status run_scale(const struct cli_args *args, struct um_error *er
 #define NOTE                                                                                       \
     "\n\nAll deltas must fit the base that --model names. Parameters that the base does not have, "  \
     "such as a task head, are no differences: --heads says whose is taken where they differ."
+#define SCALE_NOTE                                                                                 \
+    "\n\nThe delta must fit the base that --model names. Parameters that the base does not have, "  \
+    "such as a task head, are no differences: they stay as they are."
 
 static const char *const add_usage[] = {"DELTA... --model DIR --out FILE", NULL};
 static const char *const scale_usage[] = {"DELTA --by X --model DIR --out FILE", NULL};
@@ -143,7 +146,7 @@ const struct cli_command cli_delta_scale = {
     .summary = "go part of a delta's way, or beyond it",
     .usage = scale_usage,
     .description = "Writes base + X * (delta - base): 0.5 is half the way, -1 as far the other "
-                   "way." NOTE,
+                   "way." SCALE_NOTE,
     .options = scale_options,
     .n_options = CLI_COUNT(scale_options),
     .recipe_keys = keys,

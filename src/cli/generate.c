@@ -14,7 +14,7 @@ static const char *const usage[] = {
 
 static const char *const examples[] = {
     "unmask generate RUN 'Tom has 3 apples and buys 4 more. How many has he?'",
-    "unmask generate --model model.gguf --raw 'Once upon a time' --top-k 40",
+    "unmask generate --model m.gguf --raw 'Once upon a time' --temperature 1",
     "unmask generate RUN --prompts questions.jsonl --out answers.jsonl",
     NULL,
 };
@@ -27,8 +27,8 @@ static const struct cli_option options[] = {
     {"--raw", NULL, "go on with the prompt as it is, without a chat template", false},
     {"--max-new-tokens", "N", "stop after so many tokens (default 256; 0: no limit)", false},
     {"--temperature", "X", "0 (default): the likeliest token; above: by chance", false},
-    {"--top-k", "N", "choose among the N likeliest only", false},
-    {"--top-p", "X", "choose among the likeliest that reach this share only", false},
+    {"--top-k", "N", "with --temperature: choose among the N likeliest only", false},
+    {"--top-p", "X", "with --temperature: only the likeliest that reach this share", false},
     {"--repetition-penalty", "X", "above 1: what stands there already becomes less likely", false},
     {"--seed", "N", "of the choices by chance", false},
     {"--stop", "TEXT", "end where this text appears; may be given several times", true},
@@ -50,6 +50,21 @@ static enum um_status real(double *number, const struct cli_args *args, const ch
     if (*text && !*end && *number >= least && *number < 1e6)
         return UM_OK;
     return cli_fail(err, UM_E_USAGE, "%s: '%s' is not a number from %g on", flag, text, least);
+}
+
+static enum um_status read_stops(struct um_generate_options *o, const char *stops[STOPS_MAX],
+                                 const struct cli_args *args, struct um_error *err)
+{
+    for (int i = 0; i < args->n_settings; i++) {
+        const struct cli_setting *setting = &args->settings[i];
+        if (strcmp(setting->flag, "--stop") != 0)
+            continue;
+        if (o->n_stops == STOPS_MAX)
+            return cli_fail(err, UM_E_USAGE, "option '--stop' can be given %d times, not more",
+                            STOPS_MAX);
+        stops[o->n_stops++] = setting->value;
+    }
+    return UM_OK;
 }
 
 static enum um_status read_options(struct um_generate_options *o, const char **stops,
@@ -79,14 +94,8 @@ static enum um_status read_options(struct um_generate_options *o, const char **s
         status = cli_number(numbers[i].number, args, numbers[i].flag, numbers[i].least, err);
     for (size_t i = 0; i < CLI_COUNT(reals) && status == UM_OK; i++)
         status = real(reals[i].number, args, reals[i].flag, 0, err);
-    for (int i = 0; i < args->n_settings; i++) {
-        const struct cli_setting *setting = &args->settings[i];
-        if (setting->option && strcmp(setting->option->flag, "--stop") == 0 &&
-            o->n_stops < STOPS_MAX)
-            stops[o->n_stops++] = setting->value;
-    }
     o->seed = (uint64_t)seed;
-    return status;
+    return status == UM_OK ? read_stops(o, stops, args, err) : status;
 }
 
 /* Standard input to its end; owned (free). */
@@ -137,15 +146,18 @@ static enum um_status generate(struct um_predictor *predictor, const struct cli_
     const char *stops[STOPS_MAX], *prompt = cli_value(args, "--prompt");
     const char *file = cli_value(args, "--prompts"), *out = cli_value(args, "--out");
     char *input = NULL;
+    int next = target->n_used;
     enum um_status status = read_options(&o, stops, args, target->recipe, err);
     if (status != UM_OK)
         return status;
     if (!file != !out)
         return cli_fail(err, UM_E_USAGE, "--prompts and --out go together");
+    if (!file && !prompt && next < args->n_positionals)
+        prompt = args->positionals[next++];
+    if (next < args->n_positionals)
+        return cli_fail_unused(args, args->positionals[next], err);
     if (file)
         return um_predictor_generate_file(predictor, file, out, &o, NULL, NULL, err);
-    if (!prompt && args->n_positionals > target->n_used)
-        prompt = args->positionals[target->n_used];
     if (!prompt || strcmp(prompt, "-") == 0)
         prompt = input = read_input();
     status = prompt ? generate_one(predictor, prompt, &o, err)

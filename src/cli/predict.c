@@ -229,6 +229,8 @@ static enum um_status predict(const struct cli_args *args, const struct cli_targ
     if (is_of_file && cli_has(args, "--scores"))
         return cli_fail(err, UM_E_USAGE, "--scores goes with texts; the predictions of a data file "
                                          "have every output");
+    if (is_of_file && args->n_positionals > target->n_used)
+        return cli_fail_unused(args, args->positionals[target->n_used], err);
     if (is_of_file)
         return predict_data(target, predictor, out, err);
     if (target->n_used || cli_sets(args, "train.max_length"))

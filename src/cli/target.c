@@ -50,6 +50,17 @@ static enum um_status open_run(struct cli_target *target, const struct cli_args 
     return status;
 }
 
+/* Of a command that takes a run and nothing else: what was given in its place and is none. */
+static enum um_status refuse_unused(const struct cli_args *args, struct um_error *err)
+{
+    const char *text = args->positionals[0];
+    if (cli_has(args, "--delta"))
+        return cli_fail(err, UM_E_USAGE, "'%s' and --delta: give a run, or --model and --delta", text);
+    (void)cli_fail(err, UM_E_INPUT, "'%s' is not a run folder", text);
+    cli_hint(err, "a delta file goes over --model by --delta FILE");
+    return UM_E_INPUT;
+}
+
 enum um_status cli_target_open(struct cli_target *target, const struct cli_args *args,
                                struct um_error *err)
 {
@@ -58,6 +69,8 @@ enum um_status cli_target_open(struct cli_target *target, const struct cli_args 
     enum um_status status;
     if (names_run(args)) {
         status = open_run(target, args, err);
+    } else if (args->command->n_positionals_max == 1 && args->n_positionals) {
+        status = refuse_unused(args, err);
     } else {
         status = cli_recipe(&target->recipe, args, NULL, err);
         target->delta = delta;

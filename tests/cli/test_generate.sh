@@ -69,6 +69,14 @@ expect_error 2 'no prompt: give one, or --prompts FILE' generate --model $small 
 expect_error 2 '--prompts and --out go together' generate --model $small --raw --prompts prompts.jsonl
 expect_error 2 "--temperature: 'warm' is not a number from 0 on" \
     generate --model $small --raw a --temperature warm
+expect_error 2 "'unmask generate' has no use for 'b'" generate --model $small --raw a b
+expect_error 2 "'unmask generate' has no use for 'b'" generate --model $small --raw --prompt a b
+expect_error 2 "'unmask generate' has no use for 'b'" \
+    generate --model $small --raw --prompts prompts.jsonl --out many b
+expect_error 2 "option '--seed' takes a whole number from 0 to 2147483647, found '3000000000'" \
+    generate --model $small --raw a --seed 3000000000
+expect_error 2 "option '--stop' can be given 32 times, not more" \
+    generate --model $small --raw a $(printf -- '--stop %d ' $(seq 33))
 expect 2 generate --model $small --raw a --batch 0
 expect 2 generate --model $small --raw a --max-new-tokens -1
 expect 1 generate --model $small --raw --prompts prompts.jsonl --out none/many

@@ -44,6 +44,14 @@ expect_error 2 "option '--set' takes key=value, found '=1'" train --set =1
 expect_error 2 "'unmask eval' needs a run folder or --model" eval
 expect_error 3 "'nowhere' is not a run folder" eval nowhere
 expect_error 3 "'nowhere' is not a run folder" predict nowhere text
+# What is no run is never left aside for the model alone.
+expect_error 3 "'nowhere' is not a run folder" eval nowhere --model "$model" --task rte
+has err '^hint: a delta file goes over --model by --delta FILE$'
+expect_error 3 "'nowhere' is not a run folder" merge nowhere --model "$model" --out o
+expect_error 2 "'run' and --delta: give a run, or --model and --delta" \
+    eval run --model "$model" --delta nowhere
+expect_error 2 "'unmask predict' has no use for 'nowhere'" \
+    predict nowhere --model "$model" --eval-file dev.tsv
 expect_error 2 "'unmask merge' needs --out DIR or FILE.gguf" merge run
 expect_error 2 "'unmask merge' needs a run folder or --delta" merge --model m --out o
 expect_error 2 "'unmask delta verify' needs a run folder or --delta" delta verify --model m
@@ -51,9 +59,9 @@ expect_error 2 "'unmask delta info' needs a delta file or a run folder" delta in
 expect_error 2 "'unmask delta diff' needs BASE TUNED --out FILE" delta diff a b
 expect_error 2 "'unmask inspect' needs a model folder" inspect
 expect_error 2 "'unmask tokenize' needs a model: a folder or a GGUF file" tokenize
-expect_error 2 "option '--max-length' takes a whole number of at least 1, found '0'" \
+expect_error 2 "option '--max-length' takes a whole number from 1 to 2147483647, found '0'" \
     tokenize m --max-length 0
-expect_error 2 "option '--steps' takes a whole number of at least 1, found 'many'" bench --steps many
+expect_error 2 "option '--steps' takes a whole number from 1 to 2147483647, found 'many'" bench --steps many
 
 # Recipes: the file and the line.
 recipe() {
