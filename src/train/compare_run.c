@@ -74,6 +74,7 @@ static enum um_status make_trial(struct um_recipe *recipe, const struct um_compa
         UM_RETURN_IF(set_number(recipe, "train.epochs", o->trial_epochs, err));
         UM_RETURN_IF(um_recipe_set(recipe, "train.max_steps", "0", err));
     }
+    UM_RETURN_IF(um_recipe_set(recipe, "data.eval", "", err));
     return set_number(recipe, "data.holdout", o->holdout, err);
 }
 
