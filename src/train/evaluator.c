@@ -62,10 +62,13 @@ static enum um_status forward(double *loss, float *outputs, struct um_evaluator 
                                  err);
 }
 
-void um_evaluator_say_too_long(const struct um_evaluator *e,
-                               const struct um_callbacks *callbacks)
+void um_evaluator_say_cut(const struct um_evaluator *e, const struct um_callbacks *callbacks)
 {
     char line[160];
+    if (!e->data) /* not opened: there is nothing to evaluate on */
+        return;
+    um_say_cut(&e->tokens, e->data, "rows to evaluate on",
+               um_max_length_of(&e->tm->model, e->config), callbacks);
     if (!e->questions.n_too_long || !callbacks || !callbacks->message)
         return;
     (void)snprintf(line, sizeof(line),

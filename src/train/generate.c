@@ -42,8 +42,14 @@ struct generator {
     float *logits;    /* [n_slots, V] */
     int64_t n_slots, n_begun, n_active;
     int64_t n_shared; /* tokens that all prompts begin with, in slot n_slots of the cache; 0: none */
-    size_t longest_stop;
+    size_t n_stops, longest_stop;
 };
+
+/* Texts that end a text: the options', and the job's. */
+static const char *stop_at(const struct generator *g, size_t i)
+{
+    return i < g->options->n_stops ? g->options->stops[i] : g->job->end_text;
+}
 
 void um_generation_free(struct um_generation *generation)
 {
@@ -100,8 +106,9 @@ static enum um_status open_generator(struct generator *g, bool is_dry, struct um
     const struct um_dims *dims = &g->job->engine->model->dims;
     int64_t capacity, batch = g->options->batch > 0 ? g->options->batch : 8;
     g->n_slots = batch < g->job->n ? batch : g->job->n;
-    for (size_t i = 0; i < g->options->n_stops; i++) {
-        size_t n = strlen(g->options->stops[i]);
+    g->n_stops = g->options->n_stops + (g->job->end_text != NULL);
+    for (size_t i = 0; i < g->n_stops; i++) {
+        size_t n = strlen(stop_at(g, i));
         g->longest_stop = n > g->longest_stop ? n : g->longest_stop;
     }
     UM_RETURN_IF(check_prompts(&capacity, g, err));
@@ -153,9 +160,9 @@ static bool is_end(const struct um_model *model, int32_t id)
 static size_t find_stop(const struct generator *g, const struct um_str *text, size_t from)
 {
     size_t first = text->length;
-    for (size_t i = 0; i < g->options->n_stops && text->text; i++) {
-        const char *place = *g->options->stops[i] ? strstr(text->text + from, g->options->stops[i])
-                                                  : NULL;
+    for (size_t i = 0; i < g->n_stops && text->text; i++) {
+        const char *stop = stop_at(g, i);
+        const char *place = *stop ? strstr(text->text + from, stop) : NULL;
         if (place && (size_t)(place - text->text) < first)
             first = (size_t)(place - text->text);
     }
@@ -167,9 +174,9 @@ static size_t begun_stop(const struct generator *g, const struct um_str *text)
 {
     size_t most = g->longest_stop < text->length ? g->longest_stop : text->length;
     for (size_t n = most; n > 0; n--)
-        for (size_t i = 0; i < g->options->n_stops; i++)
-            if (strlen(g->options->stops[i]) > n &&
-                memcmp(text->text + text->length - n, g->options->stops[i], n) == 0)
+        for (size_t i = 0; i < g->n_stops; i++)
+            if (strlen(stop_at(g, i)) > n &&
+                memcmp(text->text + text->length - n, stop_at(g, i), n) == 0)
                 return n;
     return 0;
 }

@@ -244,18 +244,8 @@ static void say_what_trains(struct um_run *run)
     um_run_say(run, "%lld steps of %lld rows; %d threads, %s", (long long)run->n_steps,
                (long long)(run->config->train.batch * run->config->train.accumulate), um_threads(),
                um_cpu_level_name(um_kernels()->level));
-    int64_t n_skipped = run->train.table.n_skipped + run->eval.table.n_skipped;
-    if (n_skipped)
-        um_run_say(run, "%lld rows have too few fields and were left out", (long long)n_skipped);
-    int64_t n_cut = run->train_tokens.n_truncated + run->evaluator.tokens.n_truncated;
-    int64_t n_left_out = run->train_tokens.n_left_out + run->evaluator.tokens.n_left_out;
-    if (n_left_out)
-        um_run_say(run, "%lld rows have nothing to learn within %lld tokens and were left out",
-                   (long long)n_left_out, (long long)run->tm.max_length);
-    if (n_cut)
-        um_run_say(run, "%lld rows are longer than %lld tokens and were cut", (long long)n_cut,
-                   (long long)run->tm.max_length);
-    um_evaluator_say_too_long(&run->evaluator, &run->callbacks);
+    um_say_cut(&run->train_tokens, &run->train, "rows", run->tm.max_length, &run->callbacks);
+    um_evaluator_say_cut(&run->evaluator, &run->callbacks);
 }
 
 enum um_status um_run_train(struct um_summary *summary, struct um_run *run, struct um_error *err)

@@ -274,6 +274,7 @@ static enum um_status save_delta(const struct um_run *run, struct um_error *err)
     struct um_delta d = {
         .method = run->tuning.method->name,
         .task = run->task->name,
+        .template = run->config->data.template,
         .architecture = json_string_value(json_object_get(model->folder.config, "model_type")),
         .base_sha256 = hash,
         .prefix = model->has_prefix ? "" : model->arch->prefix,

@@ -70,6 +70,9 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
     if (!run->task) /* choices are checked when they are set, so only "" comes here */
         return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
     UM_RETURN_IF(open_train(run, err));
+    if (c->data.holdout > 0 && *c->data.eval)
+        return um_fail(err, UM_E_USAGE, "data.holdout holds out rows to evaluate on, and data.eval names a "
+                       "file of them: give one of the two");
     if (c->data.holdout > 0)
         UM_RETURN_IF(um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, c->eval.rows, err));
     else if (*c->data.eval || (run->task->eval && *c->data.path))

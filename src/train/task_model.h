@@ -15,6 +15,7 @@ struct um_task_model {
     struct um_model model;
     struct um_tokenizer *tokenizer;
     struct um_chat *chat; /* how rows are written as conversations; NULL: they are not */
+    const char *end_text; /* ends answers where no token does, the chat's; NULL: none */
     struct um_engine engine;
     struct um_batch batch;
     int64_t max_length;   /* of rows in tokens: the recipe's, not over the model's */
@@ -37,8 +38,9 @@ enum um_status um_task_model_open_chat(struct um_task_model *tm, const struct um
 /* A template by name ("model": the model's own, NULL if it has none); owned (um_chat_free). */
 enum um_status um_task_model_find_chat(struct um_chat **chat, const struct um_task_model *tm,
                                        const char *name, struct um_error *err);
-/* The end of the template's answers ends texts, also where the model's config does not say so. */
-void um_task_model_add_end(struct um_task_model *tm, const struct um_chat *chat);
+/* The end of the template's answers ends texts, also where the model's config does not say so. Where the
+ * tokenizer has no such token, returns its text (the chat's), which must end them as a stop; else NULL. */
+const char *um_task_model_add_end(struct um_task_model *tm, const struct um_chat *chat);
 
 /* How a recipe has a task's rows put together for a model. Borrows its chat template. */
 struct um_prose_options um_prose_options_of(const struct um_task_model *tm,
@@ -50,6 +52,9 @@ int64_t um_max_length_of(const struct um_model *model, const struct um_config *c
 enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_task_model *tm,
                                     const struct um_dataset *data, const struct um_config *config,
                                     struct um_error *err);
+/* Says how many of the `rows` ("rows", "rows to evaluate on") were left out or cut. */
+void um_say_cut(const struct um_encoded *encoded, const struct um_dataset *data, const char *rows,
+                int64_t max_length, const struct um_callbacks *callbacks);
 /* Tokens that a row counts for: plans may be made for a shorter limit than rows were cut to. */
 int64_t um_task_model_length(const struct um_task_model *tm, const struct um_encoded *encoded,
                              int64_t row);
