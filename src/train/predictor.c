@@ -108,8 +108,9 @@ enum um_status um_predictor_reserve(struct um_predictor *p, size_t bytes, struct
 static enum um_status make_memory(struct um_predictor *p, const struct um_encoded *encoded,
                                   const struct um_row *rows, int64_t batch, struct um_error *err)
 {
-    struct um_engine real = p->tm.engine;
-    UM_RETURN_IF(um_engine_open(&p->tm.engine, &p->tm.model, (size_t)1 << 46, true, err));
+    struct um_engine dry, real = p->tm.engine;
+    UM_RETURN_IF(um_engine_open(&dry, &p->tm.model, (size_t)1 << 46, true, err));
+    p->tm.engine = dry;
     enum um_status status = um_task_model_outputs(NULL, &p->tm, encoded, rows, batch, err);
     size_t need = p->tm.engine.pool.peak_bytes;
     um_engine_close(&p->tm.engine);

@@ -299,6 +299,19 @@ out:
     return status;
 }
 
+enum um_status um_run_resume_by(struct um_run **run, const struct um_recipe *recipe,
+                                const struct um_callbacks *callbacks, struct um_error *err)
+{
+    UM_RETURN_IF(um_run_open(run, recipe, callbacks, err));
+    (*run)->is_resumed = true;
+    enum um_status status = um_checkpoint_load_newest(*run, err);
+    if (status != UM_OK) {
+        um_run_free(*run);
+        *run = NULL;
+    }
+    return status;
+}
+
 enum um_status um_run_resume(struct um_run **run, const char *folder,
                              const struct um_callbacks *callbacks, struct um_error *err)
 {
@@ -318,13 +331,7 @@ enum um_status um_run_resume(struct um_run **run, const char *folder,
     UM_TRY(um_recipe_new(&recipe, err));
     UM_TRY(um_recipe_load(recipe, path, err));
     UM_TRY(um_recipe_set(recipe, "out", folder, err)); /* it may have been moved */
-    UM_TRY(um_run_open(run, recipe, callbacks, err));
-    (*run)->is_resumed = true;
-    status = um_checkpoint_load_newest(*run, err);
-    if (status != UM_OK) {
-        um_run_free(*run);
-        *run = NULL;
-    }
+    UM_TRY(um_run_resume_by(run, recipe, callbacks, err));
 out:
     um_recipe_free(recipe);
     um_free(summary);

@@ -166,6 +166,8 @@ enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
         const int64_t *which = um_batches_rows(&n, &order, 0, b);
         UM_TRY(um_task_model_batch(tm, encoded, NULL, which, n, err));
         UM_TRY(um_engine_loss(&some, &tm->engine, &tm->batch, err));
+        if (!isfinite(some))
+            UM_TRY(um_engine_fail(&tm->engine, "the loss is not finite", err));
         sum += some;
         n_losses += tm->batch.n_losses;
     }
@@ -190,6 +192,8 @@ enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
         const int64_t *which = um_batches_rows(&n, &order, 0, b);
         UM_TRY(um_task_model_batch(tm, encoded, rows, which, n, err));
         UM_TRY(um_engine_predict(some, &tm->engine, &tm->batch, err));
+        if (outputs && !um_kernels()->is_finite(some, n * n_outputs))
+            UM_TRY(um_engine_fail(&tm->engine, "the model's outputs are not finite", err));
         for (int64_t i = 0; outputs && i < n; i++) /* NULL: a dry run */
             memcpy(outputs + which[i] * n_outputs, some + i * n_outputs,
                    (size_t)n_outputs * sizeof(float));

@@ -66,12 +66,14 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
                                    const struct um_row *rows, const int64_t *which, int64_t n,
                                    struct um_error *err);
 
-/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length); NULL on a dry pool. */
+/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length); NULL on a dry pool. Fails
+ * as um_engine_fail does if any is not finite. */
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
                                      int64_t batch, struct um_error *err);
 
-/* Mean loss of all learnt tokens, for the token objective; on a dry pool only the walk is done. */
+/* Mean loss of all learnt tokens, for the token objective; on a dry pool only the walk is done. Fails
+ * likewise. */
 enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
                                   const struct um_encoded *encoded, int64_t batch,
                                   struct um_error *err);

@@ -34,6 +34,18 @@ expect 0 $evaluate --task gsm8k --eval-rows 2 --json
 expect 0 $evaluate --task instruct --eval-file math/gsm8k.test.json
 has out '^perplexity   [0-9.]+$'
 
+# A perplexity that overflows is one that was worked out.
+at=$(LC_ALL=C grep -ao '"model.norm.weight":{[^}]*' $tiny/model.safetensors | sed 's/.*\[\([0-9]*\),[0-9]*\]$/\1/')
+header=$(od -An -tu8 -N8 $tiny/model.safetensors)
+mkdir loud
+cp $tiny/* loud
+chmod u+w loud/*
+for _ in $(seq 16); do printf '\000\044\164\112'; done | # 4e6
+    dd of=loud/model.safetensors bs=1 seek=$((8 + header + at)) conv=notrunc 2>/dev/null
+expect 0 train --model loud --task instruct --train-file math/gsm8k.test.json \
+    --eval-file math/gsm8k.test.json --budget 500 --max-steps 1 --lr 1e-12 --out loud.run
+has out '^perplexity   inf before'
+
 # Several tasks by one command, each as it would be alone.
 expect 0 $evaluate --tasks gsm8k,aqua --predictions folder
 has out '^task         gsm8k$'
