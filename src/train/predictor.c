@@ -31,6 +31,8 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
         return um_fail_memory(err, path, sizeof(*p));
     if (delta) {
         UM_TRY(um_delta_open(&p->delta, delta, err));
+        const struct um_task *task = um_task_find(p->delta->task);
+        options.heads = task ? um_heads_of(task) : UM_HEADS_STORED;
         options.n_outputs = outputs_of(p->delta);
     }
     UM_TRY(um_model_open(&p->tm.model, path, &options, err));
@@ -65,6 +67,17 @@ void um_predictor_free(struct um_predictor *p)
     um_names_free(&p->names);
     um_delta_free(p->delta);
     um_free(p);
+}
+
+enum um_status um_predictor_check_words(const struct um_predictor *p, struct um_error *err)
+{
+    const struct um_model *model = &p->tm.model;
+    if (!model->arch->is_decoder)
+        return um_fail(err, UM_E_USAGE, "a %s model cannot go on with a text; it takes a decoder",
+                       model->arch->name);
+    return um_model_vocabulary(model) ? UM_OK
+                                      : um_fail(err, UM_E_USAGE, "'%s' cannot go on with a text: it has "
+                                                "no vocabulary head", model->folder.path);
 }
 
 void um_predictor_cut(struct um_predictor *p, int64_t max_length)

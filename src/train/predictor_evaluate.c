@@ -7,8 +7,10 @@ static enum um_status check_task(const struct um_predictor *p, const struct um_t
                                  struct um_error *err)
 {
     const struct um_model *model = &p->tm.model;
-    if (um_objective_of(task) == UM_OBJECTIVE_TOKEN)
-        return um_task_check_decoder(task, model->arch, err);
+    if (um_objective_of(task) == UM_OBJECTIVE_TOKEN) {
+        UM_RETURN_IF(um_task_check_decoder(task, model->arch, err));
+        return um_predictor_check_words(p, err);
+    }
     if (model->dims.O == 0)
         return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model has no task head",
                        task->name);

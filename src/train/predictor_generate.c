@@ -75,9 +75,7 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
     enum um_status status;
     if (n)
         memset(out, 0, (size_t)n * sizeof(*out));
-    if (!p->tm.model.arch->is_decoder)
-        return um_fail(err, UM_E_USAGE, "a %s model cannot go on with a text; it takes a decoder",
-                       p->tm.model.arch->name);
+    UM_RETURN_IF(um_predictor_check_words(p, err));
     UM_TRY(open_chat(&chat, p, options, err));
     const char *end_text = chat ? um_task_model_add_end(&p->tm, chat) : NULL;
     UM_TRY(encode_prompts(&prompts, p, n, texts, chat, err));

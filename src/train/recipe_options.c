@@ -245,7 +245,7 @@ const struct um_option um_options[] = {
               NULL},
      .type = UM_OPTION_LIST,
      .offset = AT(scope.include)},
-    {.info = {"scope.exclude", "--exclude", "PATTERNS", "", "parameters that may not", NULL},
+    {.info = {"scope.exclude", "--exclude", "PATTERNS", "", "parameters that may not (a fresh head does)", NULL},
      .type = UM_OPTION_LIST,
      .offset = AT(scope.exclude)},
     {.info = {"scope.whole", "--whole", "PATTERNS", "",

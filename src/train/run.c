@@ -116,6 +116,7 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
     const struct um_config *c = run->config;
     struct um_task_model *tm = &run->tm;
     const struct um_model_options options = {
+        .heads = um_heads_of(run->task),
         .n_outputs = run->task->is_regression ? 1 : run->train.n_labels,
         .seed = (uint64_t)c->train.seed,
         .dropout = c->train.dropout};

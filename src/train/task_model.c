@@ -21,6 +21,11 @@ enum um_objective um_objective_of(const struct um_task *task)
                                         : UM_OBJECTIVE_CLASS;
 }
 
+enum um_heads um_heads_of(const struct um_task *task)
+{
+    return um_objective_of(task) == UM_OBJECTIVE_TOKEN ? UM_HEADS_VOCABULARY : UM_HEADS_TASK;
+}
+
 enum um_status um_task_check_decoder(const struct um_task *task, const struct um_arch *arch,
                                      struct um_error *err)
 {

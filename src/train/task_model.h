@@ -24,6 +24,9 @@ struct um_task_model {
 /* What a task's loss is of. */
 enum um_objective um_objective_of(const struct um_task *task);
 
+/* And which of a model's heads it needs. */
+enum um_heads um_heads_of(const struct um_task *task);
+
 /* UM_E_USAGE: the task is to go on with texts, and the model is no decoder. */
 enum um_status um_task_check_decoder(const struct um_task *task, const struct um_arch *arch,
                                      struct um_error *err);
