@@ -205,7 +205,7 @@ struct um_summary {
     bool is_within_budget; /* n_unmasked <= budget; n_changed too, unless the dropped keep their values
                               (method.dropped: keep): then n_changed <= n_touched */
     bool is_base_intact;   /* every masked parameter bit-identical to the base */
-    const char *metric;    /* main metric of the task; NULL if nothing was evaluated */
+    const char *metric;    /* the one that tells the best: eval.best, or the task's main one */
     double metric_before, metric_best, metric_last; /* NaN where not evaluated */
     double loss_best;      /* of the evaluation data, with metric_best */
     int64_t best_step;

@@ -207,13 +207,13 @@ static void print_summary_json(const struct um_summary *s, const char *out)
 static void print_metric(const struct um_summary *s)
 {
     printf("%-12s", s->metric);
-    if (!isfinite(s->metric_before) && !isfinite(s->metric_last)) {
+    if (isnan(s->metric_before) && isnan(s->metric_last)) {
         printf(" not evaluated\n");
         return;
     }
-    if (isfinite(s->metric_before))
+    if (!isnan(s->metric_before))
         printf(" %.4f before,", s->metric_before);
-    if (isfinite(s->metric_best))
+    if (!isnan(s->metric_best))
         printf(" %.4f best (step %lld),", s->metric_best, (long long)s->best_step);
     printf(" %.4f at the end\n", s->metric_last);
 }
@@ -242,8 +242,7 @@ void cli_print_summary(const struct um_summary *s, const char *out, bool is_json
            um_format_bytes(text, (double)s->delta_bytes),
            100.0 * (double)s->delta_bytes / (double)s->model_bytes,
            um_format_bytes(other, (double)s->model_bytes));
-    if (s->metric)
-        print_metric(s);
+    print_metric(s);
     printf("%-12s %s, %s of memory at the peak\n", "took", cli_format_seconds(text, s->seconds),
            um_format_bytes(other, (double)s->peak_rss_bytes));
     printf("%-12s %s\n", "run", out);

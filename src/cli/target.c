@@ -28,6 +28,25 @@ static bool names_run(const struct cli_args *args)
            (path_of_recipe(recipe, args->positionals[0]) && stat(recipe, &info) == 0);
 }
 
+/* Where the command line names other data, or another task, the run's files and the rows that it held
+ * out are not what is meant. */
+static enum um_status forget_data(struct um_recipe *recipe, const struct cli_args *args,
+                                  struct um_error *err)
+{
+    bool is_other_data = cli_sets(args, "data.path"), has_tasks = cli_has(args, "--tasks");
+    const struct {
+        const char *key, *none;
+        bool is_over;
+    } settings[] = {{"data.train", "", is_other_data},
+                    {"data.eval", "", is_other_data || has_tasks},
+                    {"data.holdout", "0", is_other_data || has_tasks || cli_sets(args, "task")}};
+    enum um_status status = UM_OK;
+    for (size_t i = 0; i < CLI_COUNT(settings) && status == UM_OK; i++)
+        if (settings[i].is_over && !cli_sets(args, settings[i].key))
+            status = um_recipe_set(recipe, settings[i].key, settings[i].none, err);
+    return status;
+}
+
 /* The run's own recipe with the command line's settings over it. */
 static enum um_status open_run(struct cli_target *target, const struct cli_args *args,
                                struct um_error *err)
@@ -44,6 +63,8 @@ static enum um_status open_run(struct cli_target *target, const struct cli_args 
     enum um_status status = cli_recipe(&target->recipe, args, recipe, err);
     target->delta = run;
     target->n_used = 1;
+    if (status == UM_OK)
+        status = forget_data(target->recipe, args, err);
     /* Rows were limited to save time while training; that is over. */
     if (status == UM_OK && !cli_sets(args, "eval.rows"))
         status = um_recipe_set(target->recipe, "eval.rows", "0", err);

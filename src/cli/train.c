@@ -1,9 +1,11 @@
 /* unmask train: runs a recipe to its end, or continues a run. */
+#include <stdlib.h>
+
 #include "cli.h"
 
 static const char *const usage[] = {
     "[RECIPE] [OPTION...]",
-    "--resume RUN",
+    "--resume RUN [--threads N]",
     NULL,
 };
 
@@ -24,20 +26,35 @@ static const struct cli_option options[] = {
 
 static const char *const keys[] = {"*", NULL};
 
+/* Opens a run to go on with. Its results do not depend on the number of threads: that may be another. */
+static enum um_status resume_run(struct um_run **run, const char *folder,
+                                 const struct cli_args *args, const struct um_callbacks *callbacks,
+                                 struct um_error *err)
+{
+    struct um_recipe *settings = NULL;
+    bool sets_threads = cli_sets(args, "threads");
+    int n_allowed = 1 + cli_has(args, "--json") + cli_has(args, "--dry-run") + sets_threads;
+    if (args->n_positionals > 0 || args->n_settings > n_allowed)
+        return cli_fail(err, UM_E_USAGE,
+                        "--resume continues a run as it was begun: it takes "
+                        "no recipe and no settings but --threads");
+    enum um_status status = cli_recipe(&settings, args, NULL, err);
+    if (status == UM_OK)
+        status = um_run_resume(run, folder, callbacks, err);
+    if (status == UM_OK && sets_threads)
+        um_set_threads((int)strtol(um_recipe_get(settings, "threads"), NULL, 10));
+    um_recipe_free(settings);
+    return status;
+}
+
 /* Opens the run that the command line describes. */
 static enum um_status open_run(struct um_run **run, struct um_recipe **recipe,
                                const struct cli_args *args, const struct um_callbacks *callbacks,
                                struct um_error *err)
 {
     const char *folder = cli_value(args, "--resume");
-    if (folder) {
-        int n_allowed = 1 + cli_has(args, "--json") + cli_has(args, "--dry-run");
-        if (args->n_positionals > 0 || args->n_settings > n_allowed)
-            return cli_fail(err, UM_E_USAGE,
-                            "--resume continues a run as it was begun: it takes "
-                            "no recipe and no settings");
-        return um_run_resume(run, folder, callbacks, err);
-    }
+    if (folder)
+        return resume_run(run, folder, args, callbacks, err);
     const char *file = args->n_positionals > 0 ? args->positionals[0] : NULL;
     if (!file && args->n_settings == 0) {
         (void)cli_fail(err, UM_E_USAGE, "nothing to train: give a recipe, or flags");

@@ -47,7 +47,7 @@ static enum um_status work_out_path(char **path, const struct um_task *task,
 
 static const char *column_name(const char *given, const char *own)
 {
-    return *given ? given : own;
+    return *given ? given : own ? own : "";
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -262,17 +262,18 @@ static enum um_status find_token_columns(struct columns *c, struct um_dataset *d
 {
     const struct um_task *task = data->task;
     const struct um_table *t = &data->table;
-    const char *pair = column_name(o->pair, task->pair ? task->pair : "");
-    const char *label = column_name(o->label, task->label ? task->label : "");
+    const char *pair = column_name(o->pair, task->pair);
+    const char *label = column_name(o->label, task->label);
     UM_RETURN_IF(um_table_column(&c->text, t, column_name(o->text, task->text), err));
     c->has_pair = *pair && um_table_has_column(&c->pair, t, pair);
     if (*o->pair && !c->has_pair)
         return um_table_column(&c->pair, t, pair, err);
-    c->has_answer = um_table_has_column(&c->answer, t, "answer");
-    if (task->answer != UM_ANSWER_NONE && !o->is_train && !c->has_answer)
+    bool has_answers = task->answer != UM_ANSWER_NONE;
+    c->has_answer = has_answers && um_table_has_column(&c->answer, t, "answer");
+    if (has_answers && !o->is_train && !c->has_answer)
         return um_table_column(&c->answer, t, "answer", err);
     data->is_labelled = *label && um_table_has_column(&c->label, t, label);
-    bool is_needed = *label && (o->needs_labels || *o->label) && task->answer == UM_ANSWER_NONE;
+    bool is_needed = *label && (o->needs_labels || *o->label) && !has_answers;
     return data->is_labelled || !is_needed ? UM_OK : um_table_column(&c->label, t, label, err);
 }
 
@@ -283,11 +284,11 @@ static enum um_status read_token_row(struct um_dataset *data, int64_t i, const s
     struct um_cell text, pair = {0}, completion = {0}, answer = {0};
     UM_RETURN_IF(um_table_text(&text, t, i, c->text, err));
     if (c->has_pair)
-        UM_RETURN_IF(um_table_text(&pair, t, i, c->pair, err));
+        UM_RETURN_IF(um_table_text_if_any(&pair, t, i, c->pair, err));
     if (data->is_labelled)
         UM_RETURN_IF(um_table_text(&completion, t, i, c->label, err));
-    if (c->has_answer)
-        UM_RETURN_IF(um_table_text(&answer, t, i, c->answer, err));
+    if (c->has_answer) /* asked for where a row is scored by it */
+        UM_RETURN_IF(um_table_text_if_any(&answer, t, i, c->answer, err));
     data->rows[i] = (struct um_row){.text = text.text,
                                     .n_text = text.n,
                                     .pair = pair.n ? pair.text : NULL,
@@ -305,7 +306,7 @@ static enum um_status find_columns(struct columns *c, struct um_dataset *data,
 {
     const struct um_task *task = data->task;
     const struct um_table *t = &data->table;
-    const char *pair = column_name(o->pair, task->pair ? task->pair : "");
+    const char *pair = column_name(o->pair, task->pair);
     const char *label = column_name(o->label, task->label);
     UM_RETURN_IF(um_table_column(&c->text, t, column_name(o->text, task->text), err));
     c->has_pair = *pair != '\0';
@@ -357,6 +358,8 @@ static enum um_status table_options(struct um_table_options *table, const struct
                                     struct um_error *err)
 {
     *table = (struct um_table_options){
+        .wanted = {column_name(o->text, task->text), column_name(o->pair, task->pair),
+                   column_name(o->label, task->label), "answer"},
         .has_header = *o->header ? strcmp(o->header, "yes") == 0 : task->has_header,
         .keeps_json = task->style == UM_STYLE_CHAT,
         .skips_short_rows = task->skips_short_rows};

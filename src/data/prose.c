@@ -143,6 +143,32 @@ static enum um_status append(struct um_marked *m, const struct um_tokens *tokens
     return UM_OK;
 }
 
+/* A completion's tokens, where they are not those of the whole text: behind a line's end, so that no
+ * tokenizer begins it as it begins a text (SentencePiece's with a space), if that stands apart. */
+static enum um_status append_completion(struct um_marked *m, const char *text, size_t n,
+                                        const struct um_tokenizer *tokenizer, struct um_error *err)
+{
+    struct um_tokens *whole = &m->tokens, *line = &m->part;
+    struct um_str joined = {0};
+    enum um_status status = UM_OK;
+    um_str_add(&joined, "\n");
+    um_str_add_n(&joined, text, n);
+    if (joined.failed)
+        UM_TRY(um_fail_memory(err, "a completion", n));
+    UM_TRY(um_tokenizer_encode(line, tokenizer, "\n", 1, NULL, 0, false, 0, err));
+    UM_TRY(um_tokenizer_encode(whole, tokenizer, joined.text, joined.length, NULL, 0, false, 0, err));
+    size_t k = line->n;
+    if (k == 0 || k > whole->n || memcmp(whole->ids, line->ids, k * sizeof(*line->ids)) != 0) {
+        k = 0;
+        UM_TRY(um_tokenizer_encode(whole, tokenizer, text, n, NULL, 0, false, 0, err));
+    }
+    memmove(whole->ids, whole->ids + k, (whole->n - k) * sizeof(*whole->ids));
+    UM_TRY(append(m, whole, whole->n - k, err));
+out:
+    um_str_free(&joined);
+    return status;
+}
+
 /* Fills m->ids, the first *n_prompt of them with the prompt. */
 static enum um_status encode_text(size_t *n_prompt, struct um_marked *m, const struct um_prose *p,
                                   const struct um_tokenizer *tokenizer, int32_t end_id,
@@ -153,8 +179,10 @@ static enum um_status encode_text(size_t *n_prompt, struct um_marked *m, const s
     *n_prompt = m->n = 0;
     UM_RETURN_IF(um_tokenizer_encode(whole, tokenizer, text, p->text.length, NULL, 0,
                                      p->takes_special, 0, err));
-    if (p->n_prompt == 0)
-        return append(m, whole, whole->n, err);
+    if (p->n_prompt == 0) {
+        bool ends = p->takes_special && !p->takes_end && whole->n && whole->ids[whole->n - 1] == end_id;
+        return append(m, whole, whole->n - ends, err); /* a prompt is to be gone on with */
+    }
     UM_RETURN_IF(um_tokenizer_encode(prompt, tokenizer, text, p->n_prompt, NULL, 0,
                                      p->takes_special, 0, err));
     size_t n = prompt->n;
@@ -165,9 +193,7 @@ static enum um_status encode_text(size_t *n_prompt, struct um_marked *m, const s
         (n <= whole->n && memcmp(prompt->ids, whole->ids, n * sizeof(*whole->ids)) == 0))
         return append(m, whole, whole->n, err);
     UM_RETURN_IF(append(m, prompt, n, err));
-    UM_RETURN_IF(um_tokenizer_encode(whole, tokenizer, text + p->n_prompt,
-                                     p->text.length - p->n_prompt, NULL, 0, false, 0, err));
-    return append(m, whole, whole->n, err);
+    return append_completion(m, text + p->n_prompt, p->text.length - p->n_prompt, tokenizer, err);
 }
 
 enum um_status um_prose_encode(struct um_marked *m, const struct um_prose *p,

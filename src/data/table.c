@@ -186,13 +186,24 @@ enum um_status um_table_column(size_t *column, const struct um_table *table, con
     return status;
 }
 
+static enum um_status fail_text(const struct um_table *table, int64_t row, size_t column,
+                                const char *what, struct um_error *err)
+{
+    return um_fail(err, UM_E_INPUT, "%s:%lld: '%s' is %s; expected text or a number", table->path,
+                   (long long)table->lines[row], table->columns[column], what);
+}
+
+enum um_status um_table_text_if_any(struct um_cell *cell, const struct um_table *table, int64_t row,
+                                    size_t column, struct um_error *err)
+{
+    *cell = table->cells[(size_t)row * table->n_columns + column];
+    return cell->text || cell->n == 0 ? UM_OK
+                                      : fail_text(table, row, column, "an object or an array", err);
+}
+
 enum um_status um_table_text(struct um_cell *cell, const struct um_table *table, int64_t row,
                              size_t column, struct um_error *err)
 {
-    *cell = table->cells[(size_t)row * table->n_columns + column];
-    return cell->text ? UM_OK
-                      : um_fail(err, UM_E_INPUT,
-                                "%s:%lld: '%s' is missing, null, an object or an array; expected "
-                                "text or a number",
-                                table->path, (long long)table->lines[row], table->columns[column]);
+    UM_RETURN_IF(um_table_text_if_any(cell, table, row, column, err));
+    return cell->text ? UM_OK : fail_text(table, row, column, "missing or null", err);
 }

@@ -15,8 +15,11 @@ enum um_table_format {
     UM_TABLE_WHOLE, /* the whole file is the one cell of the column "text" */
 };
 
+enum { UM_TABLE_WANTED_MAX = 4 };
+
 struct um_table_options {
     enum um_table_format format;
+    const char *wanted[UM_TABLE_WANTED_MAX]; /* JSON: columns also where the first object lacks them */
     bool has_header;       /* TSV and CSV: the first row names the columns */
     bool keeps_json;       /* JSON: arrays and objects are cells too, as JSON text */
     bool skips_short_rows; /* rows with too few fields are left out and counted, no error */
@@ -24,7 +27,7 @@ struct um_table_options {
 
 struct um_cell {
     const char *text; /* NUL-terminated; NULL: JSON has no text or number there */
-    size_t n;
+    size_t n;         /* without text: 0 if the member is missing or null, else 1 */
 };
 
 struct um_table {
@@ -57,5 +60,8 @@ bool um_table_has_column(size_t *column, const struct um_table *table, const cha
 /* A cell that must hold text. UM_E_INPUT names the row and the column that does not. */
 enum um_status um_table_text(struct um_cell *cell, const struct um_table *table, int64_t row,
                              size_t column, struct um_error *err);
+/* A cell that may be missing or null; then its text is NULL. */
+enum um_status um_table_text_if_any(struct um_cell *cell, const struct um_table *table, int64_t row,
+                                    size_t column, struct um_error *err);
 
 #endif

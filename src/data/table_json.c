@@ -1,5 +1,6 @@
 /* JSON: an object per line, or one array of objects, read an object at a time. The first object
- * names the columns; others may lack some of them or hold more, which are not read. */
+ * names the columns, and wanted ones are added by the first that has them; objects may lack some, or
+ * hold more, which are not read. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,21 +47,54 @@ static enum um_status add_value(struct um_table_reader *r, const json_t *value,
     else if (value && !json_is_null(value) && r->options->keeps_json)
         return add_json(r, value, err);
     else
-        return um_table_add_cell(r, NULL, 0, err);
+        return um_table_add_cell(r, NULL, value && !json_is_null(value), err);
     return add_copy(r, text, err);
 }
 
-static enum um_status name_columns(struct um_table *t, json_t *object, struct um_error *err)
+static enum um_status name_columns(struct um_table_reader *r, json_t *object, struct um_error *err)
 {
+    struct um_table *t = r->table;
     const char *key;
     json_t *value;
-    t->columns = UM_ARENA_NEW(&t->arena, json_object_size(object), const char *);
+    size_t n_most = json_object_size(object) + UM_TABLE_WANTED_MAX;
+    t->columns = UM_ARENA_NEW(&t->arena, n_most, const char *);
     if (!t->columns)
-        return um_fail_memory(err, t->path, json_object_size(object) * sizeof(char *));
+        return um_fail_memory(err, t->path, n_most * sizeof(char *));
     json_object_foreach (object, key, value) {
         t->columns[t->n_columns] = um_arena_strdup(&t->arena, key);
         if (!t->columns[t->n_columns++])
             return um_fail_memory(err, t->path, strlen(key));
+    }
+    for (size_t i = 0; i < UM_TABLE_WANTED_MAX; i++) {
+        const char *name = r->options->wanted[i];
+        r->late[i] = name && *name && !json_object_get(object, name) ? name : NULL;
+    }
+    return UM_OK;
+}
+
+/* A column that the rows so far lack. */
+static enum um_status add_column(struct um_table *t, const char *name, struct um_error *err)
+{
+    size_t n = t->n_columns, n_rows = (size_t)t->n_rows;
+    t->columns[n] = um_arena_strdup(&t->arena, name);
+    if (!t->columns[n] || !um_grow(&t->cells, &t->cells_capacity, n_rows * (n + 1), sizeof(*t->cells)))
+        return um_fail_memory(err, t->path, n_rows * sizeof(*t->cells));
+    for (size_t row = n_rows; row-- > 0;) {
+        memmove(t->cells + row * (n + 1), t->cells + row * n, n * sizeof(*t->cells));
+        t->cells[row * (n + 1) + n] = (struct um_cell){0};
+    }
+    t->n_columns++;
+    return UM_OK;
+}
+
+static enum um_status add_late_columns(struct um_table_reader *r, const json_t *object,
+                                       struct um_error *err)
+{
+    for (size_t i = 0; i < UM_TABLE_WANTED_MAX; i++) {
+        if (!r->late[i] || !json_object_get(object, r->late[i]))
+            continue;
+        UM_RETURN_IF(add_column(r->table, r->late[i], err));
+        r->late[i] = NULL;
     }
     return UM_OK;
 }
@@ -71,8 +105,7 @@ static enum um_status add_object(struct um_table_reader *r, json_t *object, stru
     if (!json_is_object(object) || json_object_size(object) == 0)
         return um_fail(err, UM_E_INPUT, "%s:%lld: not a JSON object with members", t->path,
                        (long long)r->line);
-    if (!t->columns)
-        UM_RETURN_IF(name_columns(t, object, err));
+    UM_RETURN_IF(t->columns ? add_late_columns(r, object, err) : name_columns(r, object, err));
     for (size_t c = 0; c < t->n_columns; c++)
         UM_RETURN_IF(add_value(r, json_object_get(object, t->columns[c]), err));
     return um_table_end_row(r, r->line, err);

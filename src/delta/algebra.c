@@ -262,6 +262,7 @@ static void take_metadata(struct combination *c)
             first = c->deltas[k];
     c->result.method = "combined";
     c->result.task = first->task;
+    c->result.template = first->template;
     c->result.architecture = first->architecture;
     c->result.prefix = first->prefix;
     c->result.task_class = first->task_class;

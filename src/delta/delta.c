@@ -36,7 +36,8 @@ static enum um_status declare_metadata(struct um_safetensors_writer *w,
         const char *key, *value;
     } items[] = {{"format", FORMAT},          {"version", VERSION},
                  {"method", d->method},       {"budget", budget},
-                 {"task", d->task},           {"labels", labels},
+                 {"task", d->task},           {"template", d->template},
+                 {"labels", labels},
                  {"added", added_text},       {"base_architecture", d->architecture},
                  {"base_sha256", d->base_sha256}, {"prefix", d->prefix},
                  {"task_class", d->task_class}, {"attached", d->attached}};
@@ -268,6 +269,7 @@ static enum um_status read_delta(struct um_delta *d, const char *path, struct um
                        path, metadata(d, "version"), VERSION);
     d->method = metadata(d, "method");
     d->task = metadata(d, "task");
+    d->template = metadata(d, "template");
     d->architecture = metadata(d, "base_architecture");
     d->base_sha256 = metadata(d, "base_sha256");
     d->prefix = metadata(d, "prefix");

@@ -4,6 +4,7 @@
  * the new values); whole parameters stand under their own name. Metadata:
  *
  *   format = unmask.delta, version = 1, method, budget, task, labels (a JSON array)
+ *   template            the chat template that the task's rows were written by, if one was named
  *   base_architecture   config.json's model_type
  *   base_sha256         SHA-256 over, for each touched base tensor in the delta's order: name, 0,
  *                       dtype, 0, and the SHA-256 of its bytes
@@ -33,7 +34,7 @@ struct um_delta_entry {
 
 struct um_delta {
     /* Metadata; texts are "" where there is none. */
-    const char *method, *task, *architecture, *base_sha256, *prefix, *task_class, *attached;
+    const char *method, *task, *template, *architecture, *base_sha256, *prefix, *task_class, *attached;
     int64_t budget;
     const char **labels;
     size_t n_labels;

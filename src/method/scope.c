@@ -37,6 +37,27 @@ static enum um_status check_patterns(const struct um_patterns *patterns, const c
     return UM_OK;
 }
 
+static bool is_fresh_head(const struct um_param *param)
+{
+    return param->is_added && !param->is_attached;
+}
+
+/* A fresh head trains whatever is excluded; a pattern that is of no more than it has no effect. */
+static enum um_status check_excluded(const struct um_patterns *exclude, const struct um_param *params,
+                                     int64_t n_params, struct um_error *err)
+{
+    for (size_t i = 0; i < exclude->n; i++) {
+        int64_t p = 0;
+        while (p < n_params &&
+               (is_fresh_head(&params[p]) || !um_glob(exclude->items[i], params[p].name)))
+            p++;
+        if (p == n_params)
+            return um_fail(err, UM_E_USAGE, "scope.exclude: '%s' matches only the fresh head, which "
+                           "trains in any case", exclude->items[i]);
+    }
+    return UM_OK;
+}
+
 static struct um_region_context context_of(const struct um_param *params, int64_t n_params,
                                          const struct um_tuning_options *options)
 {
@@ -68,13 +89,16 @@ enum um_status um_scope_work_out(struct um_scope *scope, struct um_param *params
     UM_RETURN_IF(check_patterns(&options->include, "scope.include", params, n_params, err));
     UM_RETURN_IF(check_patterns(&options->exclude, "scope.exclude", params, n_params, err));
     UM_RETURN_IF(check_patterns(&options->whole, "scope.whole", params, n_params, err));
+    UM_RETURN_IF(check_excluded(&options->exclude, params, n_params, err));
     const struct um_region_context context = context_of(params, n_params, options);
     int64_t n_attached_in = 0;
     for (int64_t p = 0; p < n_params; p++)
         scope->n_attached += params[p].is_attached ? params[p].n_elements : 0;
     for (int64_t p = 0; p < n_params; p++) {
         struct um_param *param = &params[p];
-        bool is_head = param->is_added && !param->is_attached;
+        /* Beside an addition the task's head trains also where the model came with it, as in PEFT. */
+        bool is_head = is_fresh_head(param) ||
+                       (scope->n_attached > 0 && param->is_task_head && !param->is_head);
         bool is_whole = is_head || matches_any(&options->whole, param->name);
         /* Beside an addition, the model itself stays as it is. */
         bool is_in = is_whole || ((scope->n_attached == 0 || param->is_attached) &&
@@ -129,7 +153,7 @@ enum um_status um_budget_parse(int64_t *budget, const char *text, int64_t n_base
     if (is_number && *unit == '\0' && number == floor(number))
         count = number;
     else if (is_number && strcmp(unit, "%") == 0)
-        count = floor(number / 100 * (double)n_base);
+        count = floor(number / 100 * (double)n_base * (1 + 0x1p-50)); /* 29 % of 100 is 29 */
     for (size_t i = 0; is_number && i < UM_COUNT(byte_units); i++)
         if (strcmp(unit, byte_units[i].suffix) == 0)
             count = (double)n_whole +

@@ -246,8 +246,17 @@ static enum um_status make_fresh(struct um_model *model, struct um_param *param,
     return UM_OK;
 }
 
+/* Whether the model does without a vocabulary head: classifiers that transformers saved have none. */
+static bool lacks_vocabulary(const struct um_model *model, const struct um_tensor_view *tensor,
+                             enum um_heads heads)
+{
+    bool is_missing = !tensor && !model->dims.is_tied && !model->is_shape;
+    return heads == UM_HEADS_TASK || (heads == UM_HEADS_STORED && model->dims.O > 0 && is_missing);
+}
+
 static enum um_status add_param(struct um_model *model, const struct um_weight *weight,
-                                int64_t layer, uint64_t seed, struct um_error *err)
+                                int64_t layer, const struct um_model_options *options,
+                                struct um_error *err)
 {
     char name[256], full[320];
     if (layer < 0) {
@@ -286,6 +295,8 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
     if (param->n_elements == 0 || (!tensor && (weight->flags & UM_WEIGHT_OPTIONAL) &&
                                    !(model->is_shape && um_model_plan_has(model, name))))
         return UM_OK;
+    if ((weight->flags & UM_WEIGHT_VOCABULARY) && lacks_vocabulary(model, tensor, options->heads))
+        return UM_OK;
     if ((weight->flags & UM_WEIGHT_VOCABULARY) && model->dims.is_tied) {
         *place = um_model_param(model, model->arch->words, -1);
         (*place)->is_head = true;
@@ -301,7 +312,7 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
         bool is_fresh = is_head && (weight->flags & UM_WEIGHT_TASK);
         UM_RETURN_IF(um_model_plan_param(model, param, full, is_fresh, err));
     } else if (is_head) {
-        UM_RETURN_IF(make_fresh(model, param, full, seed, err));
+        UM_RETURN_IF(make_fresh(model, param, full, options->seed, err));
     } else {
         return um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is missing",
                        model->folder.path, name);
@@ -316,7 +327,8 @@ static bool is_of_layer(const struct um_weight *weight)
     return strstr(weight->name, "%d") != NULL;
 }
 
-static enum um_status add_params(struct um_model *model, uint64_t seed, struct um_error *err)
+static enum um_status add_params(struct um_model *model, const struct um_model_options *options,
+                                 struct um_error *err)
 {
     const struct um_arch *arch = model->arch;
     size_t n_max = arch->n_weights * (size_t)(model->dims.L + 1);
@@ -327,15 +339,15 @@ static enum um_status add_params(struct um_model *model, uint64_t seed, struct u
         return um_fail_memory(err, model->folder.path, n_max * sizeof(struct um_param));
     size_t w = 0;
     for (; w < arch->n_weights && !is_of_layer(&arch->weights[w]); w++)
-        UM_RETURN_IF(add_param(model, &arch->weights[w], -1, seed, err));
+        UM_RETURN_IF(add_param(model, &arch->weights[w], -1, options, err));
     size_t end = w;
     while (end < arch->n_weights && is_of_layer(&arch->weights[end]))
         end++;
     for (int64_t layer = 0; layer < model->dims.L; layer++)
         for (size_t k = w; k < end; k++)
-            UM_RETURN_IF(add_param(model, &arch->weights[k], layer, seed, err));
+            UM_RETURN_IF(add_param(model, &arch->weights[k], layer, options, err));
     for (w = end; w < arch->n_weights; w++)
-        UM_RETURN_IF(add_param(model, &arch->weights[w], -1, seed, err));
+        UM_RETURN_IF(add_param(model, &arch->weights[w], -1, options, err));
     return UM_OK;
 }
 
@@ -405,11 +417,13 @@ enum um_status um_model_open(struct um_model *model, const char *path,
     if (model->is_shape)
         UM_TRY(um_model_plan_dtype(model, options->dtype, err));
     UM_TRY(read_factors(model, err));
-    model->dims.O = options->n_outputs ? options->n_outputs : stored_outputs(model);
+    model->dims.O = options->heads == UM_HEADS_VOCABULARY ? 0
+                    : options->n_outputs                  ? options->n_outputs
+                                                          : stored_outputs(model);
     if (options->dropout >= 0)
         model->dims.dropout = model->dims.attention_dropout = model->dims.head_dropout =
             options->dropout;
-    UM_TRY(add_params(model, options->seed, err));
+    UM_TRY(add_params(model, options, err));
     add_ends(model, model->folder.config);
     add_ends(model, model->folder.generation);
     const char *first = model->params[0].name;

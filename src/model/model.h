@@ -129,7 +129,15 @@ struct um_model {
     struct um_arena arena;
 };
 
+/* Which of its heads a model is opened with; the other's weights are then no parameters of it. */
+enum um_heads {
+    UM_HEADS_STORED,     /* whichever the file has */
+    UM_HEADS_TASK,       /* the task's, and no vocabulary's but the table of words */
+    UM_HEADS_VOCABULARY, /* the vocabulary's */
+};
+
 struct um_model_options {
+    enum um_heads heads;
     int64_t n_outputs;    /* of the task head; 0: as the file has it, or none */
     uint64_t seed;        /* of fresh weights */
     double dropout;       /* negative: the config's own */
@@ -155,7 +163,7 @@ enum um_status um_model_plan_param(struct um_model *model, struct um_param *para
 
 /* A parameter by role, of layer `layer` (-1: not of a layer); NULL if left out. */
 struct um_param *um_model_param(const struct um_model *model, int role, int64_t layer);
-/* The vocabulary head's weight, NULL if the architecture has none. */
+/* The vocabulary head's weight; NULL if the model has none, or was opened without. */
 struct um_param *um_model_vocabulary(const struct um_model *model);
 int64_t um_model_n_elements(const struct um_model *model, bool with_added);
 

@@ -72,6 +72,7 @@ static void sgd_update(struct um_entry *entry, const struct um_optimizer_options
 
 static const struct um_optimizer sgd = {.name = "sgd",
                                         .summary = "SGD, with momentum if optimizer.momentum is set",
+                                        .has_momentum = true,
                                         .columns = sgd_columns,
                                         .update = sgd_update};
 

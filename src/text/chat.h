@@ -74,12 +74,16 @@ struct um_chat {
 
 /*
  * The model's own template (name "model"), or one by name; `*chat` is NULL if the model has none.
- * Tokens are the model's own, else `end` (may be NULL) for the end token. UM_E_INPUT: the model's own
- * is not known; UM_E_USAGE: the name is not. Owned (free with um_chat_free).
+ * Tokens are those that the model's tokenizer settings name, else `begin` and `end` (NULL: nothing, and
+ * "</s>"). UM_E_INPUT: the model's own is not known; UM_E_USAGE: the name is not. Owned (free with
+ * um_chat_free).
  */
 enum um_status um_chat_open(struct um_chat **chat, const struct um_folder *folder,
-                            const char *name, const char *end, struct um_error *err);
+                            const char *name, const char *begin, const char *end,
+                            struct um_error *err);
 void um_chat_free(struct um_chat *chat);
+/* What an answer ends with, one token of the models that the template is of. Borrows. */
+const char *um_chat_end(const struct um_chat *chat);
 
 /* Recognises a program and what it says of its own (system, begins); the tokens stay as they are.
  * UM_E_INPUT if it is not known. */

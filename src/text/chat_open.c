@@ -131,7 +131,8 @@ static enum um_status add_default_system(struct um_chat *chat, bool is_own, stru
 }
 
 enum um_status um_chat_open(struct um_chat **chat, const struct um_folder *folder,
-                            const char *name, const char *end, struct um_error *err)
+                            const char *name, const char *begin, const char *end,
+                            struct um_error *err)
 {
     struct source source = {0};
     bool is_own = strcmp(name, "model") == 0;
@@ -145,7 +146,7 @@ enum um_status um_chat_open(struct um_chat **chat, const struct um_folder *folde
         UM_TRY(um_fail_memory(err, "a chat template", sizeof(**chat)));
     UM_TRY(is_own ? use_own(*chat, &source, folder->path, err) : use_named(*chat, name, err));
     UM_TRY(find_token(&(*chat)->bos, &source, folder, "bos_token", "tokenizer.ggml.bos_token_id",
-                      "<s>", err));
+                      begin ? begin : "", err));
     UM_TRY(find_token(&(*chat)->eos, &source, folder, "eos_token", "tokenizer.ggml.eos_token_id",
                       end ? end : "</s>", err));
     status = add_default_system(*chat, is_own, err);
@@ -156,6 +157,12 @@ out:
         *chat = NULL;
     }
     return status;
+}
+
+const char *um_chat_end(const struct um_chat *chat)
+{
+    const char *close = chat->template->answer.close;
+    return strstr(close, "{eos}") ? chat->eos : close;
 }
 
 void um_chat_free(struct um_chat *chat)

@@ -100,8 +100,34 @@ static enum um_status check_utf8(const char *text, size_t n, const char *where,
     return UM_OK;
 }
 
-enum um_status um_tokenizer_parse_json(struct um_tokenizer *tokenizer, const char *text, size_t n,
-                                       const char *where, struct um_error *err)
+/* Of BERT's tokenizers transformers takes the normalizer's settings from tokenizer_config.json, whatever
+ * tokenizer.json has (BertTokenizer.__init__). */
+static enum um_status settle_bert(json_t *json, const json_t *config, const char *where,
+                                  struct um_error *err)
+{
+    static const char *const classes[] = {"BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer",
+                                          "DistilBertTokenizerFast"};
+    json_t *normalizer = json_object_get(json, "normalizer");
+    const char *type = json_string_value(json_object_get(normalizer, "type"));
+    const char *class = json_string_value(json_object_get(config, "tokenizer_class"));
+    bool lowers = true, splits_chinese = true, is_bert = false;
+    for (size_t i = 0; class && i < UM_COUNT(classes); i++)
+        is_bert = is_bert || strcmp(class, classes[i]) == 0;
+    if (!is_bert || !type || strcmp(type, "BertNormalizer") != 0)
+        return UM_OK;
+    UM_RETURN_IF(um_json_get_bool(&lowers, config, "do_lower_case", where, err));
+    UM_RETURN_IF(um_json_get_bool(&splits_chinese, config, "tokenize_chinese_chars", where, err));
+    bool strips_accents = lowers;
+    UM_RETURN_IF(um_json_get_bool(&strips_accents, config, "strip_accents", where, err));
+    bool is_set = !json_object_set_new(normalizer, "lowercase", json_boolean(lowers)) &&
+                  !json_object_set_new(normalizer, "handle_chinese_chars", json_boolean(splits_chinese)) &&
+                  !json_object_set_new(normalizer, "strip_accents", json_boolean(strips_accents));
+    return is_set ? UM_OK : um_fail_memory(err, where, 0);
+}
+
+/* `config`: of tokenizer_config.json; NULL: there is none. */
+static enum um_status parse_json(struct um_tokenizer *tokenizer, const char *text, size_t n,
+                                 const json_t *config, const char *where, struct um_error *err)
 {
     struct um_loader loader = {.tokenizer = tokenizer,
                                .arena = &tokenizer->arena,
@@ -116,11 +142,18 @@ enum um_status um_tokenizer_parse_json(struct um_tokenizer *tokenizer, const cha
     if (rest.failed)
         UM_TRY(um_fail_memory(err, where, n));
     UM_TRY(um_json_parse(&json, rest.text ? rest.text : "", rest.length, where, err));
+    UM_TRY(settle_bert(json, config, where, err));
     UM_TRY(parse_document(&loader, json, err));
 out:
     json_decref(json);
     um_str_free(&rest);
     return status;
+}
+
+enum um_status um_tokenizer_parse_json(struct um_tokenizer *tokenizer, const char *text, size_t n,
+                                       const char *where, struct um_error *err)
+{
+    return parse_json(tokenizer, text, n, NULL, where, err);
 }
 
 /* One token a line; the line's number is its id. */
@@ -214,7 +247,7 @@ out:
     return status;
 }
 
-/* `path` as tokenizer.json, or with `config` (may be NULL) as vocab.txt. */
+/* `path` as tokenizer.json, or as vocab.txt; `config` may be NULL. */
 static enum um_status load_file(struct um_tokenizer *tokenizer, const char *path, bool is_json,
                                 const json_t *config, struct um_error *err)
 {
@@ -223,7 +256,7 @@ static enum um_status load_file(struct um_tokenizer *tokenizer, const char *path
     const char *text = (const char *)map.bytes;
     enum um_status status =
         !map.n_bytes ? um_fail(err, UM_E_INPUT, "cannot read '%s': the file is empty", path)
-        : is_json    ? um_tokenizer_parse_json(tokenizer, text, map.n_bytes, path, err)
+        : is_json    ? parse_json(tokenizer, text, map.n_bytes, config, path, err)
                      : um_tokenizer_parse_vocab(tokenizer, text, map.n_bytes, config, path, err);
     um_map_close(&map);
     return status;
@@ -233,9 +266,8 @@ static enum um_status load_folder(struct um_tokenizer *tokenizer, const char *fo
                                   const char *json_path, const char *vocab_path,
                                   const char *config_path, struct um_error *err)
 {
-    if (um_path_exists(json_path))
-        return load_file(tokenizer, json_path, true, NULL, err);
-    if (!um_path_exists(vocab_path)) {
+    bool is_json = um_path_exists(json_path);
+    if (!is_json && !um_path_exists(vocab_path)) {
         (void)um_fail(err, UM_E_INPUT,
                       "cannot open the tokenizer of '%s': neither tokenizer.json "
                       "nor vocab.txt is there",
@@ -246,7 +278,8 @@ static enum um_status load_folder(struct um_tokenizer *tokenizer, const char *fo
     json_t *config = NULL;
     if (um_path_exists(config_path))
         UM_RETURN_IF(um_json_load(&config, config_path, err));
-    enum um_status status = load_file(tokenizer, vocab_path, false, config, err);
+    enum um_status status =
+        load_file(tokenizer, is_json ? json_path : vocab_path, is_json, config, err);
     json_decref(config);
     return status;
 }

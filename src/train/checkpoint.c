@@ -32,47 +32,46 @@ static const float *column_of(const struct um_entry *entry, int c)
 
 /* ---- state as JSON */
 
-/* What the run trains on: resumed on other rows it would be neither the old run nor a new one. */
-static const char *data_digest(struct um_run *run)
-{
-    const struct um_encoded *tokens = &run->train_tokens;
-    unsigned char digest[UM_SHA256_BYTES];
-    struct um_sha256 h;
-    if (*run->data_digest)
-        return run->data_digest;
-    um_sha256_begin(&h);
-    um_sha256_add(&h, tokens->offsets, (size_t)(tokens->n_rows + 1) * sizeof(*tokens->offsets));
-    um_sha256_add(&h, tokens->ids, (size_t)tokens->offsets[tokens->n_rows] * sizeof(*tokens->ids));
-    for (int64_t i = 0; i < run->train.n_rows; i++) {
-        um_sha256_add(&h, &run->train.rows[i].label, sizeof(run->train.rows[i].label));
-        um_sha256_add(&h, &run->train.rows[i].target, sizeof(run->train.rows[i].target));
-    }
-    um_sha256_end(digest, &h);
-    um_sha256_text(run->data_digest, digest);
-    return run->data_digest;
-}
-
-static char *state_text(const struct um_run_state *s, const char *data)
+static char *state_text(const struct um_run_state *s, const char *data, const char *base)
 {
     json_t *json = json_pack(
-        "{s:I, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:[I, I, I, I], s:s}", "step",
+        "{s:I, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:[I, I, I, I], s:s, s:s}", "step",
         (json_int_t)s->step, "seconds", s->seconds, "metric_before", um_json_real(s->metric_before), "metric_best",
         um_json_real(s->metric_best), "metric_last", um_json_real(s->metric_last), "loss_best",
         um_json_real(s->loss_best), "best_step", (json_int_t)s->best_step, "n_stale",
         (json_int_t)s->n_stale, "evaluated_step", (json_int_t)s->evaluated_step, "n_updates",
         (json_int_t)s->n_updates, "is_stopped", s->is_stopped ? 1 : 0, "kept",
         (json_int_t)s->kept.n_changed, (json_int_t)s->kept.n_broken, (json_int_t)s->kept.n_unmasked,
-        (json_int_t)s->kept.n_touched, "data", data);
+        (json_int_t)s->kept.n_touched, "data", data, "base", base);
     char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(json);
     return text;
+}
+
+/* Refuses to go on on other rows or another base than the run began with: it would be neither the old
+ * run nor a new one. Checkpoints of old do not tell the base. */
+static enum um_status check_ground(struct um_run *run, const json_t *json, const char *path,
+                                   struct um_error *err)
+{
+    const char *data = "", *base = "", *now = "";
+    UM_RETURN_IF(um_json_get_str(&data, json, "data", path, err));
+    UM_RETURN_IF(um_json_get_str(&base, json, "base", path, err));
+    if (*base)
+        UM_RETURN_IF(um_run_base_digest(&now, run, err));
+    bool is_other_data = *data && strcmp(data, um_run_data_digest(run)) != 0;
+    if (!is_other_data && strcmp(base, now) == 0)
+        return UM_OK;
+    um_fail(err, UM_E_INPUT, "cannot go on with '%s': '%s' is not what the run began with",
+            run->config->out, is_other_data ? run->train.table.path : run->config->model);
+    um_error_hint(err, "put the %s back as it was, or begin a new run",
+                  is_other_data ? "training data" : "model");
+    return UM_E_INPUT;
 }
 
 static enum um_status read_state(struct um_run_state *s, struct um_run *run, const char *text,
                                  const char *path, struct um_error *err)
 {
     json_t *json = NULL;
-    const char *data = "";
     enum um_status status;
     if (!text)
         return um_fail(err, UM_E_INPUT, "cannot load '%s': it has no state", path);
@@ -88,14 +87,7 @@ static enum um_status read_state(struct um_run_state *s, struct um_run *run, con
     UM_TRY(um_json_get_i64(&s->evaluated_step, json, "evaluated_step", path, err));
     UM_TRY(um_json_get_i64(&s->n_updates, json, "n_updates", path, err));
     UM_TRY(um_json_get_bool(&s->is_stopped, json, "is_stopped", path, err));
-    UM_TRY(um_json_get_str(&data, json, "data", path, err));
-    if (*data && strcmp(data, data_digest(run)) != 0) {
-        um_fail(err, UM_E_INPUT, "cannot go on with '%s': '%s' is not what the run began with",
-                run->config->out, run->train.table.path);
-        um_error_hint(err, "put the training data back as it was, or begin a new run");
-        status = UM_E_INPUT;
-        goto out;
-    }
+    UM_TRY(check_ground(run, json, path, err));
     int64_t *kept[] = {&s->kept.n_changed, &s->kept.n_broken, &s->kept.n_unmasked,
                        &s->kept.n_touched};
     for (size_t i = 0; i < UM_COUNT(kept); i++) /* what is not there counts as 0 */
@@ -204,8 +196,12 @@ enum um_status um_checkpoint_save(struct um_run *run, struct um_error *err)
     struct um_str name = {0};
     char *folder = um_run_path(run, "checkpoints");
     char *path = folder ? checkpoint_path(folder, run->state.step) : NULL;
-    char *state = state_text(&run->state, data_digest(run));
+    char *state = NULL;
+    const char *base;
     enum um_status status;
+    UM_TRY(um_run_check_values(run, err));
+    UM_TRY(um_run_base_digest(&base, run, err));
+    state = state_text(&run->state, um_run_data_digest(run), base);
     if (!path || !state)
         UM_TRY(um_fail_memory(err, "a checkpoint", 0));
     UM_TRY(um_make_folder(folder, err));
@@ -367,6 +363,7 @@ enum um_status um_checkpoint_load_newest(struct um_run *run, struct um_error *er
         if (is_broken && i + 1 < n)
             um_run_say(run, "%s: going back to step %lld", err->message, (long long)steps[i + 1]);
     }
+    run->is_loaded = status == UM_OK && n > 0;
     if (status == UM_OK)
         um_run_say(run, n ? "continuing from step %lld" : "no checkpoint yet: starting anew (%lld)",
                    (long long)run->state.step);

@@ -118,8 +118,10 @@ static enum um_status make_cells(struct um_comparison *c, struct um_error *err)
     return UM_OK;
 }
 
-static enum um_status check_options(const struct um_compare_options *o, struct um_error *err)
+static enum um_status check_options(const struct um_comparison *c, struct um_error *err)
 {
+    const struct um_compare_options *o = c->options;
+    double holdout = um_recipe_config(c->recipe)->data.holdout;
     if (!o->out || !*o->out)
         return um_fail(err, UM_E_USAGE, "compare: no folder for the results");
     if (o->n_variants == 0 || o->n_seeds < 1 || o->n_seeds > UM_SEEDS_MAX)
@@ -128,6 +130,12 @@ static enum um_status check_options(const struct um_compare_options *o, struct u
     if (o->n_rates > 1 && !(o->holdout > 0 && o->holdout < 1))
         return um_fail(err, UM_E_USAGE,
                        "compare: several learning rates need a held-out share above 0 and below 1");
+    if (o->n_rates > 1 && holdout > 0) {
+        um_fail(err, UM_E_USAGE, "compare: the recipe holds rows out to evaluate on (data.holdout %g), and "
+                "several learning rates would be tried on the same ones", holdout);
+        um_error_hint(err, "name a file to evaluate on (data.eval) instead, or a single rate");
+        return UM_E_USAGE;
+    }
     return UM_OK;
 }
 
@@ -184,7 +192,7 @@ enum um_status um_compare(const struct um_recipe *recipe, const struct um_compar
 {
     struct um_comparison c = {.recipe = recipe, .options = options, .callbacks = callbacks};
     enum um_status status;
-    UM_RETURN_IF(check_options(options, err));
+    UM_RETURN_IF(check_options(&c, err));
     UM_TRY(make_variants(&c, err));
     UM_TRY(make_cells(&c, err));
     UM_TRY(check_cells(&c, err));

@@ -66,7 +66,7 @@ static enum um_status set_number(struct um_recipe *recipe, const char *key, doub
     return um_recipe_set(recipe, key, text, err);
 }
 
-/* A trial is a run that is scored on held-out training rows, and may be shorter. */
+/* A trial is a run that is scored on held-out training rows alone, and may be shorter. */
 static enum um_status make_trial(struct um_recipe *recipe, const struct um_compare_options *o,
                                  struct um_error *err)
 {
@@ -74,6 +74,7 @@ static enum um_status make_trial(struct um_recipe *recipe, const struct um_compa
         UM_RETURN_IF(set_number(recipe, "train.epochs", o->trial_epochs, err));
         UM_RETURN_IF(um_recipe_set(recipe, "train.max_steps", "0", err));
     }
+    UM_RETURN_IF(um_recipe_set(recipe, "data.eval", "", err));
     return set_number(recipe, "data.holdout", o->holdout, err);
 }
 
@@ -167,6 +168,15 @@ out:
     return status;
 }
 
+/* Whether a setting has no part in what a run comes to. Trials of old name an evaluation file beside
+ * the rows that they held out, and were scored on those. */
+static bool is_idle(const char *key, const struct um_recipe *recipe)
+{
+    bool holds_out = um_recipe_config(recipe)->data.holdout > 0;
+    return strcmp(key, "out") == 0 || strcmp(key, "threads") == 0 ||
+           (holds_out && strcmp(key, "data.eval") == 0);
+}
+
 /* Refuses a run that other settings made: its result would be taken for that of this recipe. */
 static enum um_status check_same(const struct um_recipe *recipe, const struct place *place,
                                  struct um_error *err)
@@ -178,8 +188,7 @@ static enum um_status check_same(const struct um_recipe *recipe, const struct pl
     UM_TRY(um_recipe_load(old, place->recipe, err));
     for (size_t i = 0; (option = um_recipe_option(i)); i++) {
         const char *was = um_recipe_get(old, option->key), *is = um_recipe_get(recipe, option->key);
-        if (strcmp(was, is) == 0 || strcmp(option->key, "out") == 0 ||
-            strcmp(option->key, "threads") == 0)
+        if (strcmp(was, is) == 0 || is_idle(option->key, recipe))
             continue;
         status = um_fail(err, UM_E_USAGE, "'%s' was trained with %s '%s', not '%s'",
                          place->out, option->key, was, is);
@@ -215,7 +224,7 @@ static enum um_status train(const struct um_comparison *c, const struct um_recip
     struct um_summary summary;
     um_memory_reset_peak();
     enum um_status status = um_path_exists(place->recipe)
-                                ? um_run_resume(&run, place->out, c->callbacks, err)
+                                ? um_run_resume_by(&run, recipe, c->callbacks, err)
                                 : um_run_open(&run, recipe, c->callbacks, err);
     if (status == UM_OK)
         status = um_run_train(&summary, run, err);

@@ -87,6 +87,29 @@ enum um_status um_engine_reserve(struct um_engine *engine, size_t pool_bytes, st
     return um_pool_open(&engine->pool, pool_bytes, false, err);
 }
 
+enum um_status um_engine_fail(const struct um_engine *engine, const char *what,
+                              struct um_error *err)
+{
+    const struct um_model *model = engine->model;
+    enum um_status kind = engine->is_trained ? UM_E_DIVERGED : UM_E_INPUT;
+    bool is_found = false;
+    for (int64_t p = 0; p < model->n_params && !is_found; p++) {
+        const struct um_param *param = &model->params[p];
+        for (int64_t i = 0; i < param->n_elements && !is_found; i++) {
+            float value = um_param_stored(param, i);
+            is_found = !isfinite(value);
+            if (is_found)
+                um_fail(err, kind, "%s: weight '%s' holds %g at position %lld", what, param->name,
+                        (double)value, (long long)i);
+        }
+    }
+    if (!is_found)
+        um_fail(err, kind, "%s", what);
+    if (engine->is_trained)
+        um_error_hint(err, "a lower optimizer.lr or an optimizer.clip may help");
+    return kind;
+}
+
 static void open_tape(struct um_tape *tape, struct um_engine *engine,
                       const struct um_batch *batch, bool is_training)
 {
@@ -273,26 +296,6 @@ enum um_status um_engine_loss(double *loss, struct um_engine *engine,
     return status;
 }
 
-/* A loss that is not finite: names the weight that is to blame, if one is. Before the first step
- * weights are still those of the file, which then is bad input. */
-static enum um_status fail_loss(const struct um_engine *engine, float loss, struct um_error *err)
-{
-    const struct um_model *model = engine->model;
-    enum um_status kind = engine->n_passes ? UM_E_DIVERGED : UM_E_INPUT;
-    for (int64_t p = 0; p < model->n_params; p++) {
-        const struct um_param *param = &model->params[p];
-        for (int64_t i = 0; i < param->n_elements; i++)
-            if (!isfinite(um_param_stored(param, i)))
-                return um_fail(err, kind,
-                               "the loss is not finite (%g): weight '%s' holds %g at position %lld",
-                               (double)loss, param->name, (double)um_param_stored(param, i),
-                               (long long)i);
-    }
-    um_fail(err, UM_E_DIVERGED, "the loss is not finite (%g)", (double)loss);
-    um_error_hint(err, "a lower optimizer.lr or an optimizer.clip may help");
-    return UM_E_DIVERGED;
-}
-
 enum um_status um_engine_train(double *loss, struct um_engine *engine,
                                const struct um_batch *batch, int64_t n_total, uint64_t stream,
                                struct um_sink sink, struct um_error *err)
@@ -308,10 +311,9 @@ enum um_status um_engine_train(double *loss, struct um_engine *engine,
     if (!engine->pool.is_dry) {
         *loss += (double)l->data[0];
         if (!isfinite(l->data[0]))
-            UM_TRY(fail_loss(engine, l->data[0], err));
+            UM_TRY(um_engine_fail(engine, "the loss is not finite", err));
     }
     UM_TRY(um_tape_backward(&tape, err));
-    engine->n_passes++;
 out:
     um_tape_close(&tape);
     return status;

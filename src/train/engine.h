@@ -49,7 +49,7 @@ struct um_engine {
     bool recompute;
     bool keeps_all;               /* training passes are without dropout: for calibration */
     uint64_t seed;
-    int64_t n_passes;             /* backward passes so far */
+    bool is_trained;              /* weights are no longer those of the file */
 };
 
 /* Reserves address space for activations. */
@@ -58,6 +58,11 @@ enum um_status um_engine_open(struct um_engine *engine, struct um_model *model,
 void um_engine_close(struct um_engine *engine);
 /* Makes room for at least so much, where there is less; the engine's settings stay. */
 enum um_status um_engine_reserve(struct um_engine *engine, size_t pool_bytes, struct um_error *err);
+
+/* Fails because `what` ("the loss is not finite"), and names the weight that is to blame, if one is:
+ * UM_E_DIVERGED, or UM_E_INPUT while weights are those of the file, which then is bad. */
+enum um_status um_engine_fail(const struct um_engine *engine, const char *what,
+                              struct um_error *err);
 
 /* Outputs [n_rows, O] row-major, without dropout. */
 enum um_status um_engine_predict(float *outputs, struct um_engine *engine,

@@ -62,10 +62,13 @@ static enum um_status forward(double *loss, float *outputs, struct um_evaluator 
                                  callbacks, err);
 }
 
-void um_evaluator_say_too_long(const struct um_evaluator *e,
-                               const struct um_callbacks *callbacks)
+void um_evaluator_say_cut(const struct um_evaluator *e, const struct um_callbacks *callbacks)
 {
     char line[160];
+    if (!e->data) /* not opened: there is nothing to evaluate on */
+        return;
+    um_say_cut(&e->tokens, e->data, "rows to evaluate on",
+               um_max_length_of(&e->tm->model, e->config), callbacks);
     if (!e->questions.n_too_long || !callbacks || !callbacks->message)
         return;
     (void)snprintf(line, sizeof(line),
@@ -77,14 +80,15 @@ void um_evaluator_say_too_long(const struct um_evaluator *e,
 enum um_status um_evaluator_plan(struct um_generate_need *need, struct um_evaluator *e,
                                  struct um_error *err)
 {
-    struct um_engine *engine = &e->tm->engine, real = *engine;
+    struct um_engine *engine = &e->tm->engine, dry, real = *engine;
     const struct um_ask_options ask = ask_options(e, NULL);
     double loss;
     enum um_status status = UM_OK;
     *need = (struct um_generate_need){0};
-    UM_RETURN_IF(um_engine_open(engine, &e->tm->model, (size_t)1 << 46, true, err));
-    engine->objective = um_objective_of(e->data->task);
-    engine->recompute = real.recompute;
+    UM_RETURN_IF(um_engine_open(&dry, &e->tm->model, (size_t)1 << 46, true, err));
+    dry.objective = um_objective_of(e->data->task);
+    dry.recompute = real.recompute;
+    *engine = dry;
     if (has_questions(e))
         UM_TRY(um_questions_plan(need, &e->questions, &ask, err));
     if (e->tokens.n_rows)

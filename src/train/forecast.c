@@ -34,7 +34,9 @@ static enum um_status open_shape(struct um_run *run, const char *dtype, struct u
 {
     const struct um_config *c = run->config;
     struct um_task_model *tm = &run->tm;
-    const struct um_model_options options = {.n_outputs = n_outputs(c->task),
+    const struct um_task *task = um_task_find(c->task);
+    const struct um_model_options options = {.heads = task ? um_heads_of(task) : UM_HEADS_STORED,
+                                             .n_outputs = n_outputs(c->task),
                                              .seed = (uint64_t)c->train.seed,
                                              .dropout = c->train.dropout,
                                              .is_plan = true,

@@ -42,8 +42,14 @@ struct generator {
     float *logits;    /* [n_slots, V] */
     int64_t n_slots, n_begun, n_active;
     int64_t n_shared; /* tokens that all prompts begin with, in slot n_slots of the cache; 0: none */
-    size_t longest_stop;
+    size_t n_stops, longest_stop;
 };
+
+/* Texts that end a text: the options', and the job's. */
+static const char *stop_at(const struct generator *g, size_t i)
+{
+    return i < g->options->n_stops ? g->options->stops[i] : g->job->end_text;
+}
 
 void um_generation_free(struct um_generation *generation)
 {
@@ -100,8 +106,9 @@ static enum um_status open_generator(struct generator *g, bool is_dry, struct um
     const struct um_dims *dims = &g->job->engine->model->dims;
     int64_t capacity, batch = g->options->batch > 0 ? g->options->batch : 8;
     g->n_slots = batch < g->job->n ? batch : g->job->n;
-    for (size_t i = 0; i < g->options->n_stops; i++) {
-        size_t n = strlen(g->options->stops[i]);
+    g->n_stops = g->options->n_stops + (g->job->end_text != NULL);
+    for (size_t i = 0; i < g->n_stops; i++) {
+        size_t n = strlen(stop_at(g, i));
         g->longest_stop = n > g->longest_stop ? n : g->longest_stop;
     }
     UM_RETURN_IF(check_prompts(&capacity, g, err));
@@ -153,9 +160,9 @@ static bool is_end(const struct um_model *model, int32_t id)
 static size_t find_stop(const struct generator *g, const struct um_str *text, size_t from)
 {
     size_t first = text->length;
-    for (size_t i = 0; i < g->options->n_stops && text->text; i++) {
-        const char *place = *g->options->stops[i] ? strstr(text->text + from, g->options->stops[i])
-                                                  : NULL;
+    for (size_t i = 0; i < g->n_stops && text->text; i++) {
+        const char *stop = stop_at(g, i);
+        const char *place = *stop ? strstr(text->text + from, stop) : NULL;
         if (place && (size_t)(place - text->text) < first)
             first = (size_t)(place - text->text);
     }
@@ -167,9 +174,9 @@ static size_t begun_stop(const struct generator *g, const struct um_str *text)
 {
     size_t most = g->longest_stop < text->length ? g->longest_stop : text->length;
     for (size_t n = most; n > 0; n--)
-        for (size_t i = 0; i < g->options->n_stops; i++)
-            if (strlen(g->options->stops[i]) > n &&
-                memcmp(text->text + text->length - n, g->options->stops[i], n) == 0)
+        for (size_t i = 0; i < g->n_stops; i++)
+            if (strlen(stop_at(g, i)) > n &&
+                memcmp(text->text + text->length - n, stop_at(g, i), n) == 0)
                 return n;
     return 0;
 }
@@ -300,7 +307,7 @@ static enum um_status pass(struct generator *g, int64_t n_rows, bool is_prompt,
                      : um_engine_step(g->logits, &g->step, engine, &g->batch, &g->cache, g->rows,
                                       err));
     if (!um_kernels()->is_finite(g->logits, n_rows * V))
-        return um_fail(err, UM_E_INPUT, "the model's outputs are not finite: a weight is bad");
+        return um_engine_fail(engine, "the model's outputs are not finite", err);
     for (int64_t r = 0; r < n_rows; r++)
         UM_RETURN_IF(take_token(g, &g->slots[g->rows[r]], g->logits + r * V, err));
     double seconds = um_seconds() - start;
@@ -357,26 +364,39 @@ static enum um_status run(struct generator *g, struct um_error *err)
     return UM_OK;
 }
 
-/* Activations of the largest pass, by walking one through on a dry pool. */
+/* Walks a pass of so many rows of so many tokens each; `ids` are any. */
+static enum um_status walk(struct generator *g, struct um_engine *dry, const int32_t *ids,
+                           int64_t n_rows, int64_t n_each, struct um_error *err)
+{
+    UM_RETURN_IF(um_batch_begin(&g->batch, n_rows, n_rows * n_each, err));
+    for (int64_t r = 0; r < n_rows; r++)
+        um_batch_add(&g->batch, ids, NULL, n_each, 0, 0);
+    return um_engine_go_on(NULL, dry, &g->batch, &g->cache, g->rows, err);
+}
+
+/* Activations of the largest pass, by walking through on a dry pool: what all prompts begin with; as many
+ * prompts, and as many tokens of them, as one pass may take; a token of each text. */
 static enum um_status measure(size_t *bytes, struct generator *g, struct um_error *err)
 {
     struct um_engine dry;
-    int64_t longest = 0, n_tokens = 0;
+    int64_t longest = 0, n_rows = g->n_slots;
     int32_t *zeros = NULL;
     enum um_status status;
     for (int64_t i = 0; i < g->job->n; i++)
         longest = g->job->prompts[i].n > longest ? g->job->prompts[i].n : longest;
     UM_RETURN_IF(um_engine_open(&dry, g->job->engine->model, (size_t)1 << 46, true, err));
-    n_tokens = longest + (g->n_slots > 1 ? PASS_TOKENS : 0);
     zeros = UM_NEW(longest, int32_t);
     if (!zeros)
         UM_TRY(um_fail_memory(err, "prompts", (size_t)longest * sizeof(*zeros)));
-    UM_TRY(um_batch_begin(&g->batch, g->n_slots + n_tokens / longest, n_tokens + longest, err));
-    for (int64_t s = 0; s < g->n_slots; s++)
-        g->rows[s] = (int32_t)s;
-    for (int64_t r = 0; r < g->n_slots && g->batch.n_tokens < n_tokens; r++)
-        um_batch_add(&g->batch, zeros, NULL, longest, 0, 0);
-    UM_TRY(um_engine_go_on(NULL, &dry, &g->batch, &g->cache, g->rows, err));
+    for (int32_t s = 0; s < n_rows; s++)
+        g->rows[s] = s;
+    longest -= g->n_shared;
+    int64_t n_tokens = longest > PASS_TOKENS ? longest : PASS_TOKENS, n_each = n_tokens / n_rows + 1;
+    UM_TRY(walk(g, &dry, zeros, n_rows, n_each < longest ? n_each : longest, err));
+    UM_TRY(walk(g, &dry, zeros, 1, longest, err));
+    UM_TRY(walk(g, &dry, zeros, n_rows, 1, err));
+    if (g->n_shared)
+        UM_TRY(walk(g, &dry, zeros, 1, g->n_shared, err));
     *bytes = dry.pool.peak_bytes;
 out:
     um_free(zeros);

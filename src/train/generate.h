@@ -22,6 +22,7 @@ struct um_generate_job {
     const struct um_prompt *prompts; /* n */
     int64_t n;
     const struct um_generate_options *options;
+    const char *end_text;     /* ends a text as the options' stops do; NULL: none */
     um_text_fn *visit;        /* may be NULL */
     um_finished_fn *finished; /* may be NULL */
     void *user;

@@ -76,7 +76,7 @@ enum um_status um_history_put(struct um_run *run, struct um_error *err)
 {
     const struct um_trainable *set = &run->tuning.set;
     struct um_str line = {0};
-    bool is_new = false, is_last = run->state.step == run->n_steps;
+    bool is_new = false, is_last = run->state.step == run->n_steps || run->state.is_stopped;
     enum um_status status = UM_OK;
     if (!run->history.file)
         return UM_OK;

@@ -55,6 +55,7 @@ enum um_status um_run_course_step(struct um_progress *p, struct um_run *run,
         return fail_norm(&t->set, err);
     um_optimizer_step(run->optimizer, &t->set, &run->optimizer_options, p->grad_norm, p->lr, step);
     um_tuning_updated(t, um_clip_scale(&run->optimizer_options, p->grad_norm));
+    run->tm.engine.is_trained = true;
     um_profile_enter(run->profile, UM_PART_OTHER);
     p->step = step + 1;
     p->n_steps = course->n_steps;
@@ -68,6 +69,15 @@ enum um_status um_run_course_step(struct um_progress *p, struct um_run *run,
     p->seconds = um_seconds() - start;
     p->tokens_per_second = (double)p->n_tokens / p->seconds;
     p->rss_bytes = um_memory_rss();
+    return UM_OK;
+}
+
+enum um_status um_run_check_values(const struct um_run *run, struct um_error *err)
+{
+    const struct um_trainable *set = &run->tuning.set;
+    for (size_t e = 0; e < set->n_entries; e++)
+        if (!um_kernels()->is_finite(um_entry_values(&set->entries[e]), set->entries[e].n))
+            return um_engine_fail(&run->tm.engine, "weights are not finite any more", err);
     return UM_OK;
 }
 
@@ -161,7 +171,14 @@ static double seconds_left(const struct um_run *run, int64_t first)
     return each * (double)(run->n_steps - run->state.step);
 }
 
-/* One turn: step, log, evaluation, checkpoint. */
+static enum um_status log_step(struct um_run *run, const struct um_progress *p,
+                               struct um_error *err)
+{
+    UM_RETURN_IF(um_record_step(run, p, err));
+    return um_history_put(run, err);
+}
+
+/* One turn: step, log, evaluation, checkpoint. The step that ends the run is logged in any case. */
 static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, struct um_error *err)
 {
     const struct um_config *c = run->config;
@@ -171,13 +188,14 @@ static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, str
     int64_t step = run->state.step;
     bool is_last = step == run->n_steps;
     p.seconds_left = seconds_left(run, first);
-    if (is_due(c->train.log_every, step) || is_last) {
-        UM_RETURN_IF(um_record_step(run, &p, err));
-        UM_RETURN_IF(um_history_put(run, err));
-    }
+    bool is_logged = is_due(c->train.log_every, step) || is_last;
+    if (is_logged)
+        UM_RETURN_IF(log_step(run, &p, err));
     *goes_on = um_run_report(run, &p);
     if (*goes_on && is_evaluation_due(run))
         UM_RETURN_IF(evaluate(goes_on, run, err));
+    if (run->state.is_stopped && !is_logged)
+        UM_RETURN_IF(log_step(run, &p, err));
     run->state.seconds += um_seconds() - start;
     if (is_due(c->checkpoint.every, step) || (!*goes_on && is_unfinished(run)) ||
         run->state.is_stopped)
@@ -185,7 +203,7 @@ static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, str
     return UM_OK;
 }
 
-/* Settings of a family that the strategy does not use. */
+/* Settings that something else makes idle. */
 static void say_what_is_idle(const struct um_run *run)
 {
     const struct um_config *c = run->config;
@@ -203,6 +221,11 @@ static void say_what_is_idle(const struct um_run *run)
         if (settings[i].is_idle)
             um_run_say(run, "%s has no effect: method '%s' is of strategy '%s'", settings[i].key,
                        run->tuning.method->name, strategy->name);
+    if (c->eval.patience > 0 && c->eval.every == 0)
+        um_run_say(run, "eval.patience has no effect without eval.every");
+    if (c->optimizer.momentum > 0 && !run->optimizer->has_momentum)
+        um_run_say(run, "optimizer.momentum has no effect: optimizer '%s' has none",
+                   run->optimizer->name);
     const struct um_option_info *info = &um_option_find("method.budget")->info;
     if (strategy->is_whole && strcmp(c->method.budget, info->default_value) != 0)
         um_run_say(run, "method.budget has no effect: method '%s' trains all of its region",
@@ -221,18 +244,8 @@ static void say_what_trains(struct um_run *run)
     um_run_say(run, "%lld steps of %lld rows; %d threads, %s", (long long)run->n_steps,
                (long long)(run->config->train.batch * run->config->train.accumulate), um_threads(),
                um_cpu_level_name(um_kernels()->level));
-    int64_t n_skipped = run->train.table.n_skipped + run->eval.table.n_skipped;
-    if (n_skipped)
-        um_run_say(run, "%lld rows have too few fields and were left out", (long long)n_skipped);
-    int64_t n_cut = run->train_tokens.n_truncated + run->evaluator.tokens.n_truncated;
-    int64_t n_left_out = run->train_tokens.n_left_out + run->evaluator.tokens.n_left_out;
-    if (n_left_out)
-        um_run_say(run, "%lld rows have nothing to learn within %lld tokens and were left out",
-                   (long long)n_left_out, (long long)run->tm.max_length);
-    if (n_cut)
-        um_run_say(run, "%lld rows are longer than %lld tokens and were cut", (long long)n_cut,
-                   (long long)run->tm.max_length);
-    um_evaluator_say_too_long(&run->evaluator, &run->callbacks);
+    um_say_cut(&run->train_tokens, &run->train, "rows", run->tm.max_length, &run->callbacks);
+    um_evaluator_say_cut(&run->evaluator, &run->callbacks);
 }
 
 enum um_status um_run_train(struct um_summary *summary, struct um_run *run, struct um_error *err)

@@ -29,16 +29,16 @@ static void survey(struct extreme *most, struct um_plan *plan, struct um_run *ru
     int64_t n_rows = 0, n_steps = 0, total = 0;
     *most = (struct extreme){.n_tokens = -1};
     for (int64_t step = 0; step < run->n_steps && n_rows < ROWS_MAX; step++, n_steps++) {
-        int64_t step_rows, n_micro = um_run_step_shape(&step_rows, run, step), step_tokens = 0;
+        int64_t n_losses, n_micro = um_run_step_shape(&n_losses, run, step), step_tokens = 0;
         for (int64_t m = 0; m < n_micro; m++) {
             int64_t n;
             const int64_t *rows = um_run_rows(&n, run, step, m);
             int64_t n_tokens = tokens_of(run, rows, n);
             step_tokens += n_tokens;
+            n_rows += n;
             if (n_tokens > most->n_tokens)
                 *most = (struct extreme){step, m, n_tokens};
         }
-        n_rows += step_rows;
         total += step_tokens;
         if (step_tokens > plan->max_tokens_per_step)
             plan->max_tokens_per_step = step_tokens;
@@ -202,16 +202,18 @@ static enum um_status plan_other(int64_t *peak_bytes, struct um_run *run,
 {
     struct um_plan plan;
     const struct um_config *real = run->config;
-    struct um_batches batches = run->batches;
+    struct um_batches batches = run->batches, others = {0};
     int64_t max_length = run->tm.max_length;
     enum um_status status = UM_OK;
     if (!run->is_plan)
-        UM_RETURN_IF(um_batches_open(&run->batches, batches.order, batches.n_rows,
-                                     config->train.batch, batches.seed, batches.lengths, err));
+        UM_RETURN_IF(um_batches_open(&others, batches.order, batches.n_rows, config->train.batch,
+                                     batches.seed, batches.lengths, err));
     run->config = run->evaluator.config = config;
     run->tm.max_length = config->train.max_length;
-    if (!run->is_plan)
+    if (!run->is_plan) {
+        run->batches = others;
         um_run_work_out_steps(run);
+    }
     UM_TRY(um_run_plan(&plan, run, err));
     *peak_bytes = plan.peak_bytes;
 out:
@@ -338,6 +340,7 @@ enum um_status um_run_open_memory(struct um_run *run, struct um_error *err)
     UM_RETURN_IF(um_engine_open(&run->tm.engine, &run->tm.model, bytes, false, err));
     run->tm.engine.objective = um_objective_of(run->task);
     run->tm.engine.recompute = run->config->train.recompute;
+    run->tm.engine.is_trained = run->state.step > 0;
     run->tm.engine.seed = (uint64_t)run->config->train.seed;
     run->tm.engine.profile = run->profile;
     return UM_OK;

@@ -31,6 +31,8 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
         return um_fail_memory(err, path, sizeof(*p));
     if (delta) {
         UM_TRY(um_delta_open(&p->delta, delta, err));
+        const struct um_task *task = um_task_find(p->delta->task);
+        options.heads = task ? um_heads_of(task) : UM_HEADS_STORED;
         options.n_outputs = outputs_of(p->delta);
     }
     UM_TRY(um_model_open(&p->tm.model, path, &options, err));
@@ -67,6 +69,17 @@ void um_predictor_free(struct um_predictor *p)
     um_free(p);
 }
 
+enum um_status um_predictor_check_words(const struct um_predictor *p, struct um_error *err)
+{
+    const struct um_model *model = &p->tm.model;
+    if (!model->arch->is_decoder)
+        return um_fail(err, UM_E_USAGE, "a %s model cannot go on with a text; it takes a decoder",
+                       model->arch->name);
+    return um_model_vocabulary(model) ? UM_OK
+                                      : um_fail(err, UM_E_USAGE, "'%s' cannot go on with a text: it has "
+                                                "no vocabulary head", model->folder.path);
+}
+
 void um_predictor_cut(struct um_predictor *p, int64_t max_length)
 {
     int64_t most = p->tm.model.dims.P;
@@ -95,8 +108,9 @@ enum um_status um_predictor_reserve(struct um_predictor *p, size_t bytes, struct
 static enum um_status make_memory(struct um_predictor *p, const struct um_encoded *encoded,
                                   const struct um_row *rows, int64_t batch, struct um_error *err)
 {
-    struct um_engine real = p->tm.engine;
-    UM_RETURN_IF(um_engine_open(&p->tm.engine, &p->tm.model, (size_t)1 << 46, true, err));
+    struct um_engine dry, real = p->tm.engine;
+    UM_RETURN_IF(um_engine_open(&dry, &p->tm.model, (size_t)1 << 46, true, err));
+    p->tm.engine = dry;
     enum um_status status = um_task_model_outputs(NULL, &p->tm, encoded, rows, batch, NULL, err);
     size_t need = p->tm.engine.pool.peak_bytes;
     um_engine_close(&p->tm.engine);

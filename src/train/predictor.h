@@ -11,6 +11,8 @@ struct um_predictor {
     struct um_names names;       /* of classes: the delta's, else the model's */
 };
 
+/* UM_E_USAGE: the model cannot go on with texts. */
+enum um_status um_predictor_check_words(const struct um_predictor *predictor, struct um_error *err);
 /* Makes room for activations, if there is not enough. */
 enum um_status um_predictor_reserve(struct um_predictor *predictor, size_t bytes,
                                     struct um_error *err);

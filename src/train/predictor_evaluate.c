@@ -7,8 +7,10 @@ static enum um_status check_task(const struct um_predictor *p, const struct um_t
                                  struct um_error *err)
 {
     const struct um_model *model = &p->tm.model;
-    if (um_objective_of(task) == UM_OBJECTIVE_TOKEN)
-        return um_task_check_decoder(task, model->arch, err);
+    if (um_objective_of(task) == UM_OBJECTIVE_TOKEN) {
+        UM_RETURN_IF(um_task_check_decoder(task, model->arch, err));
+        return um_predictor_check_words(p, err);
+    }
     if (model->dims.O == 0)
         return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model has no task head",
                        task->name);
@@ -58,6 +60,14 @@ static enum um_status open_data(struct um_dataset *data, struct um_dataset *sour
     return UM_OK;
 }
 
+/* The template named; else the one that the delta's training named, if the task can have one. */
+static const char *template_of(const struct um_predictor *p, const struct um_task *task,
+                               const struct um_config *c)
+{
+    bool has_own = p->delta && task->style != UM_STYLE_PAIR && task->style != UM_STYLE_PLAIN;
+    return *c->data.template || !has_own ? c->data.template : p->delta->template;
+}
+
 /* Room for the evaluation; what generation holds beside must fit the machine. */
 static enum um_status open_memory(struct um_predictor *p, struct um_evaluator *evaluator,
                                   struct um_error *err)
@@ -85,10 +95,10 @@ static enum um_status evaluate(struct um_evaluation *evaluation, struct um_predi
     enum um_status status;
     um_set_threads((int)c->threads);
     UM_TRY(open_data(&data, &source, p, c, may_lack_labels, err));
-    UM_TRY(um_task_model_open_chat(&p->tm, data.task, c->data.template, err));
+    UM_TRY(um_task_model_open_chat(&p->tm, data.task, template_of(p, data.task, c), err));
     UM_TRY(um_evaluator_open(&evaluator, &p->tm, &data, c, err));
     UM_TRY(open_memory(p, &evaluator, err));
-    um_evaluator_say_too_long(&evaluator, callbacks);
+    um_evaluator_say_cut(&evaluator, callbacks);
     UM_TRY(um_evaluator_run(evaluation, &evaluator, callbacks, err));
     if (predictions)
         UM_TRY(um_evaluator_save(&evaluator, p->names.items, predictions, err));

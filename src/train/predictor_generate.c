@@ -5,13 +5,15 @@
 #include "train/predictor.h"
 #include "train/prompts.h"
 
-/* The template that prompts are written by: the one named; else as the delta's training data was
- * written; else the model's own. NULL: prompts as they are. */
+/* The template that prompts are written by: the one named, or that the delta's training named; else as
+ * that task is written; else the model's own. NULL: prompts as they are. */
 static enum um_status open_chat(struct um_chat **chat, const struct um_predictor *p,
                                 const struct um_generate_options *o, struct um_error *err)
 {
     const struct um_task *task = p->delta ? um_task_find(p->delta->task) : NULL;
-    const char *name = o->chat_template && *o->chat_template ? o->chat_template : NULL;
+    const char *name = o->chat_template && *o->chat_template ? o->chat_template
+                       : p->delta && *p->delta->template     ? p->delta->template
+                                                             : NULL;
     *chat = NULL;
     if (o->is_raw)
         return UM_OK;
@@ -45,20 +47,21 @@ static enum um_status encode_prompts(struct um_prompts *prompts, const struct um
                                      int64_t n, const char *const *texts,
                                      const struct um_chat *chat, struct um_error *err)
 {
-    struct um_tokens tokens = {0};
+    struct um_marked marked = {0};
     struct um_prose prose = {0};
+    const struct um_model *model = &p->tm.model;
+    int32_t end_id = model->n_ends ? model->end_ids[0] : -1;
     enum um_status status = UM_OK;
     for (int64_t i = 0; i < n; i++) {
         UM_TRY(render_prompt(&prose, chat, texts[i], err));
-        UM_TRY(um_tokenizer_encode(&tokens, p->tm.tokenizer, prose.text.text ? prose.text.text : "",
-                                   prose.text.length, NULL, 0, prose.takes_special, 0, err));
-        UM_TRY(um_check_ids(p->tm.tokenizer, tokens.ids, tokens.n, p->tm.model.dims.V, err));
-        UM_TRY(um_prompts_add(prompts, tokens.ids, tokens.n, err));
+        UM_TRY(um_prose_encode(&marked, &prose, p->tm.tokenizer, end_id, err));
+        UM_TRY(um_check_ids(p->tm.tokenizer, marked.ids, marked.n, model->dims.V, err));
+        UM_TRY(um_prompts_add(prompts, marked.ids, marked.n, err));
     }
     UM_TRY(um_prompts_end(prompts, err));
 out:
     um_prose_free(&prose);
-    um_tokens_free(&tokens);
+    um_marked_free(&marked);
     return status;
 }
 
@@ -70,18 +73,18 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
     struct um_prompts prompts = {0};
     struct um_chat *chat = NULL;
     enum um_status status;
-    if (!p->tm.model.arch->is_decoder)
-        return um_fail(err, UM_E_USAGE, "a %s model cannot go on with a text; it takes a decoder",
-                       p->tm.model.arch->name);
+    if (n)
+        memset(out, 0, (size_t)n * sizeof(*out));
+    UM_RETURN_IF(um_predictor_check_words(p, err));
     UM_TRY(open_chat(&chat, p, options, err));
-    if (chat)
-        um_task_model_add_end(&p->tm, chat);
+    const char *end_text = chat ? um_task_model_add_end(&p->tm, chat) : NULL;
     UM_TRY(encode_prompts(&prompts, p, n, texts, chat, err));
     const struct um_generate_job job = {.engine = &p->tm.engine,
                                         .tokenizer = p->tm.tokenizer,
                                         .prompts = prompts.items,
                                         .n = n,
                                         .options = options,
+                                        .end_text = end_text,
                                         .visit = visit,
                                         .user = user};
     p->tm.engine.model = &p->tm.model;

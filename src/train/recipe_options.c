@@ -245,7 +245,7 @@ const struct um_option um_options[] = {
               NULL},
      .type = UM_OPTION_LIST,
      .offset = AT(scope.include)},
-    {.info = {"scope.exclude", "--exclude", "PATTERNS", "", "parameters that may not", NULL},
+    {.info = {"scope.exclude", "--exclude", "PATTERNS", "", "parameters that may not (a fresh head does)", NULL},
      .type = UM_OPTION_LIST,
      .offset = AT(scope.exclude)},
     {.info = {"scope.whole", "--whole", "PATTERNS", "",
@@ -338,7 +338,7 @@ const struct um_option um_options[] = {
      .type = UM_OPTION_INT,
      .offset = AT(train.accumulate),
      .low = 1,
-     .high = 1 << 20},
+     .high = 1 << 16}, /* a step's dropout streams: train/loop.c */
     {.info = {"train.max_length", "--max-length", "N", "256", "tokens per row at most", NULL},
      .type = UM_OPTION_INT,
      .offset = AT(train.max_length),

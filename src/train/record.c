@@ -39,6 +39,8 @@ enum um_status um_record_begin(struct um_run *run, struct um_error *err)
 {
     char *recipe = NULL;
     struct um_recipe *recorded = NULL;
+    const char *digest;
+    int64_t last_step = run->is_loaded ? run->state.step : -1;
     enum um_status status;
     if (run->is_in_memory)
         return UM_OK;
@@ -54,7 +56,8 @@ enum um_status um_record_begin(struct um_run *run, struct um_error *err)
     UM_TRY(um_recipe_clone(&recorded, run->recipe, err));
     UM_TRY(um_recipe_root_paths(recorded, err));
     UM_TRY(um_recipe_save(recorded, recipe, err));
-    UM_TRY(um_log_open(&run->log, run->config->out, "metrics.jsonl", run->state.step, err));
+    UM_TRY(um_run_base_digest(&digest, run, err)); /* as it is now, before hours of training */
+    UM_TRY(um_log_open(&run->log, run->config->out, "metrics.jsonl", last_step, err));
     UM_TRY(um_history_open(run, err));
 out:
     um_recipe_free(recorded);
@@ -271,6 +274,7 @@ static enum um_status save_delta(const struct um_run *run, struct um_error *err)
     struct um_delta d = {
         .method = run->tuning.method->name,
         .task = run->task->name,
+        .template = run->config->data.template,
         .architecture = json_string_value(json_object_get(model->folder.config, "model_type")),
         .base_sha256 = hash,
         .prefix = model->has_prefix ? "" : model->arch->prefix,
@@ -299,6 +303,7 @@ out:
 
 enum um_status um_record_delta(struct um_run *run, struct um_error *err)
 {
+    UM_RETURN_IF(um_run_check_values(run, err));
     if (!run->is_in_memory)
         UM_RETURN_IF(save_delta(run, err));
     return count_kept(&run->state.kept, run, err);

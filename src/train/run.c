@@ -70,6 +70,9 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
     if (!run->task) /* choices are checked when they are set, so only "" comes here */
         return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
     UM_RETURN_IF(open_train(run, err));
+    if (c->data.holdout > 0 && *c->data.eval)
+        return um_fail(err, UM_E_USAGE, "data.holdout holds out rows to evaluate on, and data.eval names a "
+                       "file of them: give one of the two");
     if (c->data.holdout > 0)
         UM_RETURN_IF(um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, c->eval.rows, err));
     else if (*c->data.eval || (run->task->eval && *c->data.path))
@@ -113,6 +116,7 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
     const struct um_config *c = run->config;
     struct um_task_model *tm = &run->tm;
     const struct um_model_options options = {
+        .heads = um_heads_of(run->task),
         .n_outputs = run->task->is_regression ? 1 : run->train.n_labels,
         .seed = (uint64_t)c->train.seed,
         .dropout = c->train.dropout};
@@ -295,6 +299,19 @@ out:
     return status;
 }
 
+enum um_status um_run_resume_by(struct um_run **run, const struct um_recipe *recipe,
+                                const struct um_callbacks *callbacks, struct um_error *err)
+{
+    UM_RETURN_IF(um_run_open(run, recipe, callbacks, err));
+    (*run)->is_resumed = true;
+    enum um_status status = um_checkpoint_load_newest(*run, err);
+    if (status != UM_OK) {
+        um_run_free(*run);
+        *run = NULL;
+    }
+    return status;
+}
+
 enum um_status um_run_resume(struct um_run **run, const char *folder,
                              const struct um_callbacks *callbacks, struct um_error *err)
 {
@@ -314,13 +331,7 @@ enum um_status um_run_resume(struct um_run **run, const char *folder,
     UM_TRY(um_recipe_new(&recipe, err));
     UM_TRY(um_recipe_load(recipe, path, err));
     UM_TRY(um_recipe_set(recipe, "out", folder, err)); /* it may have been moved */
-    UM_TRY(um_run_open(run, recipe, callbacks, err));
-    (*run)->is_resumed = true;
-    status = um_checkpoint_load_newest(*run, err);
-    if (status != UM_OK) {
-        um_run_free(*run);
-        *run = NULL;
-    }
+    UM_TRY(um_run_resume_by(run, recipe, callbacks, err));
 out:
     um_recipe_free(recipe);
     um_free(summary);

@@ -2,7 +2,7 @@
  * A run: everything a recipe names, opened; its progress; and the parts of its life, one file each:
  * run.c (opening), plan.c (what it will need), forecast.c (without data), calibrate.c (what a static
  * choice takes before the first step), loop.c (steps and evaluations), checkpoint.c (save, resume),
- * record.c (the run folder: log, delta, verified summary).
+ * digest.c (what it stands on), record.c (the run folder: log, delta, verified summary).
  */
 #ifndef UM_TRAIN_RUN_H
 #define UM_TRAIN_RUN_H
@@ -58,7 +58,8 @@ struct um_run {
     int64_t steps_per_epoch, n_steps;
     int64_t resident_before;        /* bytes, before anything was computed */
     struct um_run_state state;
-    char data_digest[UM_SHA256_TEXT]; /* of the training rows; "" until it is needed */
+    /* Of the training rows, of the base model; "" until they are needed. */
+    char data_digest[UM_SHA256_TEXT], base_digest[UM_SHA256_TEXT];
     FILE *lock;                     /* held while this process works on the run */
     struct um_log log, history;     /* metrics.jsonl; unmasked.jsonl */
     int64_t *n_known;               /* values of each entry that the history has told of */
@@ -66,6 +67,7 @@ struct um_run {
     struct um_profile *profile;     /* NULL = not measured (borrows) */
     bool is_in_memory;              /* writes nothing: for bench */
     bool is_resumed;                /* of a folder that holds a run */
+    bool is_loaded;                 /* from a checkpoint of it */
     bool is_plan;                   /* opened without data: a plan is all it is for */
 };
 
@@ -105,12 +107,24 @@ enum um_status um_run_course_step(struct um_progress *progress, struct um_run *r
                                   const struct um_course *course, struct um_error *err);
 enum um_status um_run_step(struct um_progress *progress, struct um_run *run, struct um_error *err);
 
+/* UM_E_DIVERGED if what trains is not finite: it must not take the place of what was kept before. */
+enum um_status um_run_check_values(const struct um_run *run, struct um_error *err);
+
 /* Whether the run is to go on, by its callback. */
 bool um_run_report(const struct um_run *run, const struct um_progress *progress);
 
 /* calibrate.c: before the first step, chooses what is chosen by more than a step's gradient. *goes_on:
  * false if the callback stopped it; nothing is chosen then. */
 enum um_status um_run_calibrate(bool *goes_on, struct um_run *run, struct um_error *err);
+
+/* digest.c: SHA-256 of what the run trains on, and of the base that it changes, worked out once. */
+const char *um_run_data_digest(struct um_run *run);
+enum um_status um_run_base_digest(const char **digest, struct um_run *run, struct um_error *err);
+
+/* run.c: goes on with the unfinished run in the recipe's `out`, by this recipe: the one that it began
+ * with, but for what makes no difference (threads). */
+enum um_status um_run_resume_by(struct um_run **run, const struct um_recipe *recipe,
+                                const struct um_callbacks *callbacks, struct um_error *err);
 
 /* checkpoint.c */
 enum um_status um_checkpoint_save(struct um_run *run, struct um_error *err);

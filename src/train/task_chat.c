@@ -7,8 +7,12 @@ enum um_status um_task_model_find_chat(struct um_chat **chat, const struct um_ta
                                        const char *name, struct um_error *err)
 {
     const struct um_model *model = &tm->model;
+    const json_t *bos = json_object_get(model->folder.config, "bos_token_id");
+    json_int_t id = json_is_integer(bos) ? json_integer_value(bos) : -1;
+    const char *begin = id >= 0 && id <= INT32_MAX ? um_tokenizer_token(tm->tokenizer, (int32_t)id)
+                                                   : NULL;
     const char *end = model->n_ends ? um_tokenizer_token(tm->tokenizer, model->end_ids[0]) : NULL;
-    return um_chat_open(chat, &model->folder, name, end, err);
+    return um_chat_open(chat, &model->folder, name, begin, end, err);
 }
 
 static enum um_status fail_none(const char *model, struct um_error *err)
@@ -29,6 +33,7 @@ enum um_status um_task_model_open_chat(struct um_task_model *tm, const struct um
     bool is_chat = task->style == UM_STYLE_CHAT;
     um_chat_free(tm->chat);
     tm->chat = NULL;
+    tm->end_text = NULL;
     if (*name && (task->style == UM_STYLE_PAIR || task->style == UM_STYLE_PLAIN))
         return um_fail(err, UM_E_USAGE, "data.template: task '%s' has no messages to write by one",
                        task->name);
@@ -38,17 +43,20 @@ enum um_status um_task_model_open_chat(struct um_task_model *tm, const struct um
     UM_RETURN_IF(um_task_model_find_chat(&tm->chat, tm, *name ? name : "model", err));
     if (!tm->chat)
         return fail_none(tm->model.folder.path, err);
-    um_task_model_add_end(tm, tm->chat);
+    tm->end_text = um_task_model_add_end(tm, tm->chat);
     return UM_OK;
 }
 
-void um_task_model_add_end(struct um_task_model *tm, const struct um_chat *chat)
+const char *um_task_model_add_end(struct um_task_model *tm, const struct um_chat *chat)
 {
     struct um_model *model = &tm->model;
-    int32_t id = um_tokenizer_find(tm->tokenizer, chat->template->answer.close);
+    const char *close = um_chat_end(chat);
+    int32_t id = um_tokenizer_find(tm->tokenizer, close);
     for (int i = 0; i < model->n_ends; i++)
         if (model->end_ids[i] == id)
-            return;
-    if (id >= 0 && model->n_ends < UM_ENDS_MAX)
-        model->end_ids[model->n_ends++] = id;
+            return NULL;
+    if (id < 0 || model->n_ends == UM_ENDS_MAX)
+        return close;
+    model->end_ids[model->n_ends++] = id;
+    return NULL;
 }

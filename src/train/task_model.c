@@ -23,6 +23,11 @@ enum um_objective um_objective_of(const struct um_task *task)
                                         : UM_OBJECTIVE_CLASS;
 }
 
+enum um_heads um_heads_of(const struct um_task *task)
+{
+    return um_objective_of(task) == UM_OBJECTIVE_TOKEN ? UM_HEADS_VOCABULARY : UM_HEADS_TASK;
+}
+
 enum um_status um_task_check_decoder(const struct um_task *task, const struct um_arch *arch,
                                      struct um_error *err)
 {
@@ -75,6 +80,28 @@ enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_
         .prose = um_prose_options_of(tm, data->task, c),
         .packs = c->data.pack && data->task->style != UM_STYLE_PAIR};
     return um_encoded_open(encoded, data, &options, err);
+}
+
+void um_say_cut(const struct um_encoded *encoded, const struct um_dataset *data, const char *rows,
+                int64_t max_length, const struct um_callbacks *callbacks)
+{
+    char beyond[64], without[64], line[192];
+    (void)snprintf(beyond, sizeof(beyond), "are longer than %lld tokens and were cut",
+                   (long long)max_length);
+    (void)snprintf(without, sizeof(without), "have nothing to learn within %lld tokens and were left out",
+                   (long long)max_length);
+    const struct {
+        int64_t n;
+        const char *what;
+    } cases[] = {{data->table.n_skipped, "have too few fields and were left out"},
+                 {encoded->n_left_out, without},
+                 {encoded->n_truncated, beyond}};
+    for (size_t i = 0; callbacks && callbacks->message && i < UM_COUNT(cases); i++) {
+        if (cases[i].n == 0)
+            continue;
+        (void)snprintf(line, sizeof(line), "%lld %s %s", (long long)cases[i].n, rows, cases[i].what);
+        callbacks->message(line, callbacks->user);
+    }
 }
 
 int64_t um_task_model_length(const struct um_task_model *tm, const struct um_encoded *encoded,
@@ -171,6 +198,8 @@ enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
         const int64_t *which = um_batches_rows(&n, &order, 0, b);
         UM_TRY(um_task_model_batch(tm, encoded, NULL, which, n, err));
         UM_TRY(um_engine_loss(&some, &tm->engine, &tm->batch, err));
+        if (!isfinite(some))
+            UM_TRY(um_engine_fail(&tm->engine, "the loss is not finite", err));
         sum += some;
         n_losses += tm->batch.n_losses;
         UM_TRY(tell(&scoring, n, err));
@@ -198,6 +227,8 @@ enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
         const int64_t *which = um_batches_rows(&n, &order, 0, b);
         UM_TRY(um_task_model_batch(tm, encoded, rows, which, n, err));
         UM_TRY(um_engine_predict(some, &tm->engine, &tm->batch, err));
+        if (outputs && !um_kernels()->is_finite(some, n * n_outputs))
+            UM_TRY(um_engine_fail(&tm->engine, "the model's outputs are not finite", err));
         for (int64_t i = 0; outputs && i < n; i++) /* NULL: a dry run */
             memcpy(outputs + which[i] * n_outputs, some + i * n_outputs,
                    (size_t)n_outputs * sizeof(float));

@@ -15,6 +15,7 @@ struct um_task_model {
     struct um_model model;
     struct um_tokenizer *tokenizer;
     struct um_chat *chat; /* how rows are written as conversations; NULL: they are not */
+    const char *end_text; /* ends answers where no token does, the chat's; NULL: none */
     struct um_engine engine;
     struct um_batch batch;
     int64_t max_length;   /* of rows in tokens: the recipe's, not over the model's */
@@ -22,6 +23,9 @@ struct um_task_model {
 
 /* What a task's loss is of. */
 enum um_objective um_objective_of(const struct um_task *task);
+
+/* And which of a model's heads it needs. */
+enum um_heads um_heads_of(const struct um_task *task);
 
 /* UM_E_USAGE: the task is to go on with texts, and the model is no decoder. */
 enum um_status um_task_check_decoder(const struct um_task *task, const struct um_arch *arch,
@@ -37,8 +41,9 @@ enum um_status um_task_model_open_chat(struct um_task_model *tm, const struct um
 /* A template by name ("model": the model's own, NULL if it has none); owned (um_chat_free). */
 enum um_status um_task_model_find_chat(struct um_chat **chat, const struct um_task_model *tm,
                                        const char *name, struct um_error *err);
-/* The end of the template's answers ends texts, also where the model's config does not say so. */
-void um_task_model_add_end(struct um_task_model *tm, const struct um_chat *chat);
+/* The end of the template's answers ends texts, also where the model's config does not say so. Where the
+ * tokenizer has no such token, returns its text (the chat's), which must end them as a stop; else NULL. */
+const char *um_task_model_add_end(struct um_task_model *tm, const struct um_chat *chat);
 
 /* How a recipe has a task's rows put together for a model. Borrows its chat template. */
 struct um_prose_options um_prose_options_of(const struct um_task_model *tm,
@@ -50,6 +55,9 @@ int64_t um_max_length_of(const struct um_model *model, const struct um_config *c
 enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_task_model *tm,
                                     const struct um_dataset *data, const struct um_config *config,
                                     struct um_error *err);
+/* Says how many of the `rows` ("rows", "rows to evaluate on") were left out or cut. */
+void um_say_cut(const struct um_encoded *encoded, const struct um_dataset *data, const char *rows,
+                int64_t max_length, const struct um_callbacks *callbacks);
 /* Tokens that a row counts for: plans may be made for a shorter limit than rows were cut to. */
 int64_t um_task_model_length(const struct um_task_model *tm, const struct um_encoded *encoded,
                              int64_t row);
@@ -61,13 +69,15 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
 /* Both ways of scoring tell the callbacks (NULL: none) of each batch, and are UM_E_INTERRUPTED where
  * those say so. */
 
-/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length); NULL on a dry pool. */
+/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length); NULL on a dry pool. Fails
+ * as um_engine_fail does if any is not finite. */
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
                                      int64_t batch, const struct um_callbacks *callbacks,
                                      struct um_error *err);
 
-/* Mean loss of all learnt tokens, for the token objective; on a dry pool only the walk is done. */
+/* Mean loss of all learnt tokens, for the token objective; on a dry pool only the walk is done. Fails
+ * likewise. */
 enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
                                   const struct um_encoded *encoded, int64_t batch,
                                   const struct um_callbacks *callbacks, struct um_error *err);

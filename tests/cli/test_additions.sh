@@ -146,4 +146,13 @@ try --method adalora --rank 8 --init-rank 4
 has err 'method.rank 8 is above method.init_rank 4'
 try --method adalora --exclude '*.lora_E'
 has err 'lora_E. is left out'
+try --exclude 'classifier*'
+has err "scope.exclude: 'classifier\*' matches only the fresh head, which trains in any case"
+
+# A head that the model came with trains beside an addition, as a fresh one does; alone it is in scope.
+expect 0 train --model merged.lora --task classification --train-file train.tsv --eval-file dev.tsv \
+    --method lora --rank 3 --max-steps 2 --out own_head
+has own_head/delta.safetensors '"classifier.weight"'
+budget=$(number own_head/summary.json budget)
+[ "$budget" = "$(number lora/summary.json budget)" ] || fail "own head: $budget parameters may change"
 finish

@@ -28,11 +28,23 @@ has out '^loss         [0-9.]+$'
 has out '^accuracy     [01]\.[0-9]+$'
 has err '^7/7 rows answered  [0-9]+ right  [0-9]+ tokens/s  0 s left$'
 [ "$(wc -l <predictions.jsonl)" = 7 ] || fail "predictions: not a line a row"
-has predictions.jsonl '^\{"row":7,"prompt":".*### Response:\\n","text":".*","prediction":.*,"answer":12\.0,"correct":(true|false),"tokens":[0-9]+\}$'
+has predictions.jsonl '^\{"row":7,"line":7,"prompt":".*### Response:\\n","text":".*","prediction":.*,"answer":12\.0,"correct":(true|false),"tokens":[0-9]+\}$'
 expect 0 $evaluate --task gsm8k --eval-rows 2 --json
 [ "$(number out n_rows)" = 2 ] || fail "--eval-rows: not 2 rows"
 expect 0 $evaluate --task instruct --eval-file math/gsm8k.test.json
 has out '^perplexity   [0-9.]+$'
+
+# A perplexity that overflows is one that was worked out.
+at=$(LC_ALL=C grep -ao '"model.norm.weight":{[^}]*' $tiny/model.safetensors | sed 's/.*\[\([0-9]*\),[0-9]*\]$/\1/')
+header=$(od -An -tu8 -N8 $tiny/model.safetensors)
+mkdir loud
+cp $tiny/* loud
+chmod u+w loud/*
+for _ in $(seq 16); do printf '\000\044\164\112'; done | # 4e6
+    dd of=loud/model.safetensors bs=1 seek=$((8 + header + at)) conv=notrunc 2>/dev/null
+expect 0 train --model loud --task instruct --train-file math/gsm8k.test.json \
+    --eval-file math/gsm8k.test.json --budget 500 --max-steps 1 --lr 1e-12 --out loud.run
+has out '^perplexity   inf before'
 
 # Several tasks by one command, each as it would be alone.
 expect 0 $evaluate --tasks gsm8k,aqua --predictions folder
@@ -62,4 +74,28 @@ expect 0 eval run --eval-rows 4
 has out '^rows         4$'
 expect 0 train "$source/recipes/math.yaml" --model $tiny --data . --out other --dry-run
 has out 'answers being generated'
+
+# Rows held out are scored by their answers; tests that are named are the tests, not those rows.
+expect 0 train --model $tiny --task gsm8k --data . --holdout-share 0.25 --budget 500 --max-steps 2 --batch 4 \
+    --max-new-tokens 12 --out held
+expect 0 eval held
+grep -q '^rows         7$' out && fail "held out: the test was scored"
+for named in '--tasks gsm8k,aqua' '--task gsm8k' '--data .'; do
+    expect 0 eval held $named
+    has out '^rows         7$'
+done
+# What is cut is told.
+expect 0 inspect --example 1 --model $tiny --task instruct --train-file math/gsm8k.test.json --max-length 500
+short=$(($(sed -n 's/^tokens *\([0-9]*\),.*/\1/p' out) - 2))
+expect 0 eval --model $tiny --task instruct --eval-file math/gsm8k.test.json --max-length $short
+has err "^7 rows to evaluate on are longer than $short tokens and were cut$"
+expect 0 train --model $tiny --task instruct --train-file math/gsm8k.test.json --max-length $short --budget 500 \
+    --max-steps 1 --out cut
+has err "^7 rows are longer than $short tokens and were cut$"
+
+grep -o '"instruction": "[^"]*"' math/gsm8k.test.json | sed 's/.*/{&, "output": "1"}/' >bare.jsonl
+expect_error 3 "bare.jsonl:1: no 'answer', by which the row is to be scored" \
+    train --model $tiny --task gsm8k --train-file bare.jsonl --holdout-share 0.3 --out none
+expect_error 2 "data.holdout holds out rows to evaluate on, and data.eval names a file of them: give one of the two" \
+    train --model $tiny --task gsm8k --data . --eval-file math/gsm8k.test.json --holdout-share 0.3 --out none
 finish

@@ -64,6 +64,21 @@ copy_model
 echo '{"model": {"type": "Marvellous"}}' >broken/tokenizer.json
 bad "broken/tokenizer.json.*Marvellous" --model broken
 
+# A weight that is no number: there is no class then, and no score.
+rm -rf broken
+cp -r "$model" broken
+chmod u+w broken/*
+size=$(wc -c <broken/model.safetensors)
+printf '\000\000\300\177' | dd of=broken/model.safetensors bs=1 seek=$((size - 400)) conv=notrunc 2>/dev/null
+sed 's/baba$/LABEL_0/; s/deba$/LABEL_1/; s/bana$/LABEL_2/' three.tsv >classes.tsv
+expect 3 eval --model broken --task classification --eval-file classes.tsv
+has err "^unmask: the model's outputs are not finite: weight '.*' holds nan at position [0-9]+$"
+for input in "baba kiba" --eval-file=classes.tsv; do
+    run predict --model broken --task classification "$input"
+    [ "$status" = 3 ] || fail "predict by a weight that is no number: exit status $status"
+    grep -q LABEL out && fail "predicted by a weight that is no number: $(cat out)"
+done
+
 # GGUF files with a tokenizer, without one, and that are none.
 run tokenize "$source/fuzz/corpus/gguf_tokenizer/gpt-2" 'ab a'
 [ "$(cat out)" = '2 7' ] || fail "the ids of a GGUF file's tokenizer are '$(cat out)'"

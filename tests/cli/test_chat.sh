@@ -72,6 +72,19 @@ expect 0 inspect --example --model model --task instruct --train-file records.js
 has out '^tokens       64, of which 63 are learnt$' # it is longer, and cut
 grep -q im_start out && fail "records are written by a chat template without being told to"
 
+# An input may come late, be empty, null or missing.
+{
+    cat records.jsonl
+    printf '{"instruction":"a","input":"c","output":"b"}\n{"instruction":"a","output":"b","input":null}\n'
+} | sed '1s/"input":"",//' >inputs.jsonl
+for row in 1 3; do
+    expect 0 inspect --example $row --model model --task instruct --train-file inputs.jsonl --loss all
+    [ -e first ] || cp out first
+    [ "$(tail -n +4 out)" = "$(tail -n +4 first)" ] || fail "row $row: $(cat out)"
+done
+expect 0 inspect --example 2 --model model --task instruct --train-file inputs.jsonl --loss all
+[ "$(tail -n +4 out)" != "$(tail -n +4 first)" ] || fail "an input that comes late is lost: $(cat out)"
+
 # Training and going on: the prompt is written as the training data was.
 expect 0 train --model model --task chat --train-file chats.jsonl --eval-file chats.jsonl \
     --budget 50 --batch 2 --max-steps 2 --out run
@@ -84,6 +97,13 @@ expect 0 generate run --prompts prompts.jsonl --out answers --max-new-tokens 2 -
 has answers '"prompt_tokens":1,'
 expect 0 generate run --prompts prompts.jsonl --out answers --max-new-tokens 2 --template gemma2
 has answers '"prompt_tokens":[0-9]{2},'
+# The delta knows the template that was named.
+expect 0 train --model model --task instruct --train-file records.jsonl --template model --budget 50 \
+    --max-steps 1 --out named
+for from in named '--model model --delta named' '--model model --delta named/delta.safetensors'; do
+    expect 0 generate $from --prompts prompts.jsonl --out answers --max-new-tokens 2
+    has answers '"prompt_tokens":18,'
+done
 
 # What is refused.
 printf '{"messages":[%s,%s]}\n' "$(message user a)" "$(message user b)" >twice.jsonl

@@ -23,6 +23,7 @@ has out '^\| classification \| id3:method.schedule=cosine \| 900 \|'
 # Trials train on a part of the rows and are scored on the rest.
 for run in grid/trials/*; do
     has "$run/recipe.yaml" '^  holdout: 0.1$'
+    grep -q dev.tsv "$run/recipe.yaml" && fail "$run names a file to evaluate on beside"
 done
 cp grid/table.csv one.csv
 
@@ -41,7 +42,11 @@ has grid/table.json '"values": \[$'
 # Its parts gone, it is whole again and says the same.
 cp grid/table.csv two.csv
 rm grid/runs/*full*seed-2/summary.json grid/table.*
-compare --seeds 2
+for run in grid/trials/*; do # as trials of old were
+    sed -i "s/^  eval: ''$/  eval: old.tsv/" "$run/recipe.yaml"
+done
+compare --seeds 2 --threads 2 # a number of threads that is not the one it began with
+has grid/runs/*full*seed-2/recipe.yaml '^threads: 2$'
 cut -d, -f1-12 two.csv >expected.csv
 cut -d, -f1-12 grid/table.csv >found.csv
 cmp -s expected.csv found.csv || fail "the table differs: $(diff expected.csv found.csv)"
@@ -102,6 +107,16 @@ diverge --lrs 1000
 has lost/table.md '^\| classification \| full \| - \| 1000 \| 1 \| accuracy \| diverged \|'
 diverge --lrs 1000
 grep -q 'not finite' err && fail "what diverged was trained again: $(cat err)"
+
+# It may be the last update that overflows.
+expect 0 compare recipe.yaml --methods full --lrs 1000 --weight-decay 10 --clip 0 --max-steps 3 --out overflowed
+has overflowed/table.md '^\| classification \| full \| - \| 1000 \| 1 \| accuracy \| diverged \|'
+# Rates are not tried on the rows that the table reports.
+expect 2 compare recipe.yaml --methods id3 --budgets 500 --lrs 1e-3,5e-3 --set data.eval= \
+    --holdout-share 0.2 --out other
+has err '^unmask: compare: the recipe holds rows out to evaluate on \(data.holdout 0.2\)'
+expect 0 compare recipe.yaml --methods id3 --budgets 500 --lrs 1e-3 --max-steps 2 --set data.eval= \
+    --holdout-share 0.2 --out single
 
 expect_error 2 "'unmask compare' needs --methods" compare recipe.yaml --out other
 expect 2 compare recipe.yaml --methods id4 --out other

@@ -28,6 +28,14 @@ cp cut/delta.safetensors before
 expect_error 2 "the run 'cut' is finished: there is nothing to resume" train --resume cut
 cmp -s before cut/delta.safetensors || fail "resuming a finished run changed it"
 
+# It may go on with another number of threads.
+train_into few --max-steps 12 --checkpoint-every 6
+rm few/summary.json
+expect 2 train --resume few --threads x
+expect 2 train --resume few --threads 1 --batch 4
+expect 0 train --resume few --threads 1
+has err '; 1 threads, '
+
 # A checkpoint that lies about its step is refused.
 train_into short --max-steps 12 --checkpoint-every 6
 rm short/summary.json

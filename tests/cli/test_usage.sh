@@ -21,7 +21,7 @@ expect_error 2 "option '--batch' needs a value: N" train --batch
 expect_error 2 "option '--dry-run' takes no value" train --dry-run=yes
 expect_error 2 "option '--json' is given twice" train --json --json
 expect_error 2 "'unmask train' has no use for 'b.yaml'" train a.yaml b.yaml
-expect_error 2 "--resume continues a run as it was begun: it takes no recipe and no settings" \
+expect_error 2 "--resume continues a run as it was begun: it takes no recipe and no settings but --threads" \
     train --resume run --batch 8
 
 expect_error 2 "option '--batch': 'train.batch' takes a whole number from 1 to 1048576, found '0'" \

@@ -88,19 +88,52 @@ static void test_json_array(void **state)
 static void test_json_without_text(void **state)
 {
     (void)state;
-    static const char *const rows[] = {"{\"a\": null, \"b\": 1}", "{\"a\": [1], \"b\": 1}",
-                                       "{\"a\": {}, \"b\": 1}", "{\"b\": 1}"};
-    for (size_t i = 0; i < UM_COUNT(rows); i++) {
+    static const struct {
+        const char *row, *message; /* NULL: nothing is there, which may be fine */
+    } cases[] = {{"{\"a\": null, \"b\": 1}", NULL},
+                 {"{\"b\": 1}", NULL},
+                 {"{\"a\": [1], \"b\": 1}", "test:2: 'a' is an object or an array"},
+                 {"{\"a\": {}, \"b\": 1}", "test:2: 'a' is an object or an array"}};
+    for (size_t i = 0; i < UM_COUNT(cases); i++) {
         char text[128];
         struct um_cell cell;
         struct um_error err;
-        (void)snprintf(text, sizeof(text), "{\"a\": \"x\", \"b\": 0}\n%s\n", rows[i]);
+        (void)snprintf(text, sizeof(text), "{\"a\": \"x\", \"b\": 0}\n%s\n", cases[i].row);
         struct um_table t = parse(text, &json);
         assert_cell(&t, 1, 1, "1");
+        const char *message = cases[i].message;
         assert_fails(um_table_text(&cell, &t, 1, 0, &err), UM_E_INPUT,
-                     "test:2: 'a' is missing, null", err);
+                     message ? message : "test:2: 'a' is missing or null", err);
+        if (message)
+            assert_fails(um_table_text_if_any(&cell, &t, 1, 0, &err), UM_E_INPUT, message, err);
+        else
+            assert_ok(um_table_text_if_any(&cell, &t, 1, 0, &err), err);
+        assert_null(cell.text);
         um_table_close(&t);
     }
+}
+
+/* What is wanted is found though the first objects lack it; what is not is left out. */
+static void test_json_columns_that_come_late(void **state)
+{
+    (void)state;
+    const struct um_table_options options = {.format = UM_TABLE_JSON, .wanted = {"a", "c", "d", NULL}};
+    struct um_table t = parse("{\"b\": 1}\n{\"b\": 2, \"x\": 9}\n{\"b\": 3, \"c\": 4}\n"
+                              "{\"a\": 5, \"b\": 6, \"c\": 7}",
+                              &options);
+    size_t a, c, none;
+    assert_int_equal(t.n_columns, 3);
+    assert_true(um_table_has_column(&a, &t, "a") && um_table_has_column(&c, &t, "c"));
+    assert_false(um_table_has_column(&none, &t, "d") || um_table_has_column(&none, &t, "x"));
+    for (int64_t row = 0; row < 3; row++)
+        assert_null(t.cells[row * 3 + (int64_t)a].text);
+    assert_null(t.cells[3 + c].text);
+    assert_cell(&t, 2, 0, "3");
+    assert_cell(&t, 2, c, "4");
+    assert_cell(&t, 3, a, "5");
+    assert_cell(&t, 3, 0, "6");
+    assert_cell(&t, 3, c, "7");
+    um_table_close(&t);
 }
 
 static void test_bad_tables(void **state)
@@ -274,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_json_lines),
         cmocka_unit_test(test_json_array),
         cmocka_unit_test(test_json_without_text),
+        cmocka_unit_test(test_json_columns_that_come_late),
         cmocka_unit_test(test_bad_tables),
         cmocka_unit_test(test_nul_bytes),
         cmocka_unit_test(test_short_rows_are_counted),

@@ -86,6 +86,85 @@ static void test_dropout_of_embeddings(void **state)
     assert_float_equal(dims.dropout, 0.5, 0);
 }
 
+static bool has_param(const struct um_model *model, const char *name)
+{
+    for (int64_t p = 0; p < model->n_params; p++)
+        if (strcmp(model->params[p].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Puts the golden untied LLaMA into `folder`, with a head of three classes in place of the vocabulary's. */
+static void make_classifier(const char *folder)
+{
+    enum { CLASSES = 3 };
+    struct um_folder from;
+    struct um_safetensors_writer w = {0};
+    struct um_error err;
+    char path[600];
+    static const float score[CLASSES * 16];
+    const int64_t dims[] = {CLASSES, 16};
+    assert_ok(um_make_folder(folder, &err), err);
+    (void)snprintf(path, sizeof(path), "%s/config.json", folder);
+    assert_ok(um_file_copy(path, GOLDEN_DIR "/models/llama_untied/model/config.json", &err), err);
+    assert_ok(um_folder_open(&from, GOLDEN_DIR "/models/llama_untied/model", &err), err);
+    const struct um_safetensors *st = &from.shards[0];
+    assert_ok(um_safetensors_create(&w, &err), err);
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < st->n_tensors; i++) {
+            const struct um_tensor_view *t = &st->tensors[i];
+            if (strcmp(t->name, "lm_head.weight") == 0)
+                continue;
+            if (pass == 0)
+                um_safetensors_declare(&w, t->name, t->dtype, t->n_dims, t->dims);
+            else
+                assert_ok(um_safetensors_put(&w, t->bytes, t->n_bytes, &err), err);
+        }
+        (void)snprintf(path, sizeof(path), "%s/model.safetensors", folder);
+        if (pass == 0) {
+            um_safetensors_declare(&w, "score.weight", UM_F32, 2, dims);
+            assert_ok(um_safetensors_begin(&w, path, &err), err);
+        }
+    }
+    assert_ok(um_safetensors_put(&w, score, (size_t)(dims[0] * dims[1]) * sizeof(float), &err), err);
+    assert_ok(um_safetensors_commit(&w, &err), err);
+    um_safetensors_abandon(&w);
+    um_folder_close(&from);
+}
+
+/* Of two heads the one that is not in use is no parameter, and need not be there. */
+static void test_heads_in_use(void **state)
+{
+    (void)state;
+    struct um_model model;
+    struct um_error err;
+    struct um_model_options options = {.dropout = -1, .heads = UM_HEADS_TASK, .n_outputs = 2};
+    static const char untied[] = GOLDEN_DIR "/models/llama_untied/model";
+    const char *classifier = in_folder("classifier");
+    assert_ok(um_model_open(&model, untied, &options, &err), err);
+    assert_true(has_param(&model, "score.weight") && !has_param(&model, "lm_head.weight"));
+    assert_null(um_model_vocabulary(&model));
+    um_model_close(&model);
+
+    make_classifier(classifier);
+    options.n_outputs = 0;
+    for (int heads = UM_HEADS_STORED; heads <= UM_HEADS_TASK; heads++) {
+        options.heads = (enum um_heads)heads;
+        assert_ok(um_model_open(&model, classifier, &options, &err), err);
+        assert_int_equal(model.dims.O, 3);
+        assert_null(um_model_vocabulary(&model));
+        um_model_close(&model);
+    }
+    options.heads = UM_HEADS_VOCABULARY;
+    assert_fails(um_model_open(&model, classifier, &options, &err), UM_E_INPUT,
+                 "tensor 'lm_head.weight' is missing", err);
+    um_model_close(&model);
+    assert_ok(um_model_open(&model, untied, &options, &err), err);
+    assert_int_equal(model.dims.O, 0);
+    assert_non_null(um_model_vocabulary(&model));
+    um_model_close(&model);
+}
+
 static void test_what_is_refused(void **state)
 {
     (void)state;
@@ -116,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_windows_and_caps),
         cmocka_unit_test(test_rotary_theta),
         cmocka_unit_test(test_dropout_of_embeddings),
+        cmocka_unit_test(test_heads_in_use),
         cmocka_unit_test(test_what_is_refused),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);

@@ -21,7 +21,7 @@ static struct um_chat *open_chat(const struct um_folder *model, const char *name
 {
     struct um_chat *chat;
     struct um_error err;
-    assert_ok(um_chat_open(&chat, model, name, "<end>", &err), err);
+    assert_ok(um_chat_open(&chat, model, name, "<begin>", "<end>", &err), err);
     return chat;
 }
 
@@ -34,9 +34,18 @@ static void test_folders(void **state)
                                         "000000000000000019884624838656}");
     assert_null(open_chat(&model, "model"));
     struct um_chat *chat = open_chat(&model, "llama2");
-    assert_string_equal(chat->bos, "<s>"); /* the template's own */
+    assert_string_equal(chat->bos, "<begin>");
     assert_string_equal(chat->eos, "<end>");
+    assert_string_equal(um_chat_end(chat), "<end>");
     assert_false(chat->takes_special);
+    um_chat_free(chat);
+    struct um_error err;
+    assert_ok(um_chat_open(&chat, &model, "llama2", NULL, NULL, &err), err);
+    assert_string_equal(chat->bos, ""); /* no token: nothing is written */
+    assert_string_equal(chat->eos, "</s>");
+    um_chat_free(chat);
+    chat = open_chat(&model, "chatml");
+    assert_string_equal(um_chat_end(chat), "<|im_end|>");
     um_chat_free(chat);
 
     write_file("tokenizer_config.json",
@@ -55,13 +64,12 @@ static void test_folders(void **state)
     assert_non_null(chat->system);
     um_chat_free(chat);
 
-    struct um_error err;
     write_file("chat_template.jinja", "{{ messages }}"); /* comes first */
-    assert_fails(um_chat_open(&chat, &model, "model", NULL, &err), UM_E_INPUT,
+    assert_fails(um_chat_open(&chat, &model, "model", NULL, NULL, &err), UM_E_INPUT,
                  "not one of those known", err);
     write_file("chat_template.jinja", "{{ '\xff' }}");
-    assert_fails(um_chat_open(&chat, &model, "model", NULL, &err), UM_E_INPUT, "not UTF-8", err);
-    assert_fails(um_chat_open(&chat, &model, "none", NULL, &err), UM_E_USAGE,
+    assert_fails(um_chat_open(&chat, &model, "model", NULL, NULL, &err), UM_E_INPUT, "not UTF-8", err);
+    assert_fails(um_chat_open(&chat, &model, "none", NULL, NULL, &err), UM_E_USAGE,
                  "'none' is not a chat template", err);
     assert_null(chat);
     assert_ok(um_remove_folder(folder, &err), err);
@@ -76,7 +84,7 @@ static void test_out_of_memory(void **state)
     int64_t n = 1;
     for (enum um_status status = UM_E_RUNTIME; status != UM_OK; n++) {
         um_mem_fail_after(n);
-        status = um_chat_open(&chat, &model, "alpaca", NULL, &err);
+        status = um_chat_open(&chat, &model, "alpaca", NULL, NULL, &err);
         um_mem_fail_after(0);
         assert_true(status == UM_OK || status == UM_E_RUNTIME);
         assert_true((status == UM_OK) == (chat != NULL));
@@ -117,7 +125,7 @@ static void test_gguf(void **state)
     assert_null(open_chat(&model, "model"));
     all[2].type = UM_GGUF_U32;
     chat = open_chat(&model, "gemma");
-    assert_string_equal(chat->bos, "<s>");
+    assert_string_equal(chat->bos, "<begin>");
     um_chat_free(chat);
 }
 

@@ -320,6 +320,23 @@ static void test_open_folder(void **state)
     assert_ok(um_tokenizer_open(&t, folder, &err), err);
     assert_ids(t, "Unmask", "4 5");
     um_tokenizer_free(t);
+    /* As transformers has it, BERT's settings are those of tokenizer_config.json; true is the default. */
+    write_file(folder, "tokenizer.json",
+               "{\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":false},\"pre_tokenizer\":"
+               "{\"type\":\"BertPreTokenizer\"}," MODEL "}");
+    assert_ok(um_tokenizer_open(&t, folder, &err), err);
+    assert_ids(t, "A", "17"); /* no class is named */
+    um_tokenizer_free(t);
+    write_file(folder, "tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\"}");
+    assert_ok(um_tokenizer_open(&t, folder, &err), err);
+    assert_ids(t, "A", "10");
+    um_tokenizer_free(t);
+    write_file(folder, "tokenizer.json", "{" BERT "," MODEL "}");
+    write_file(folder, "tokenizer_config.json",
+               "{\"tokenizer_class\": \"DistilBertTokenizerFast\", \"do_lower_case\": false}");
+    assert_ok(um_tokenizer_open(&t, folder, &err), err);
+    assert_ids(t, "A", "17");
+    um_tokenizer_free(t);
     assert_ok(um_remove_folder(folder, &err), err);
 }
 

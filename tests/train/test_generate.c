@@ -415,6 +415,52 @@ static void test_prompts_that_do_not_fit(void **state)
     close_rig(&r);
 }
 
+/* Gives a model of tied embeddings a vocabulary of `n`, all of its weights 0; returns the old ones. */
+static struct um_param widen(struct rig *r, int64_t n)
+{
+    struct um_param *w = um_model_vocabulary(&r->model), old = *w;
+    w->rows = r->model.dims.V = n;
+    w->n_elements = n * w->cols;
+    w->values = UM_NEW(w->n_elements, float);
+    assert_non_null(w->values);
+    return old;
+}
+
+/* Many rows of logits need more than a few long prompts: one text is long and all others are short, or
+ * all are long alike. */
+static void test_many_texts_at_a_time(void **state)
+{
+    (void)state;
+    enum { N = 128, N_WORDS = 40000 };
+    struct rig r;
+    struct um_error err;
+    int32_t ids[CONTEXT] = {0};
+    struct um_generation out[N];
+    struct um_prompt prompts[N];
+    const struct um_generate_options o = {.max_new_tokens = 2, .batch = N};
+    open_rig(&r, "llama_tied");
+    const struct um_generate_job job = {.engine = &r.engine, .tokenizer = r.tokenizer,
+                                        .prompts = prompts, .n = N, .options = &o};
+    struct um_param *w = um_model_vocabulary(&r.model), old = widen(&r, N_WORDS);
+    for (int is_shared = 0; is_shared < 2; is_shared++) {
+        struct um_generate_need need;
+        um_engine_close(&r.engine);
+        assert_ok(um_engine_open(&r.engine, &r.model, 64, false, &err), err);
+        for (int i = 0; i < N; i++)
+            prompts[i] = (struct um_prompt){ids, i == 0 || is_shared ? CONTEXT - 4 : 2};
+        assert_ok(um_generate_plan(&need, &job, &err), err);
+        assert_true(need.pool_bytes >= (size_t)N * N_WORDS * sizeof(float));
+        assert_ok(um_generate(out, &job, &err), err);
+        assert_true(r.engine.pool.peak_bytes <= 2 * need.pool_bytes);
+        for (int i = 0; i < N; i++)
+            um_generation_free(&out[i]);
+    }
+    um_free(w->values);
+    r.model.dims.V = old.rows;
+    *w = old;
+    close_rig(&r);
+}
+
 static void test_weights_that_are_no_numbers(void **state)
 {
     (void)state;
@@ -441,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_caller_ends_a_text),
         cmocka_unit_test(test_no_limit_but_the_context),
         cmocka_unit_test(test_prompts_that_do_not_fit),
+        cmocka_unit_test(test_many_texts_at_a_time),
         cmocka_unit_test(test_weights_that_are_no_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,9 @@
 /* Plans: of a model known by its config.json alone as of the same model with its weights and of a run
  * with data; nothing of the model's size allocated; advice only where it saves. */
-#include "folder.h"
+#include "tiny_decoder.h"
 
 #include "base/mem.h"
-#include "unmask.h"
+#include "train/run.h"
 
 #define MODELS GOLDEN_DIR "/models/"
 
@@ -108,6 +108,33 @@ static void test_full_rows(void **state)
     um_str_free(&rows);
 }
 
+/* The largest batch is found behind millions of learnt tokens: it is rows that a survey is bounded by. */
+static void test_many_learnt_tokens(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_str rows = {0};
+    struct um_run *run;
+    struct um_plan plan;
+    for (int i = 0; i < 3; i++)
+        um_str_addf(&rows, "{\"instruction\": \"a\", \"output\": \"it is %s\"}\n",
+                    i < 2 ? "b" : "much longer than the rows before it");
+    make_tiny_decoder("tiny", "512");
+    const char *path = put_file("rows.jsonl", rows.text, rows.length);
+    const char *settings[][2] = {{"model", in_folder("tiny")}, {"task", "instruct"},
+                                 {"train.order", "sequential"}, {"train.batch", "1"},
+                                 {"method.budget", "500"},      {"data.train", path}};
+    struct um_recipe *recipe = make_recipe(settings, UM_COUNT(settings));
+    assert_ok(um_run_open(&run, recipe, NULL, &err), err);
+    run->train_tokens.weights[0] = 5000000;
+    assert_ok(um_run_plan(&plan, run, &err), err);
+    assert_true(run->train_tokens.lengths[2] > run->train_tokens.lengths[0]);
+    assert_int_equal(plan.max_tokens_per_step, run->train_tokens.lengths[2]);
+    um_run_free(run);
+    um_recipe_free(recipe);
+    um_str_free(&rows);
+}
+
 static void test_large_model(void **state)
 {
     (void)state;
@@ -167,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_config_alone),
         cmocka_unit_test(test_full_rows),
+        cmocka_unit_test(test_many_learnt_tokens),
         cmocka_unit_test(test_large_model),
         cmocka_unit_test(test_types),
     };

@@ -200,6 +200,7 @@ static void test_wrong_values_are_refused(void **state)
         {"", "1", "unknown key ''"},
         {"train.batch", "0", "'train.batch' takes a whole number from 1 to 1048576, found '0'"},
         {"train.batch", "3.5", "found '3.5'"},
+        {"train.accumulate", "65537", "takes a whole number from 1 to 65536, found '65537'"},
         {"train.batch", "", "found ''"},
         {"train.seed", "99999999999999999999", "whole number"},
         {"optimizer.lr", "0", "above 0"},

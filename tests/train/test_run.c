@@ -1,0 +1,314 @@
+/* Runs that meet trouble or end early: weights that overflow, a base that has changed, no memory, a stop off
+ * the grid of logged steps, settings that do nothing; and what is left in the folder then. */
+#include "train/runs.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+#include "train/predictor.h"
+
+/* ---- helpers */
+
+/* What happens to a run: at a step's report a weight overflows, or the caller stops. */
+struct plot {
+    struct um_run *run;
+    int64_t spoilt_step, stop_step;
+    struct um_str said; /* messages, a line each */
+};
+
+static void spoil(struct um_run *run)
+{
+    struct um_entry *entry = &run->tuning.set.entries[run->tuning.set.n_entries - 1];
+    assert_true(entry->n > 0);
+    um_entry_values(entry)[0] = INFINITY;
+    um_entry_publish(entry);
+}
+
+static bool on_progress(const struct um_progress *p, void *user)
+{
+    struct plot *plot = user;
+    if (!p->split && !p->phase && p->step == plot->spoilt_step)
+        spoil(plot->run);
+    return p->split || p->step != plot->stop_step;
+}
+
+static void on_message(const char *line, void *user)
+{
+    struct plot *plot = user;
+    um_str_addf(&plot->said, "%s\n", line);
+}
+
+static enum um_status train(struct um_run *run, struct um_summary *s, struct um_error *err)
+{
+    enum um_status status = um_run_train(s, run, err);
+    um_run_free(run);
+    return status;
+}
+
+/* Opens and trains a run into `out`. */
+static enum um_status train_new(const char *out, const char *settings, struct plot *plot,
+                                struct um_error *err)
+{
+    struct um_summary s;
+    const struct um_callbacks callbacks = {
+        .progress = on_progress, .message = on_message, .user = plot};
+    struct um_recipe *recipe = make_recipe(out, settings);
+    assert_ok(um_run_open(&plot->run, recipe, &callbacks, err), *err);
+    um_recipe_free(recipe);
+    return train(plot->run, &s, err);
+}
+
+/* How often a text stands in a file of the run. */
+static int count_in(const char *out, const char *name, const char *text)
+{
+    struct um_error err;
+    char *whole;
+    size_t n_bytes;
+    int n = 0;
+    assert_ok(um_file_read(&whole, &n_bytes, in_run(out, name), &err), err);
+    for (const char *at = whole; (at = strstr(at, text)); at++)
+        n++;
+    um_free(whole);
+    return n;
+}
+
+/* ---- weights that are no numbers */
+
+static void test_the_last_update_overflows(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct plot plot = {.spoilt_step = RUNS_STEPS};
+    assert_int_equal(train_new("a", "", &plot, &err), UM_E_DIVERGED);
+    assert_non_null(strstr(err.message, "outputs are not finite: weight 'classifier."));
+    assert_false(um_path_exists(in_run("a", "delta.safetensors")));
+    assert_false(um_path_exists(in_run("a", "summary.json")));
+    /* Where nothing is evaluated, too. */
+    assert_int_equal(train_new("b", "data.eval= checkpoint.every=6", &plot, &err), UM_E_DIVERGED);
+    assert_non_null(strstr(err.message, "not finite any more: weight 'classifier."));
+    assert_false(um_path_exists(in_run("b", "delta.safetensors")));
+    assert_true(um_path_exists(in_run("b", "checkpoints/step-00000006.safetensors")));
+    assert_false(um_path_exists(in_run("b", "checkpoints/step-00000012.safetensors")));
+    remove_run("a");
+    remove_run("b");
+    um_str_free(&plot.said);
+}
+
+/* A resumed run's weights are not those of the file: what is not finite has diverged. */
+static void test_divergence_after_a_resume(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_run *run;
+    struct um_summary s;
+    struct plot plot = {.stop_step = 6};
+    assert_int_equal(train_new("a", "", &plot, &err), UM_E_INTERRUPTED);
+    assert_ok(um_run_resume(&run, in_folder("a"), NULL, &err), err);
+    spoil(run);
+    assert_fails(train(run, &s, &err), UM_E_DIVERGED, "the loss is not finite: weight", err);
+    remove_run("a");
+    um_str_free(&plot.said);
+}
+
+/* ---- the base */
+
+static void copy_base(const char *name)
+{
+    static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json"};
+    struct um_error err;
+    assert_ok(um_make_folder(in_folder(name), &err), err);
+    for (size_t i = 0; i < UM_COUNT(files); i++) {
+        char from[512];
+        (void)snprintf(from, sizeof(from), "%s/%s", RUNS_MODEL, files[i]);
+        assert_ok(um_file_copy(in_run(name, files[i]), from, &err), err);
+    }
+}
+
+/* Adds to every weight. */
+static void shift_weights(const char *path, float by)
+{
+    struct um_error err;
+    char *bytes;
+    size_t n, at = 8;
+    assert_ok(um_file_read(&bytes, &n, path, &err), err);
+    for (size_t i = 0; i < 8; i++) /* behind the header */
+        at += (size_t)(unsigned char)bytes[i] << (8 * i);
+    for (; at + 4 <= n; at += 4) {
+        float weight;
+        memcpy(&weight, bytes + at, 4);
+        weight += by;
+        memcpy(bytes + at, &weight, 4);
+    }
+    assert_ok(um_file_write(path, bytes, n, &err), err);
+    um_free(bytes);
+}
+
+/* Replaces a text by one of the same length. */
+static void replace_in(const char *path, const char *old, const char *new)
+{
+    struct um_error err;
+    char *bytes;
+    size_t n, length = strlen(old), at = 0;
+    assert_ok(um_file_read(&bytes, &n, path, &err), err);
+    while (at + length < n && memcmp(bytes + at, old, length) != 0)
+        at++;
+    assert_true(at + length < n);
+    memcpy(bytes + at, new, length);
+    assert_ok(um_file_write(path, bytes, n, &err), err);
+    um_free(bytes);
+}
+
+static void test_another_base(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_run *run;
+    struct plot plot = {.stop_step = 6};
+    copy_base("base");
+    const char *weights = in_run("base", "model.safetensors");
+    struct um_recipe *recipe = make_recipe("a", "");
+    assert_ok(um_recipe_set(recipe, "model", in_folder("base"), &err), err);
+    const struct um_callbacks callbacks = {.progress = on_progress, .user = &plot};
+    struct um_summary s;
+    assert_ok(um_run_open(&plot.run, recipe, &callbacks, &err), err);
+    um_recipe_free(recipe);
+    assert_int_equal(train(plot.run, &s, &err), UM_E_INTERRUPTED);
+    assert_ok(um_run_resume(&run, in_folder("a"), NULL, &err), err);
+    um_run_free(run);
+    shift_weights(weights, 0.01F);
+    assert_fails(um_run_resume(&run, in_folder("a"), NULL, &err), UM_E_INPUT,
+                 "base' is not what the run began with", err);
+    assert_null(run);
+    /* A checkpoint of old, which does not tell its base, still loads. */
+    replace_in(in_run("a", "checkpoints/step-00000006.safetensors"), "\\\"base\\\":",
+               "\\\"none\\\":");
+    assert_ok(um_run_resume(&run, in_folder("a"), NULL, &err), err);
+    um_run_free(run);
+    remove_run("a");
+    remove_run("base");
+}
+
+/* ---- ends off the grid */
+
+static void test_early_stop_is_logged(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct plot plot = {0};
+    /* With a rate that changes no class the second evaluation is no better than the first. */
+    assert_ok(train_new("a", "optimizer.lr=1e-12 eval.every=1 eval.patience=1 train.log_every=100",
+                        &plot, &err), err);
+    assert_int_equal(count_in("a", "metrics.jsonl", "\"grad_norm\""), 1);
+    assert_int_equal(count_in("a", "metrics.jsonl", "{\"step\": 2, \"epoch\""), 1);
+    assert_int_equal(count_in("a", "unmasked.jsonl", "{\"step\": 2, "), 1);
+    assert_int_equal(count_in("a", "summary.json", "\"steps\": 2"), 1);
+    remove_run("a");
+    um_str_free(&plot.said);
+}
+
+/* Killed before its first checkpoint, a run begins anew, its log too. */
+static void test_killed_before_a_checkpoint(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_run *run;
+    struct um_summary s;
+    struct plot plot = {0};
+    assert_ok(train_new("a", "", &plot, &err), err);
+    assert_int_equal(remove(in_run("a", "summary.json")), 0);
+    assert_ok(um_run_resume(&run, in_folder("a"), NULL, &err), err);
+    assert_ok(train(run, &s, &err), err);
+    assert_int_equal(count_in("a", "metrics.jsonl", "{\"step\": 0, \"split\""), 1);
+    assert_int_equal(count_in("a", "metrics.jsonl", "{\"step\": 1, \"epoch\""), 1);
+    remove_run("a");
+    um_str_free(&plot.said);
+}
+
+/* ---- settings that do nothing */
+
+static void test_idle_settings_are_told(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct plot plot = {0};
+    assert_ok(train_new("a", "eval.patience=2 optimizer.momentum=0.9", &plot, &err), err);
+    assert_non_null(strstr(plot.said.text, "eval.patience has no effect without eval.every\n"));
+    assert_non_null(strstr(plot.said.text, "optimizer.momentum has no effect: optimizer 'adamw'"));
+    um_str_clear(&plot.said);
+    assert_ok(train_new("b",
+                        "eval.patience=2 eval.every=6 optimizer.name=sgd optimizer.momentum=0.9",
+                        &plot, &err), err);
+    assert_null(strstr(plot.said.text, "has no effect"));
+    um_str_free(&plot.said);
+    remove_run("a");
+    remove_run("b");
+}
+
+/* ---- no memory */
+
+/* A failed plan of other settings leaves the run as it was. */
+static void test_no_memory_for_plans(void **state)
+{
+    (void)state;
+    enum { STRIDE = 3 }; /* coprime to what repeats, so that each kind of allocation fails at some time */
+    struct um_error err;
+    struct um_run *run;
+    struct um_plan plan, again;
+    struct um_saving savings[UM_SAVINGS_MAX];
+    size_t n_savings, before = um_mem_used();
+    struct um_recipe *recipe = make_recipe("none", "train.max_steps=2");
+    assert_ok(um_run_open(&run, recipe, NULL, &err), err);
+    assert_ok(um_run_plan(&plan, run, &err), err);
+    int64_t n_batches = um_batches_per_epoch(&run->batches);
+    enum um_status status = UM_E_RUNTIME;
+    for (int64_t n = 1; status != UM_OK; n += STRIDE) {
+        um_mem_fail_after(n);
+        status = um_run_plan_savings(savings, &n_savings, &plan, run, &err);
+        um_mem_fail_after(0);
+        assert_int_equal(um_batches_per_epoch(&run->batches), n_batches);
+        assert_null(run->tm.engine.pool.blocks);
+    }
+    assert_ok(um_run_plan(&again, run, &err), err);
+    assert_int_equal(again.activation_bytes, plan.activation_bytes);
+    um_run_free(run);
+    um_recipe_free(recipe);
+    assert_int_equal(um_mem_used(), before);
+}
+
+static void test_no_memory_for_predictions(void **state)
+{
+    (void)state;
+    const char *const text = "baba lo mu";
+    float logits[8];
+    struct um_error err;
+    struct um_predictor *p;
+    size_t before = um_mem_used();
+    assert_ok(um_predictor_open(&p, GOLDEN_DIR "/models/bert_cls/model", NULL, &err), err);
+    assert_in_range(um_predictor_outputs(p), 1, UM_COUNT(logits));
+    assert_ok(um_predictor_run(logits, p, 1, &text, NULL, &err), err);
+    const char *base = p->tm.engine.pool.base;
+    enum um_status status = UM_E_RUNTIME;
+    for (int64_t n = 1; status != UM_OK; n++) {
+        um_mem_fail_after(n);
+        status = um_predictor_run(logits, p, 1, &text, NULL, &err);
+        um_mem_fail_after(0);
+        assert_ptr_equal(p->tm.engine.pool.base, base);
+    }
+    um_predictor_free(p);
+    assert_int_equal(um_mem_used(), before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_last_update_overflows),
+        cmocka_unit_test(test_divergence_after_a_resume),
+        cmocka_unit_test(test_another_base),
+        cmocka_unit_test(test_early_stop_is_logged),
+        cmocka_unit_test(test_killed_before_a_checkpoint),
+        cmocka_unit_test(test_idle_settings_are_told),
+        cmocka_unit_test(test_no_memory_for_plans),
+        cmocka_unit_test(test_no_memory_for_predictions),
+    };
+    return cmocka_run_group_tests(tests, make_rows, remove_test_folder);
+}
