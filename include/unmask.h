@@ -372,8 +372,8 @@ UM_API UM_CHECKED enum um_status um_predictor_generate_file(struct um_predictor 
                                                             const struct um_generate_options *options,
                                                             um_text_fn *visit, void *user,
                                                             struct um_error *err);
-/* The threads that calls from this thread compute with from now on; 0: all. Runs, um_predictor_evaluate
- * and um_bench set it to what their recipe says, in the thread that calls them. */
+/* The threads that calls from this thread compute with from now on; 0: all. Opening a run, evaluating and
+ * um_bench set it to the recipe's; a run that is then trained in another thread has that thread's. */
 UM_API void um_set_threads(int threads);
 
 struct um_metric_value {

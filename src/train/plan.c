@@ -158,7 +158,6 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
     const struct um_tuning *t = &run->tuning;
     struct extreme most = {0};
     struct um_generate_need need;
-    um_set_threads((int)run->config->threads); /* training begins here, maybe not in the thread of open */
     *plan = (struct um_plan){
         .n_parameters = um_model_n_elements(&run->tm.model, true),
         .n_base_parameters = um_model_n_elements(&run->tm.model, false),

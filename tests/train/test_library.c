@@ -2,6 +2,8 @@
  * on; none of them disturbs another. */
 #include "train/runs.h"
 
+#include <pthread.h>
+
 #include "base/cpu.h"
 
 static bool stop_at_three(const struct um_progress *progress, void *user)
@@ -130,21 +132,32 @@ static void test_evaluations_stop(void **state)
     remove_run("cut");
 }
 
-/* The recipe's threads are those of training, too, whatever the calling thread had between. */
-static void test_threads_of_a_run(void **state)
+static void *own_threads(void *user)
+{
+    (void)user;
+    int n = um_threads();
+    um_set_threads(n + 1);
+    assert_int_equal(um_threads(), n + 1);
+    um_set_threads(0);
+    assert_int_equal(um_threads(), n);
+    return NULL;
+}
+
+/* The number of threads is the calling thread's: opening a run sets it to the recipe's, there alone. */
+static void test_threads_of_a_thread(void **state)
 {
     (void)state;
     struct um_error err;
     struct um_run *run;
-    struct um_summary summary;
-    struct um_recipe *recipe = make_recipe("single", "threads=1");
+    pthread_t other;
+    struct um_recipe *recipe = make_recipe("single", "threads=3");
     assert_ok(um_run_open(&run, recipe, NULL, &err), err);
-    um_set_threads(2); /* as a thread of its own may have */
-    assert_ok(um_run_train(&summary, run, &err), err);
-    assert_int_equal(um_threads(), 1);
+    assert_int_equal(um_threads(), 3);
+    assert_int_equal(pthread_create(&other, NULL, own_threads, NULL), 0);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_int_equal(um_threads(), 3);
     um_run_free(run);
     um_recipe_free(recipe);
-    remove_run("single");
 }
 
 int main(void)
@@ -153,7 +166,7 @@ int main(void)
         cmocka_unit_test(test_runs_side_by_side),
         cmocka_unit_test(test_predictors_side_by_side),
         cmocka_unit_test(test_evaluations_stop),
-        cmocka_unit_test(test_threads_of_a_run),
+        cmocka_unit_test(test_threads_of_a_thread),
     };
     return cmocka_run_group_tests(tests, make_rows, remove_test_folder);
 }
