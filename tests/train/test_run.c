@@ -91,6 +91,7 @@ static void test_the_last_update_overflows(void **state)
     assert_false(um_path_exists(in_run("b", "checkpoints/step-00000012.safetensors")));
     remove_run("a");
     remove_run("b");
+    um_str_free(&plot.said);
 }
 
 /* A resumed run's weights are not those of the file: what is not finite has diverged. */
@@ -106,6 +107,7 @@ static void test_divergence_after_a_resume(void **state)
     spoil(run);
     assert_fails(train(run, &s, &err), UM_E_DIVERGED, "the loss is not finite: weight", err);
     remove_run("a");
+    um_str_free(&plot.said);
 }
 
 /* ---- the base */
@@ -201,6 +203,7 @@ static void test_early_stop_is_logged(void **state)
     assert_int_equal(count_in("a", "unmasked.jsonl", "{\"step\": 2, "), 1);
     assert_int_equal(count_in("a", "summary.json", "\"steps\": 2"), 1);
     remove_run("a");
+    um_str_free(&plot.said);
 }
 
 /* Killed before its first checkpoint, a run begins anew, its log too. */
@@ -218,6 +221,7 @@ static void test_killed_before_a_checkpoint(void **state)
     assert_int_equal(count_in("a", "metrics.jsonl", "{\"step\": 0, \"split\""), 1);
     assert_int_equal(count_in("a", "metrics.jsonl", "{\"step\": 1, \"epoch\""), 1);
     remove_run("a");
+    um_str_free(&plot.said);
 }
 
 /* ---- settings that do nothing */
