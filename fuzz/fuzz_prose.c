@@ -1,12 +1,14 @@
 /*
  * From the bytes of a data file to tokens with what is learnt of them. Input: a line of options, and
- * the file. Options: the task's first letter (i instruct, c completion or chat with 'm', t text), 'l'
- * learns all, 'p' packs, 'v' CSV instead of JSON, and the number of a chat template from 'A' on; or '%'
- * alone: the file is a template's program, by which a conversation is written if it is recognised.
+ * the file. Options: the task (i instruct, c completion, m chat, t text, g a test with answers, k
+ * classification, r regression), 'l' learns all, 'p' packs, 'v' CSV instead of JSON, 'h' holds rows out,
+ * and the number of a chat template from 'A' on; or '%' alone: the file is a template's program, by
+ * which a conversation is written if it is recognised.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/answer.h"
 #include "data/encoded.h"
 #include "text/tokenizer.h"
 
@@ -21,8 +23,18 @@ static const char tokenizer_json[] =
     "\"</s>\":2,\"a\":3,\"b\":4,\"ab\":5,\" \":6,\"\\n\":7,\"e\":8,\"s\":9,\"\\n\\n\":10},"
     "\"merges\":[\"a b\",\"\\n \\n\"]}}";
 
+/* Rows with a head's label or value. */
+static void check_rows(const struct um_dataset *data)
+{
+    for (int64_t i = 0; i < data->n_rows; i++)
+        if (!data->task->is_regression && data->rows[i].label >= data->n_labels)
+            abort();
+}
+
 static void check(const struct um_encoded *e, const struct um_encode_options *o)
 {
+    if (o->prose.style == UM_STYLE_PAIR)
+        return;
     for (int64_t row = 0; row < e->n_rows; row++) {
         int64_t n_learnt = 0;
         for (int64_t i = e->offsets[row]; i < e->offsets[row + 1]; i++)
@@ -49,16 +61,38 @@ static bool has(const char *options, size_t n, char option)
     return memchr(options, option, n) != NULL;
 }
 
+static const char *task_of(const char *options, size_t n)
+{
+    static const struct {
+        char option;
+        const char *task;
+    } tasks[] = {{'m', "chat"},  {'c', "completion"},     {'t', "text"},
+                 {'g', "gsm8k"}, {'k', "classification"}, {'r', "regression"}};
+    for (size_t i = 0; i < UM_COUNT(tasks); i++)
+        if (has(options, n, tasks[i].option))
+            return tasks[i].task;
+    return "instruct";
+}
+
+/* What rows that are evaluated on are asked for. */
+static void hold_out(struct um_dataset *data)
+{
+    struct um_dataset held;
+    struct um_found truth;
+    struct um_error err;
+    enum um_status status = um_dataset_hold_out(&held, data, 0.5, 2, &err);
+    for (int64_t i = 0; i < held.n_rows && status == UM_OK && data->task->answer != UM_ANSWER_NONE; i++)
+        status = um_answer_truth(&truth, data->task->answer, &held.rows[i], "fuzz", &err);
+    um_dataset_close(&held);
+}
+
 static void read_data(const char *options, size_t n_options, const char *text, size_t n)
 {
-    static const struct um_data_options columns = {.folder = "", .file = "", .text = "",
-                                                   .pair = "", .label = "", .format = "",
-                                                   .header = "", .is_train = true,
-                                                   .needs_labels = true};
-    const char *task = has(options, n_options, 'm')   ? "chat"
-                       : has(options, n_options, 'c') ? "completion"
-                       : has(options, n_options, 't') ? "text"
-                                                      : "instruct";
+    const char *task = task_of(options, n_options);
+    bool has_head = has(options, n_options, 'k') || has(options, n_options, 'r');
+    const struct um_data_options columns = {.folder = "", .file = "", .text = has_head ? "a" : "",
+                                            .pair = "", .label = has_head ? "b" : "", .format = "",
+                                            .header = "", .is_train = true, .needs_labels = true};
     struct um_chat chat = {.bos = "<s>", .eos = "</s>", .begins = has(options, n_options, 'l')};
     for (size_t i = 0; i < um_n_chat_templates; i++)
         if (has(options, n_options, (char)('A' + i)))
@@ -84,6 +118,9 @@ static void read_data(const char *options, size_t n_options, const char *text, s
             .packs = has(options, n_options, 'p')};
         if (is_written || data.task->style != UM_STYLE_CHAT)
             encode(&data, &o);
+        check_rows(&data);
+        if (has(options, n_options, 'h'))
+            hold_out(&data);
         um_dataset_close(&data);
     }
     um_tokenizer_free(tokenizer);

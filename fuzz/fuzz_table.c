@@ -1,6 +1,7 @@
 /*
  * Input: a line of options (its first character the format: t, c or j; then 'h' with header, 's'
- * skips short rows), and the table behind it. What is read must be whole: texts end where they say.
+ * skips short rows), and the table behind it, of which JSON's columns "a" and "b" are wanted. What is
+ * read must be whole: texts end where they say.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n)
         return 0;
     const struct um_table_options options = {
         .format = text[0] == 'c' ? UM_TABLE_CSV : text[0] == 'j' ? UM_TABLE_JSON : UM_TABLE_TSV,
+        .wanted = {"a", "b"},
         .has_header = memchr(text, 'h', n_options) != NULL,
         .skips_short_rows = memchr(text, 's', n_options) != NULL};
     struct um_table table;

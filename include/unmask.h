@@ -475,7 +475,9 @@ UM_API UM_CHECKED enum um_status um_delta_import_peft(struct um_delta_info *info
 /* Checks that the delta fits the base (architecture, SHA-256 of the tensors touched, shapes). */
 UM_API UM_CHECKED enum um_status um_delta_verify(const char *model, const char *delta,
                                                  struct um_error *err);
-/* Writes the delta that turns one model folder into another of the same tensors. */
+/* Writes the delta that turns one model into another of the same parameters, which may lack what else
+ * the base's file holds (buffers, heads of other classes). UM_E_USAGE: one is a folder, the other a GGUF
+ * file. */
 UM_API UM_CHECKED enum um_status um_delta_diff(struct um_delta_info *info, const char *base,
                                                const char *tuned, const char *out,
                                                struct um_error *err);

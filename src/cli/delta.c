@@ -163,8 +163,9 @@ const struct cli_command cli_delta_diff = {
     .name = "delta diff",
     .summary = "make a delta of two models",
     .usage = diff_usage,
-    .description = "Writes the delta that turns the model folder BASE into TUNED, which has the "
-                   "same tensors.",
+    .description = "Writes the delta that turns the model BASE into TUNED: two folders or two GGUF "
+                   "files of the same parameters. TUNED may lack what else BASE holds (buffers, "
+                   "heads of other classes).",
     .options = diff_options,
     .n_options = CLI_COUNT(diff_options),
     .n_positionals_max = 2,

@@ -64,7 +64,7 @@ void um_marked_free(struct um_marked *marked);
 
 /* The tokens of a prose: those of the whole text; but where they would join a prompt's end with its
  * completion (newlines, say), prompt and completion apart, as a model that answers the prompt sees
- * them. Within a conversation a token that is learnt in part is learnt. */
+ * them. Within a conversation a token that an answer begins in is learnt, one that it ends in is not. */
 enum um_status um_prose_encode(struct um_marked *marked, const struct um_prose *prose,
                                const struct um_tokenizer *tokenizer, int32_t end_id,
                                struct um_error *err);

@@ -18,6 +18,7 @@ struct combination {
     const struct um_delta_entry **parts; /* of the tensor at hand, by delta; NULL: not touched */
     int64_t *cursors;               /* into the parts' positions */
     double *values, *factors;       /* of those that touch the position at hand */
+    const struct um_delta *head; /* whose task head the result has; NULL: none has one */
     struct um_delta result;
     size_t entries_capacity;
 };
@@ -179,8 +180,10 @@ static enum um_status combine_added(struct combination *c, const char *name, str
                            "sizes: tasks of different classes do not combine", name);
         is_one = is_one && (!chosen.name ||
                             !memcmp(e->value, chosen.value, (size_t)e->n * sizeof(float)));
-        if (!chosen.name || c->heads == UM_CONFLICT_LAST)
+        if (!chosen.name || c->heads == UM_CONFLICT_LAST) {
             chosen = *e;
+            c->head = c->deltas[k];
+        }
     }
     if (!is_one && c->heads == UM_CONFLICT_MEAN)
         UM_RETURN_IF(mean_added(&chosen, c, err));
@@ -253,21 +256,25 @@ static void close_all(struct combination *c)
     um_folder_close(&c->base);
 }
 
-/* Task, labels and names are those of the first delta that has a task. */
+/* Task, labels and names are those of the delta that the head came from; without any, of the first
+ * that has a task. */
 static void take_metadata(struct combination *c)
 {
-    const struct um_delta *first = c->deltas[0];
+    const struct um_delta *from = c->deltas[0];
     for (size_t k = c->n; k-- > 0;)
         if (*c->deltas[k]->task)
-            first = c->deltas[k];
+            from = c->deltas[k];
+    if (c->head)
+        from = c->head;
     c->result.method = "combined";
-    c->result.task = first->task;
-    c->result.template = first->template;
-    c->result.architecture = first->architecture;
-    c->result.prefix = first->prefix;
-    c->result.task_class = first->task_class;
-    c->result.labels = first->labels;
-    c->result.n_labels = first->n_labels;
+    c->result.task = from->task;
+    c->result.template = from->template;
+    c->result.architecture = from->architecture;
+    c->result.prefix = from->prefix;
+    c->result.task_class = from->task_class;
+    c->result.problem_type = from->problem_type;
+    c->result.labels = from->labels;
+    c->result.n_labels = from->n_labels;
     for (size_t e = 0; e < c->result.n_entries; e++)
         c->result.budget += c->result.entries[e].n;
 }

@@ -40,7 +40,8 @@ static enum um_status declare_metadata(struct um_safetensors_writer *w,
                  {"labels", labels},
                  {"added", added_text},       {"base_architecture", d->architecture},
                  {"base_sha256", d->base_sha256}, {"prefix", d->prefix},
-                 {"task_class", d->task_class}, {"attached", d->attached}};
+                 {"task_class", d->task_class}, {"attached", d->attached},
+                 {"problem_type", d->problem_type}};
     for (size_t i = 0; labels && added_text && i < UM_COUNT(items); i++)
         um_safetensors_declare_metadata(w, items[i].key, items[i].value ? items[i].value : "");
     bool is_done = labels && added_text;
@@ -275,6 +276,7 @@ static enum um_status read_delta(struct um_delta *d, const char *path, struct um
     d->prefix = metadata(d, "prefix");
     d->task_class = metadata(d, "task_class");
     d->attached = metadata(d, "attached");
+    d->problem_type = metadata(d, "problem_type");
     if (!um_parse_i64(&d->budget, metadata(d, "budget")))
         return um_fail(err, UM_E_INPUT, "cannot load '%s': its budget is not a number", path);
     d->entries = UM_ARENA_NEW(&d->arena, d->file.n_tensors + 1, struct um_delta_entry);

@@ -15,6 +15,7 @@
  *                       transformers loads the result as task_class
  *   task_class          transformers' class of base and head ("BertForSequenceClassification"); of a
  *                       decoder that goes on with texts "LlamaForCausalLM" and the like
+ *   problem_type        config.json's, of a classifier that was tuned elsewhere
  */
 #ifndef UM_DELTA_DELTA_H
 #define UM_DELTA_DELTA_H
@@ -34,7 +35,8 @@ struct um_delta_entry {
 
 struct um_delta {
     /* Metadata; texts are "" where there is none. */
-    const char *method, *task, *template, *architecture, *base_sha256, *prefix, *task_class, *attached;
+    const char *method, *task, *template, *architecture, *base_sha256, *prefix, *task_class, *attached,
+        *problem_type;
     int64_t budget;
     const char **labels;
     size_t n_labels;

@@ -1,14 +1,18 @@
 /* The delta between two checkpoints of one model: values whose bits differ. A tensor of which more
- * than a third differs is stored whole, which takes less room. */
-#include "delta/delta.h"
-
+ * than a third differs is stored whole, which takes less room. What the base's file holds beside the
+ * model (buffers, heads of other classes) may be missing in the other, and its norms may have their
+ * other names there, as in checkpoints that transformers has read and saved again. */
 #include <stdlib.h>
 #include <string.h>
+
+#include "delta/attached.h"
+#include "delta/head_config.h"
 
 enum { PIECE = 1 << 18 }; /* a whole number of blocks of any type */
 
 struct diff {
     struct um_folder base, tuned;
+    struct um_model model; /* the base; n_params 0: of no architecture that we know */
     struct um_delta delta;
     size_t capacity;
     const char *prefix; /* of tuned names over base names */
@@ -89,34 +93,25 @@ static enum um_status compare_tensor(struct diff *d, const struct um_tensor_view
     return um_delta_add(&d->delta, &d->capacity, entry, err);
 }
 
-/* A tuned tensor that no base tensor stands for is an added one. */
-static enum um_status add_added(struct diff *d, struct um_error *err)
+/* ---- which tensor stands for which */
+
+/* By its name, or by the other that a norm's has. */
+static const struct um_tensor_view *find(const struct um_folder *folder, const char *name)
 {
-    size_t n_prefix = strlen(d->prefix);
-    const struct um_tensor_view *view;
-    for (size_t t = 0; (view = um_folder_tensor(&d->tuned, t)); t++) {
-        const char *bare = view->name;
-        if (strncmp(bare, d->prefix, n_prefix) == 0)
-            bare += n_prefix;
-        if (um_folder_find(&d->base, view->name) || um_folder_find(&d->base, bare))
-            continue;
-        if (strcmp(view->name, "lm_head.weight") == 0)
-            return um_fail(err, UM_E_INPUT, "'%s' has a vocabulary head of its own, which '%s' "
-                           "shares with its table of words: they are not of one model",
-                           d->tuned.path, d->base.path);
-        if (!um_dtype_is_weight(view->dtype))
-            return um_fail(err, UM_E_INPUT, "'%s' has a tensor '%s' of type %s that '%s' lacks",
-                           d->tuned.path, view->name, um_dtype_name(view->dtype), d->base.path);
-        UM_RETURN_IF(add_whole(d, view->name, view, true, err));
-    }
-    return UM_OK;
+    char other[320];
+    const struct um_tensor_view *view = um_folder_find(folder, name);
+    if (view || !um_model_other_norm(other, sizeof(other), name))
+        return view;
+    return um_folder_find(folder, other);
 }
 
-/* The first weight of the base (buffers may come and go between versions of transformers). */
-static const char *first_weight(const struct um_folder *base)
+/* The base's words, or else its first weight (buffers come and go between versions of transformers). */
+static const char *first_weight(const struct diff *d)
 {
     const struct um_tensor_view *view;
-    for (size_t t = 0; (view = um_folder_tensor(base, t)); t++)
+    if (d->model.n_params)
+        return d->model.params[0].name;
+    for (size_t t = 0; (view = um_folder_tensor(&d->base, t)); t++)
         if (um_dtype_is_weight(view->dtype))
             return view->name;
     return "";
@@ -125,7 +120,7 @@ static const char *first_weight(const struct um_folder *base)
 /* What tuned names carry in front of base names: "" or, say, "bert.". */
 static const char *find_prefix(struct diff *d)
 {
-    const char *first = first_weight(&d->base);
+    const char *first = first_weight(d);
     size_t n_first = strlen(first);
     const struct um_tensor_view *view;
     if (um_folder_find(&d->tuned, first))
@@ -139,6 +134,50 @@ static const char *find_prefix(struct diff *d)
     return "";
 }
 
+/* Whether a tuned model of the base must have the tensor: a parameter, but no pooler, which some heads
+ * have no use for. */
+static bool is_needed(const struct diff *d, const struct um_tensor_view *view)
+{
+    const struct um_model *model = &d->model;
+    const struct um_param *param = um_delta_param(model, view->name);
+    if (model->n_params == 0)
+        return um_dtype_is_weight(view->dtype);
+    for (size_t w = 0; param && w < model->arch->n_weights; w++) {
+        const struct um_weight *weight = &model->arch->weights[w];
+        if ((weight->flags & UM_WEIGHT_HEAD) && !(weight->flags & UM_WEIGHT_TASK) &&
+            um_model_param(model, weight->role, -1) == param)
+            return false;
+    }
+    return param != NULL;
+}
+
+/* ---- all tensors */
+
+/* A tuned tensor that no base tensor stands for is an added one. */
+static enum um_status add_added(struct diff *d, struct um_error *err)
+{
+    size_t n_prefix = strlen(d->prefix);
+    const struct um_tensor_view *view;
+    for (size_t t = 0; (view = um_folder_tensor(&d->tuned, t)); t++) {
+        const char *bare = view->name;
+        if (strncmp(bare, d->prefix, n_prefix) == 0)
+            bare += n_prefix;
+        if (um_head_is_tied_copy(&d->tuned, view->name) ||
+            (!um_head_is_tied_copy(&d->base, view->name) &&
+             (find(&d->base, view->name) || find(&d->base, bare))))
+            continue;
+        if (strcmp(view->name, "lm_head.weight") == 0)
+            return um_fail(err, UM_E_INPUT, "'%s' has a vocabulary head of its own, which '%s' "
+                           "shares with its table of words: they are not of one model",
+                           d->tuned.path, d->base.path);
+        if (!um_dtype_is_weight(view->dtype))
+            return um_fail(err, UM_E_INPUT, "'%s' has a tensor '%s' of type %s that '%s' lacks",
+                           d->tuned.path, view->name, um_dtype_name(view->dtype), d->base.path);
+        UM_RETURN_IF(add_whole(d, view->name, view, true, err));
+    }
+    return UM_OK;
+}
+
 static enum um_status compare_all(struct diff *d, struct um_error *err)
 {
     struct um_str name = {0};
@@ -149,13 +188,13 @@ static enum um_status compare_all(struct diff *d, struct um_error *err)
     const struct um_tensor_view *base;
     for (size_t t = 0; (base = um_folder_tensor(&d->base, t)); t++) {
         const char *prefixed = um_str_setf(&name, "%s%s", d->prefix, base->name);
-        const struct um_tensor_view *tuned = um_folder_find(&d->tuned, base->name);
+        const struct um_tensor_view *tuned = find(&d->tuned, base->name);
         if (name.failed)
             UM_TRY(um_fail_memory(err, base->name, 0));
         if (!tuned)
-            tuned = um_folder_find(&d->tuned, prefixed);
-        if (!tuned && !um_dtype_is_weight(base->dtype))
-            continue; /* a buffer, such as position_ids */
+            tuned = find(&d->tuned, prefixed);
+        if (um_head_is_tied_copy(&d->base, base->name) || (!tuned && !is_needed(d, base)))
+            continue;
         if (!tuned)
             UM_TRY(um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: the second "
                            "has no tensor '%s'", d->base.path, d->tuned.path, base->name));
@@ -167,29 +206,41 @@ out:
     return status;
 }
 
-/* Class names of a tuned classifier's config, in order of their numbers. Without any, transformers
- * takes two classes of its own naming. */
-static enum um_status read_labels(struct um_delta *d, const json_t *config, struct um_error *err)
+/* A base of no model that we know is compared all the same. A classifier has no vocabulary head. */
+static enum um_status open_both(struct diff *d, const char *base, const char *tuned,
+                                struct um_error *err)
 {
-    static const char *const standard[] = {"LABEL_0", "LABEL_1"};
-    const json_t *names = json_object_get(config, "id2label");
-    if (!strstr(d->task_class, "ForSequenceClassification"))
-        return UM_OK;
-    size_t n = names ? json_object_size(names) : UM_COUNT(standard);
-    d->labels = UM_ARENA_NEW(&d->arena, n + 1, const char *);
-    if (!d->labels)
-        return um_fail_memory(err, "labels", n * sizeof(char *));
-    for (size_t k = 0; n > 1 && k < n; k++) {
-        char number[24];
-        (void)snprintf(number, sizeof(number), "%zu", k);
-        const char *label =
-            names ? json_string_value(json_object_get(names, number)) : standard[k];
-        if (!label)
-            return um_fail(err, UM_E_INPUT, "the tuned model's config.json: id2label has no "
-                           "text for class %zu", k);
-        d->labels[d->n_labels++] = label;
+    struct um_model_options options = {.dropout = -1};
+    UM_RETURN_IF(um_folder_open(&d->base, base, err));
+    UM_RETURN_IF(um_folder_open(&d->tuned, tuned, err));
+    const char *class = json_string_value(
+        json_array_get(json_object_get(d->tuned.config, "architectures"), 0));
+    d->delta.task_class = class ? class : "";
+    if ((d->base.gguf != NULL) != (d->tuned.gguf != NULL)) {
+        um_fail(err, UM_E_USAGE, "'%s' is a %s and '%s' a %s, whose tensors are laid out otherwise",
+                base, d->base.gguf ? "GGUF file" : "folder", tuned,
+                d->tuned.gguf ? "GGUF file" : "folder");
+        um_error_hint(err, "`unmask merge` writes either form: bring one into the other's first");
+        return UM_E_USAGE;
     }
-    return UM_OK;
+    if (um_head_is_classifier(d->delta.task_class))
+        options.heads = UM_HEADS_TASK;
+    enum um_status status = um_model_open(&d->model, base, &options, err);
+    return status == UM_E_INPUT ? UM_OK : status;
+}
+
+static enum um_status describe(struct diff *d, struct um_error *err)
+{
+    struct um_delta *delta = &d->delta;
+    const char *type = json_string_value(json_object_get(d->base.config, "model_type"));
+    um_delta_sort(delta);
+    delta->method = "diff";
+    delta->task = "";
+    delta->architecture = type ? type : "";
+    delta->prefix = d->prefix;
+    for (size_t e = 0; e < delta->n_entries; e++)
+        delta->budget += delta->entries[e].n;
+    return um_head_read_labels(delta, d->tuned.config, err);
 }
 
 enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const char *tuned,
@@ -198,30 +249,18 @@ enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const
     struct diff d = {0};
     char hash[UM_SHA256_TEXT] = "";
     enum um_status status;
-    UM_TRY(um_folder_open(&d.base, base, err));
-    UM_TRY(um_folder_open(&d.tuned, tuned, err));
+    UM_TRY(open_both(&d, base, tuned, err));
     d.piece = um_alloc(2 * PIECE * sizeof(float));
     if (!d.piece)
         UM_TRY(um_fail_memory(err, "comparing", 2 * PIECE * sizeof(float)));
     UM_TRY(compare_all(&d, err));
-    um_delta_sort(&d.delta);
-    d.delta.method = "diff";
-    d.delta.task = "";
-    d.delta.architecture =
-        json_string_value(json_object_get(d.base.config, "model_type"));
-    d.delta.architecture = d.delta.architecture ? d.delta.architecture : "";
-    d.delta.base_sha256 = hash;
-    d.delta.prefix = d.prefix;
-    d.delta.task_class = json_string_value(
-        json_array_get(json_object_get(d.tuned.config, "architectures"), 0));
-    d.delta.task_class = d.delta.task_class ? d.delta.task_class : "";
-    UM_TRY(read_labels(&d.delta, d.tuned.config, err));
+    UM_TRY(describe(&d, err));
     UM_TRY(um_delta_hash(hash, &d.delta, &d.base, err));
-    for (size_t e = 0; e < d.delta.n_entries; e++)
-        d.delta.budget += d.delta.entries[e].n;
+    d.delta.base_sha256 = hash;
     UM_TRY(um_delta_save(&d.delta, out, err));
     UM_TRY(um_delta_read_info(info, out, err));
 out:
+    um_model_close(&d.model);
     um_folder_close(&d.base);
     um_folder_close(&d.tuned);
     um_free(d.piece);

@@ -42,7 +42,10 @@ bool um_export_add_module(json_t *list, const struct um_delta *d, const char *na
 
 const char *um_export_task(const struct um_export *x)
 {
-    bool has_head = !x->model.arch->is_decoder;
+    const char *class = x->delta->task_class;
+    bool has_head = !x->model.arch->is_decoder || strstr(class, "ForSequenceClassification");
+    if (strstr(class, "ForTokenClassification"))
+        return "TOKEN_CLS";
     for (size_t e = 0; e < x->delta->n_entries; e++)
         has_head = has_head || x->delta->entries[e].is_added;
     return has_head ? "SEQ_CLS" : "CAUSAL_LM";
@@ -122,6 +125,7 @@ enum um_status um_delta_export(const char *model, const char *delta, const char 
                                const char *out, struct um_error *err)
 {
     struct um_export x = {.out = out};
+    bool is_begun = false;
     size_t f;
     enum um_status status;
     UM_TRY(um_delta_open(&x.delta, delta, err));
@@ -131,8 +135,11 @@ enum um_status um_delta_export(const char *model, const char *delta, const char 
     UM_TRY(find_format(&f, &x, format, err));
     if (um_path_exists(out))
         UM_TRY(um_fail(err, UM_E_USAGE, "cannot write '%s': it is there already", out));
+    is_begun = true;
     UM_TRY(formats[f].write(&x, err));
 out:
+    if (status != UM_OK && is_begun)
+        (void)um_remove_folder(out, NULL); /* half of it; a file is there only when it is whole */
     um_model_close(&x.model);
     um_folder_close(&x.base);
     um_delta_free(x.delta);

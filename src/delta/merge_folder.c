@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "delta/head_config.h"
 #include "delta/merge_private.h"
 #include "text/gguf_vocabulary.h"
 
@@ -20,30 +21,6 @@ static enum um_status save(const struct um_merge *m, const char *name, const jso
 }
 
 /* ---- config.json */
-
-/* Class names and what kind of outputs they are of. */
-static bool add_labels(json_t *config, const struct um_delta *d)
-{
-    json_t *names = json_object(), *ids = json_object();
-    bool is_done = names && ids;
-    for (size_t k = 0; is_done && k < d->n_labels; k++) {
-        char number[24];
-        (void)snprintf(number, sizeof(number), "%zu", k);
-        is_done = json_object_set_new(names, number, json_string(d->labels[k])) == 0 &&
-                  json_object_set_new(ids, d->labels[k], json_integer((json_int_t)k)) == 0;
-    }
-    if (is_done && d->n_labels == 0) /* one output: a regression */
-        is_done = json_object_set_new(names, "0", json_string("LABEL_0")) == 0 &&
-                  json_object_set_new(ids, "LABEL_0", json_integer(0)) == 0;
-    is_done = is_done && json_object_set(config, "id2label", names) == 0 &&
-              json_object_set(config, "label2id", ids) == 0 &&
-              json_object_set_new(config, "problem_type",
-                                  json_string(d->n_labels ? "single_label_classification"
-                                                          : "regression")) == 0;
-    json_decref(names);
-    json_decref(ids);
-    return is_done;
-}
 
 /* The type of the weights, under the name that is there already (older versions: torch_dtype). */
 static bool set_type(json_t *config, enum um_dtype type)
@@ -69,8 +46,7 @@ static enum um_status write_config(const struct um_merge *m, struct um_error *er
     bool is_done = config != NULL;
     if (is_done && class && *class)
         is_done = json_object_set_new(config, "architectures", json_pack("[s]", class)) == 0;
-    if (is_done && strstr(d->task_class, "ForSequenceClassification"))
-        is_done = add_labels(config, d);
+    is_done = is_done && um_head_write_labels(config, d);
     if (is_done && (m->has_type || m->base.gguf))
         is_done = set_type(config, m->has_type ? m->type : UM_F32);
     UM_TRY(is_done ? save(m, "config.json", config, err) : um_fail_memory(err, "config.json", 0));

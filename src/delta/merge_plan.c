@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "delta/head_config.h"
 #include "delta/merge_private.h"
 
 /* Shards that a folder made of a GGUF file is cut into. */
@@ -78,13 +79,6 @@ static const char *merged_name(struct um_merge *m, const char *name)
     return copy;
 }
 
-/* Whether the file has the head a second time, though the table of words serves as one. */
-static bool is_tied_copy(const struct um_merge *m, const char *name)
-{
-    return strcmp(name, "lm_head.weight") == 0 &&
-           json_is_true(json_object_get(m->base.config, "tie_word_embeddings"));
-}
-
 static enum um_status plan_folder(struct um_merge *m, struct um_error *err)
 {
     m->n_shards = m->base.n_shards;
@@ -95,7 +89,7 @@ static enum um_status plan_folder(struct um_merge *m, struct um_error *err)
             struct um_merge_tensor t = {.shard = s, .dtype = view->dtype};
             t.entry = um_delta_find(m->delta, view->name);
             t.folded = find_folded(m, view->name);
-            if ((t.entry && t.entry->is_added) || is_tied_copy(m, view->name))
+            if ((t.entry && t.entry->is_added) || um_head_is_tied_copy(&m->base, view->name))
                 continue; /* another task's head, which the delta's replaces */
             if (m->has_type && um_dtype_is_weight(view->dtype))
                 t.dtype = m->type;

@@ -1,7 +1,8 @@
 /*
  * A PEFT folder (LoRA, rsLoRA, DoRA, AdaLoRA) as a delta. Which maps are changed is read from the names
  * of the tensors; target patterns of the config are not needed. What other settings would change the
- * outputs is refused by name. Modules saved along become whole parameters.
+ * outputs is refused by name. Modules saved along become whole parameters. Of an AdaLoRA whose ranks
+ * were lowered, PEFT's file holds those in use: they go to their places, the others are zero.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,10 +20,12 @@ struct import {
     struct um_delta delta; /* result; entries and values in its arena */
 };
 
-/* Settings that must be absent, null, or empty. */
+/* Settings that must be absent, null, or empty; the first may stand in an AdaLoRA's. */
 static const char *const refused[] = {"rank_pattern", "alpha_pattern", "layer_replication",
                                       "trainable_token_indices", "target_parameters",
-                                      "lora_bias", "use_qalora", "arrow_config"};
+                                      "lora_bias", "use_qalora", "arrow_config",
+                                      "alora_invocation_tokens", "kasa_config", "use_bdlora",
+                                      "monteclora_config"};
 
 static bool is_empty(const json_t *value)
 {
@@ -70,7 +73,7 @@ static enum um_status read_config(struct import *x, struct um_error *err)
     if (strcmp(bias, "none") != 0)
         return um_fail(err, UM_E_INPUT, "cannot import '%s': biases train along (bias '%s')",
                        where, bias);
-    for (size_t i = 0; i < UM_COUNT(refused); i++)
+    for (size_t i = is_adalora; i < UM_COUNT(refused); i++)
         if (!is_empty(json_object_get(x->config, refused[i])))
             return um_fail(err, UM_E_INPUT, "cannot import '%s': its '%s' is not supported", where,
                            refused[i]);
@@ -167,10 +170,85 @@ static enum um_status read_values(float *values, const struct import *x,
     return UM_OK;
 }
 
-static enum um_status add_entry(struct import *x, const struct um_tensor_view *view,
+/* ---- AdaLoRA's ranks in use */
+
+/* Which ranks PEFT has kept of a change that the tensor is a part of: a list of true and false by the
+ * name of the change's lambda; NULL: all. */
+static const json_t *find_kept(const struct import *x, const char *name)
+{
+    const json_t *patterns = json_object_get(x->config, "rank_pattern"), *kept;
+    const char *bare = inner_name(name), *end = strstr(bare, ".lora_"), *key;
+    size_t n = end ? (size_t)(end - bare) : 0;
+    if (!json_is_object(patterns) || n == 0)
+        return NULL;
+    json_object_foreach ((json_t *)(uintptr_t)patterns, key, kept) {
+        const char *of = inner_name(key);
+        if (strncmp(of, bare, n) == 0 && strcmp(of + n, ".lora_E") == 0)
+            return kept;
+    }
+    return NULL;
+}
+
+/* The ranks kept; -1: it is no list of `rank` times true or false. */
+static int64_t count_kept(const json_t *kept, int64_t rank)
+{
+    int64_t n = 0;
+    size_t i;
+    json_t *is_kept;
+    if (!json_is_array(kept) || json_array_size(kept) != (size_t)rank)
+        return -1;
+    json_array_foreach ((json_t *)(uintptr_t)kept, i, is_kept) {
+        if (!json_is_boolean(is_kept))
+            return -1;
+        n += json_is_true(is_kept);
+    }
+    return n;
+}
+
+/* *full: the tensor, or one of all ranks (made in the arena) with those of the file at their places. */
+static enum um_status untrim(struct um_tensor_view *full, struct import *x,
+                             const struct um_param *p, const struct um_tensor_view *view,
+                             struct um_error *err)
+{
+    const json_t *kept = find_kept(x, view->name);
+    int up = strstr(view->name, ".lora_B") != NULL; /* its columns are the ranks */
+    *full = *view;
+    if (!p || !kept)
+        return UM_OK;
+    int64_t rank = up ? p->cols : p->rows, others = up ? p->rows : p->cols;
+    int64_t n_kept = count_kept(kept, rank), from = 0;
+    if (n_kept < 0)
+        return um_fail(err, UM_E_INPUT, "cannot import '%s': the rank_pattern of '%s' is no list of "
+                       "%lld times true or false", x->folder, view->name, (long long)rank);
+    if (view->n_dims != 2 || view->dims[up] != n_kept || view->dims[!up] != others ||
+        !um_dtype_is_weight(view->dtype) || um_dtype_is_quantised(view->dtype))
+        return um_fail(err, UM_E_INPUT, "cannot import '%s': '%s' does not fit its rank_pattern, "
+                       "which keeps %lld", x->folder, view->name, (long long)n_kept);
+    float *values = UM_ARENA_NEW(&x->delta.arena, p->n_elements, float); /* zeros */
+    if (!values)
+        return um_fail_memory(err, view->name, (size_t)p->n_elements * sizeof(float));
+    for (int64_t r = 0; r < rank; r++) {
+        if (!json_is_true(json_array_get(kept, (size_t)r)))
+            continue;
+        for (int64_t k = 0; k < others; k++)
+            values[up ? k * rank + r : r * others + k] = um_to_f32_at(
+                view->bytes, view->dtype, up ? k * n_kept + from : from * others + k);
+        from++;
+    }
+    full->dtype = UM_F32;
+    full->dims[up] = rank;
+    full->n_elements = p->n_elements;
+    full->bytes = (unsigned char *)values;
+    full->n_bytes = (size_t)p->n_elements * sizeof(float);
+    return UM_OK;
+}
+
+static enum um_status add_entry(struct import *x, const struct um_tensor_view *stored,
                                 struct um_error *err)
 {
-    const struct um_param *p = find_param(x, view->name);
+    const struct um_param *p = find_param(x, stored->name);
+    struct um_tensor_view full, *view = &full;
+    UM_RETURN_IF(untrim(&full, x, p, stored, err));
     if (!p || view->n_elements != p->n_elements || view->dims[0] != p->rows ||
         !um_dtype_is_weight(view->dtype) || um_dtype_is_quantised(view->dtype))
         return um_fail(err, UM_E_INPUT, "cannot import '%s': '%s' does not fit a parameter of '%s'",

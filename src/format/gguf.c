@@ -359,6 +359,19 @@ static enum um_status check_version(const struct reader *r)
                    r->path, version, UM_GGUF_VERSION);
 }
 
+/* One part of several holds some of the tensors only. */
+static enum um_status check_whole(const struct reader *r)
+{
+    const struct um_gguf_pair *count = um_gguf_pair(r->gguf, "split.count");
+    const struct um_gguf_pair *part = um_gguf_pair(r->gguf, "split.no");
+    if (!count || count->integer <= 1)
+        return UM_OK;
+    um_fail(r->err, UM_E_INPUT, "cannot load '%s': it is part %lld of a GGUF file that is split into "
+            "%lld", r->path, part ? (long long)part->integer + 1 : 1LL, (long long)count->integer);
+    um_error_hint(r->err, "llama.cpp's `llama-gguf-split --merge` joins the parts");
+    return UM_E_INPUT;
+}
+
 static enum um_status read_file(struct reader *r)
 {
     uint64_t n_tensors = 0, n_pairs = 0;
@@ -380,6 +393,7 @@ static enum um_status read_file(struct reader *r)
                        "bytes (truncated?)",
                        r->path, (unsigned long long)n_pairs, (unsigned long long)n_tensors, r->n);
     UM_RETURN_IF(read_pairs(r, (size_t)n_pairs));
+    UM_RETURN_IF(check_whole(r));
     return read_tensors(r, (size_t)n_tensors);
 }
 

@@ -104,12 +104,17 @@ static enum um_status read_yarn(struct um_rope_options *rope, const json_t *json
                                 const char *where, struct um_error *err)
 {
     double mscale = 0, mscale_all = 0;
+    bool is_truncated = true; /* where the ramp between the bands begins and ends: at whole numbers */
     rope->beta_fast = 32;
     rope->beta_slow = 1;
     UM_RETURN_IF(um_json_get_f64(&rope->beta_fast, json, "beta_fast", where, err));
     UM_RETURN_IF(um_json_get_f64(&rope->beta_slow, json, "beta_slow", where, err));
     UM_RETURN_IF(um_json_get_f64(&mscale, json, "mscale", where, err));
     UM_RETURN_IF(um_json_get_f64(&mscale_all, json, "mscale_all_dim", where, err));
+    UM_RETURN_IF(um_json_get_bool(&is_truncated, json, "truncate", where, err));
+    if (!is_truncated)
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': yarn with truncate off is not supported", where);
     rope->attention_factor = mscale != 0 && mscale_all != 0
                                  ? yarn_sharpness(rope->factor, mscale) /
                                        yarn_sharpness(rope->factor, mscale_all)
@@ -142,6 +147,9 @@ static enum um_status read_scaling(struct um_rope_options *rope, const json_t *j
     rope->high_factor = 4;
     UM_RETURN_IF(um_json_get_f64(&rope->theta, json, "rope_theta", where, err));
     UM_RETURN_IF(um_json_get_f64(&rope->factor, json, "factor", where, err));
+    if (rope->scaling != UM_ROPE_PLAIN && !json_is_number(json_object_get(json, "factor")))
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': rotary scaling '%s' has no factor", where, name);
     UM_RETURN_IF(um_json_get_f64(&rope->low_factor, json, "low_freq_factor", where, err));
     UM_RETURN_IF(um_json_get_f64(&rope->high_factor, json, "high_freq_factor", where, err));
     UM_RETURN_IF(um_json_get_f64(&rope->original, json, "original_max_position_embeddings", where,

@@ -44,16 +44,12 @@ static enum um_status find_arch(const struct um_arch **arch, const json_t *confi
     const char *type = NULL;
     struct um_str known = {0};
     UM_RETURN_IF(um_json_get_str(&type, config, "model_type", where, err));
-    for (size_t a = 0; a < um_n_archs; a++) {
-        for (const char *const *t = um_archs[a]->model_types; *t; t++) {
-            if (type && strcmp(*t, type) == 0) {
-                *arch = um_archs[a];
-                um_str_free(&known);
-                return UM_OK;
-            }
+    *arch = um_arch_find(type);
+    if (*arch)
+        return UM_OK;
+    for (size_t a = 0; a < um_n_archs; a++)
+        for (const char *const *t = um_archs[a]->model_types; *t; t++)
             um_str_addf(&known, "%s%s", known.length ? ", " : "", *t);
-        }
-    }
     enum um_status status =
         um_fail(err, UM_E_INPUT, "cannot load '%s': model_type is '%s', known are: %s", where,
                 type ? type : "(missing)", known.text ? known.text : "");
@@ -148,23 +144,31 @@ static int64_t dim_of(const struct um_dims *dims, char letter)
     return 0;
 }
 
-/* Norms of checkpoints that were converted from TensorFlow (bert-base-uncased among them). */
-static const struct um_tensor_view *find_old_norm(const struct um_model *model, const char *name)
+bool um_model_other_norm(char *other, size_t size, const char *name)
 {
     static const char *const names[][2] = {{"LayerNorm.weight", "LayerNorm.gamma"},
                                            {"LayerNorm.bias", "LayerNorm.beta"}};
-    char old[320];
     for (size_t i = 0; i < UM_COUNT(names); i++) {
-        const char *place = strstr(name, names[i][0]);
-        if (!place)
-            continue;
-        (void)snprintf(old, sizeof(old), "%s%.*s%s", model->arch->prefix, (int)(place - name), name,
-                       names[i][1]);
-        const struct um_tensor_view *tensor = um_folder_find(&model->folder, old);
-        return tensor ? tensor
-                      : um_folder_find(&model->folder, old + strlen(model->arch->prefix));
+        for (size_t k = 0; k < 2; k++) {
+            size_t n = um_length_before(name, names[i][k]);
+            if (!n || n + strlen(names[i][1 - k]) >= size)
+                continue;
+            (void)snprintf(other, size, "%.*s%s", (int)n, name, names[i][1 - k]);
+            return true;
+        }
     }
-    return NULL;
+    return false;
+}
+
+/* A norm's weight or bias under its other name. */
+static const struct um_tensor_view *find_old_norm(const struct um_model *model, const char *name)
+{
+    char old[256], full[320];
+    if (!um_model_other_norm(old, sizeof(old), name))
+        return NULL;
+    (void)snprintf(full, sizeof(full), "%s%s", model->arch->prefix, old);
+    const struct um_tensor_view *tensor = um_folder_find(&model->folder, full);
+    return tensor ? tensor : um_folder_find(&model->folder, old);
 }
 
 /* The tensor of a weight: by its bare name, or with the architecture's prefix. */

@@ -106,6 +106,8 @@ struct um_arch {
 
 extern const struct um_arch *const um_archs[];
 extern const size_t um_n_archs;
+/* By config.json's "model_type"; NULL if it is none of them, or NULL. */
+const struct um_arch *um_arch_find(const char *model_type);
 
 enum { UM_ENDS_MAX = 16 };
 
@@ -166,6 +168,10 @@ struct um_param *um_model_param(const struct um_model *model, int role, int64_t 
 /* The vocabulary head's weight; NULL if the model has none, or was opened without. */
 struct um_param *um_model_vocabulary(const struct um_model *model);
 int64_t um_model_n_elements(const struct um_model *model, bool with_added);
+
+/* The other name of a norm's weight or bias: checkpoints that were converted from TensorFlow
+ * (bert-base-uncased among them) call them gamma and beta. false: it has none, or no room. */
+bool um_model_other_norm(char *other, size_t size, const char *name);
 
 /* config.json's "hidden_act" and the like. */
 enum um_status um_activation_from_name(enum um_activation *out, const char *name,

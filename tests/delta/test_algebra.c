@@ -163,6 +163,52 @@ static void test_combinations(void **state)
     close_rig(&r);
 }
 
+/* The labels of the combination in r->out begin with this one. */
+static void assert_label(const struct rig *r, const char *label, const char *class)
+{
+    struct um_delta *got;
+    struct um_error err;
+    assert_ok(um_delta_open(&got, r->out, &err), err);
+    assert_true(got->n_labels > 0);
+    assert_string_equal(got->labels[0], label);
+    assert_string_equal(got->task_class, class);
+    um_delta_free(got);
+}
+
+/* Class names are those of the head that was taken, also where another delta comes first. */
+static void test_labels_go_with_the_head(void **state)
+{
+    (void)state;
+    static const char *others[] = {"bad", "good", "neither"};
+    struct rig r;
+    struct um_error err;
+    struct um_delta_info info;
+    const char *class;
+    open_rig(&r);
+    r.made[1].labels = others;
+    class = r.made[1].task_class;
+    assert_ok(um_delta_save(&r.made[1], r.paths[1], &err), err);
+    struct um_delta_term terms[2] = {{r.paths[0], 1}, {r.paths[1], 1}};
+    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_LAST, r.out, &err), err);
+    assert_label(&r, "bad", class);
+    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_FIRST, r.out, &err), err);
+    assert_label(&r, made_labels[0], class);
+    drop_added(&r); /* the first one has no head, */
+    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_ERROR, r.out, &err), err);
+    assert_label(&r, made_labels[0], class); /* nor has the second */
+    r.made[0].task_class = "BertModel";
+    r.made[0].n_labels = 0;
+    assert_ok(um_delta_save(&r.made[0], r.paths[0], &err), err);
+    um_arena_free(&r.made[1].arena);
+    make_delta(&r.made[1], &r.base, 2);
+    r.made[1].labels = others;
+    r.made[1].task = ""; /* as a difference of two models has it */
+    assert_ok(um_delta_save(&r.made[1], r.paths[1], &err), err);
+    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_ERROR, r.out, &err), err);
+    assert_label(&r, "bad", class);
+    close_rig(&r);
+}
+
 /* A delta alone stays what it is; with itself it is no conflict; less itself it is nothing. */
 static void test_identities(void **state)
 {
@@ -238,6 +284,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_combinations),
+        cmocka_unit_test(test_labels_go_with_the_head),
         cmocka_unit_test(test_identities),
         cmocka_unit_test(test_overlap),
         cmocka_unit_test(test_refusals),

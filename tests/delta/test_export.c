@@ -5,6 +5,7 @@
  */
 #include "folder.h"
 #include "golden.h"
+#include "limited_merge.h"
 #include "made_delta.h"
 
 #include <math.h>
@@ -416,10 +417,235 @@ static void an_alpha_of_zero_is_refused(void **state)
     um_model_close(&model);
 }
 
+/* ---- PEFT's folders */
+
+/* Puts a setting (its text) into the config of a PEFT folder. */
+static void put_setting(const char *peft, const char *key, const char *text)
+{
+    struct um_error err;
+    char path[600];
+    json_t *config, *value = json_loads(text, JSON_DECODE_ANY, NULL);
+    (void)snprintf(path, sizeof(path), "%s/adapter_config.json", peft);
+    assert_ok(um_json_load(&config, path, &err), err);
+    assert_int_equal(json_object_set_new(config, key, value), 0);
+    assert_ok(um_json_save(path, config, 2, &err), err);
+    json_decref(config);
+}
+
+/* Exports a made low-rank change; returns the folder. The caller closes the model. */
+static const char *export_low_rank(struct um_model *model, const char *name, const char *method)
+{
+    static char peft[512];
+    struct um_error err;
+    const char *made = make_low_rank(model, name, method);
+    (void)snprintf(peft, sizeof(peft), "%s", in_folder("low_rank"));
+    assert_ok(um_remove_folder(peft, &err), err);
+    assert_ok(um_delta_export(model->folder.path, made, "peft", peft, &err), err);
+    return peft;
+}
+
+static void settings_that_change_outputs_are_refused(void **state)
+{
+    static const char *const settings[][2] = {{"alora_invocation_tokens", "[5, 6]"},
+                                              {"kasa_config", "{\"beta\": 1}"},
+                                              {"use_bdlora", "{\"nblocks\": 2}"},
+                                              {"monteclora_config", "{\"n\": 2}"},
+                                              {"rank_pattern", "{\"q_proj\": 2}"}};
+    struct um_error err;
+    struct um_model model;
+    struct um_delta_info info;
+    (void)state;
+    for (size_t i = 0; i < UM_COUNT(settings); i++) {
+        const char *peft = export_low_rank(&model, "llama_tied", "lora");
+        put_setting(peft, settings[i][0], settings[i][1]);
+        assert_fails(um_delta_import_peft(&info, peft, model.folder.path, in_folder("none"), &err),
+                     UM_E_INPUT, settings[i][0], err);
+        um_model_close(&model);
+    }
+}
+
+/* Whether PEFT keeps rank r of three of the change with that number. */
+static bool is_kept(size_t change, int64_t r)
+{
+    static const bool kept[][3] = {{true, false, true}, {false, false, false}, {false, true, false},
+                                   {true, true, true}};
+    return kept[change % UM_COUNT(kept)][r];
+}
+
+/* The value of a tensor [rows, cols] whose ranks that are not kept are zero. */
+static float trimmed(const struct um_tensor_view *view, bool is_up, size_t change, int64_t r, int64_t c)
+{
+    return is_kept(change, is_up ? c : r)
+               ? um_to_f32_at(view->bytes, view->dtype, r * view->dims[1] + c) : 0;
+}
+
+/* Rewrites an AdaLoRA's folder as PEFT leaves one whose ranks were lowered: those kept only. Tensors of a
+ * change follow one another in the file, in the order of its name. */
+static void trim(const char *peft, size_t n_changes)
+{
+    struct um_error err;
+    struct um_safetensors file;
+    struct um_safetensors_writer w;
+    char path[600], trimmed_path[600], pattern[4096] = "{";
+    (void)snprintf(path, sizeof(path), "%s/adapter_model.safetensors", peft);
+    (void)snprintf(trimmed_path, sizeof(trimmed_path), "%s/trimmed", peft);
+    assert_ok(um_safetensors_open(&file, path, &err), err);
+    assert_int_equal(file.n_tensors, 3 * n_changes);
+    assert_ok(um_safetensors_create(&w, &err), err);
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t t = 0; t < file.n_tensors; t++) {
+            const struct um_tensor_view *view = &file.tensors[t];
+            bool is_up = strstr(view->name, ".lora_B") != NULL;
+            int64_t dims[2] = {view->dims[0], view->dims[1]}, n_kept = 0;
+            for (int64_t r = 0; r < 3; r++)
+                n_kept += is_kept(t / 3, r);
+            dims[is_up] = n_kept;
+            if (pass == 0)
+                um_safetensors_declare(&w, view->name, UM_F32, 2, dims);
+            for (int64_t i = 0; i < view->n_elements && pass == 1; i++) {
+                int64_t r = i / view->dims[1], c = i % view->dims[1];
+                float value = um_to_f32_at(view->bytes, view->dtype, i);
+                if (is_kept(t / 3, is_up ? c : r))
+                    assert_ok(um_safetensors_put(&w, &value, sizeof(value), &err), err);
+            }
+            if (pass == 0 && strstr(view->name, ".lora_E"))
+                (void)snprintf(pattern + strlen(pattern), sizeof(pattern) - strlen(pattern),
+                               "%s\"%s\": [%s, %s, %s]", t < 3 ? "" : ", ",
+                               view->name + strlen(UM_PEFT_PREFIX),
+                               is_kept(t / 3, 0) ? "true" : "false",
+                               is_kept(t / 3, 1) ? "true" : "false",
+                               is_kept(t / 3, 2) ? "true" : "false");
+        }
+        if (pass == 0)
+            assert_ok(um_safetensors_begin(&w, trimmed_path, &err), err);
+    }
+    assert_ok(um_safetensors_commit(&w, &err), err);
+    um_safetensors_close(&file);
+    assert_int_equal(rename(trimmed_path, path), 0);
+    (void)snprintf(pattern + strlen(pattern), sizeof(pattern) - strlen(pattern), "}");
+    put_setting(peft, "rank_pattern", pattern);
+}
+
+/* PEFT saves the ranks in use of an AdaLoRA that has lowered some; here the others are zero. */
+static void lowered_ranks_come_back_to_their_places(void **state)
+{
+    struct um_error err;
+    struct um_model model;
+    struct um_delta_info info;
+    struct um_safetensors before, after;
+    char path[600];
+    (void)state;
+    const char *peft = export_low_rank(&model, "llama_tied", "adalora");
+    const char *imported = in_folder("imported.safetensors"), *again = in_folder("again");
+    (void)snprintf(path, sizeof(path), "%s/adapter_model.safetensors", peft);
+    assert_ok(um_safetensors_open(&before, path, &err), err);
+    trim(peft, before.n_tensors / 3);
+    assert_ok(um_delta_import_peft(&info, peft, model.folder.path, imported, &err), err);
+    assert_ok(um_remove_folder(again, &err), err);
+    assert_ok(um_delta_export(model.folder.path, imported, "peft", again, &err), err);
+    (void)snprintf(path, sizeof(path), "%s/adapter_model.safetensors", again);
+    assert_ok(um_safetensors_open(&after, path, &err), err);
+    assert_int_equal(after.n_tensors, before.n_tensors);
+    for (size_t t = 0; t < before.n_tensors; t++) {
+        const struct um_tensor_view *x = &before.tensors[t], *y = &after.tensors[t];
+        bool is_up = strstr(x->name, ".lora_B") != NULL;
+        assert_string_equal(x->name, y->name);
+        assert_int_equal(x->n_elements, y->n_elements);
+        for (int64_t i = 0; i < x->n_elements; i++)
+            assert_true(um_to_f32_at(y->bytes, y->dtype, i) ==
+                        trimmed(x, is_up, t / 3, i / x->dims[1], i % x->dims[1]));
+    }
+    um_safetensors_close(&before);
+    um_safetensors_close(&after);
+    um_model_close(&model);
+}
+
+static void rank_patterns_must_fit(void **state)
+{
+    static const char lambda[] = "model.layers.0.self_attn.q_proj.lora_E";
+    static const struct {
+        const char *kept, *message;
+    } cases[] = {{"[true, true]", "is no list of 3 times true or false"},
+                 {"[1, 1, 1]", "is no list of 3 times true or false"},
+                 {"3", "is no list of 3 times true or false"},
+                 {"[true, false, true]", "does not fit its rank_pattern, which keeps 2"}};
+    struct um_error err;
+    struct um_model model;
+    struct um_delta_info info;
+    (void)state;
+    for (size_t i = 0; i < UM_COUNT(cases); i++) {
+        char pattern[256];
+        const char *peft = export_low_rank(&model, "llama_tied", "adalora");
+        (void)snprintf(pattern, sizeof(pattern), "{\"%s\": %s}", lambda, cases[i].kept);
+        put_setting(peft, "rank_pattern", pattern);
+        assert_fails(um_delta_import_peft(&info, peft, model.folder.path, in_folder("none"), &err),
+                     UM_E_INPUT, cases[i].message, err);
+        um_model_close(&model);
+    }
+}
+
+/* PEFT's name of the task follows the delta's class, wherever its head is. */
+static void the_task_is_that_of_the_class(void **state)
+{
+    static const char *const cases[][2] = {{"", "CAUSAL_LM"},
+                                           {"LlamaForCausalLM", "CAUSAL_LM"},
+                                           {"LlamaForSequenceClassification", "SEQ_CLS"},
+                                           {"LlamaForTokenClassification", "TOKEN_CLS"}};
+    struct um_error err;
+    struct um_model model;
+    struct um_delta *delta;
+    json_t *config;
+    (void)state;
+    const char *made = make_low_rank(&model, "llama_tied", "lora");
+    for (size_t i = 0; i < UM_COUNT(cases); i++) {
+        const char *classed = in_folder("classed.safetensors"), *out = in_folder("classed");
+        assert_ok(um_remove_folder(out, &err), err);
+        assert_ok(um_delta_open(&delta, made, &err), err);
+        delta->task_class = cases[i][0];
+        assert_ok(um_delta_save(delta, classed, &err), err);
+        um_delta_free(delta);
+        assert_ok(um_delta_export(model.folder.path, classed, "peft", out, &err), err);
+        assert_ok(um_json_load(&config, in_folder("classed/adapter_config.json"), &err), err);
+        assert_string_equal(json_string_value(json_object_get(config, "task_type")), cases[i][1]);
+        json_decref(config);
+    }
+    um_model_close(&model);
+}
+
+struct limited_export {
+    const char *model, *delta, *format, *out;
+};
+
+static enum um_status export_limited(const void *user, struct um_error *err)
+{
+    const struct limited_export *e = user;
+    return um_delta_export(e->model, e->delta, e->format, e->out, err);
+}
+
+static void a_full_disk_leaves_nothing_behind(void **state)
+{
+    static const char *const formats[] = {"peft", "gguf"};
+    static const rlim_t limits[] = {0, 100};
+    struct um_model model;
+    (void)state;
+    const char *made = make_low_rank(&model, "llama_tied", "lora"), *out = in_folder("full");
+    for (size_t i = 0; i < UM_COUNT(formats) * UM_COUNT(limits); i++) {
+        const struct limited_export export = {model.folder.path, made, formats[i % 2], out};
+        assert_true(limited_fails(export_limited, &export, limits[i / 2]));
+        assert_false(um_path_exists(out));
+    }
+    um_model_close(&model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_gguf_base_has_rows_in_another_order),
                                        cmocka_unit_test(an_alpha_of_zero_is_refused),
+                                       cmocka_unit_test(settings_that_change_outputs_are_refused),
+                                       cmocka_unit_test(lowered_ranks_come_back_to_their_places),
+                                       cmocka_unit_test(rank_patterns_must_fit),
+                                       cmocka_unit_test(the_task_is_that_of_the_class),
+                                       cmocka_unit_test(a_full_disk_leaves_nothing_behind),
                                        cmocka_unit_test(single_weights_add_up),
                                        cmocka_unit_test(what_has_no_place_is_refused),
                                        cmocka_unit_test(low_rank_changes_go_to_gguf)};

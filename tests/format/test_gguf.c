@@ -280,6 +280,15 @@ static void test_duplicate_keys_are_refused(void **state)
     assert_refused(&f, "two metadata keys are 'b'");
 }
 
+static void test_one_part_of_several_is_named(void **state)
+{
+    (void)state;
+    struct made f = begin(0, 2);
+    add_pair(&f, "split.no", UM_GGUF_U16, 1, 2);
+    add_pair(&f, "split.count", UM_GGUF_U16, 3, 2);
+    assert_refused(&f, "part 2 of a GGUF file that is split into 3");
+}
+
 static void test_alignment_must_be_a_power_of_two(void **state)
 {
     (void)state;
@@ -467,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_arrays_beyond_the_file_are_refused),
         cmocka_unit_test(test_bools_are_0_or_1),
         cmocka_unit_test(test_duplicate_keys_are_refused),
+        cmocka_unit_test(test_one_part_of_several_is_named),
         cmocka_unit_test(test_alignment_must_be_a_power_of_two),
         cmocka_unit_test(test_alignment_places_the_data),
         cmocka_unit_test(test_numbers_of_dimensions_are_checked),

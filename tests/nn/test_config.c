@@ -179,6 +179,10 @@ static void test_what_is_refused(void **state)
         {"llama_tied", "{\"num_key_value_heads\": 3}", "do not divide"},
         {"llama_tied", "{\"-hidden_size\": 0}", "'hidden_size' is missing"},
         {"llama_tied", "{\"vocab_size\": 0}", "'vocab_size' is 0"},
+        {"llama_tied", "{\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": null}}",
+         "'yarn' has no factor"},
+        {"llama_tied", "{\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 2, "
+                       "\"truncate\": false}}", "truncate off"},
     };
     for (size_t i = 0; i < UM_COUNT(cases); i++) {
         struct um_model model = {0};
