@@ -215,6 +215,15 @@ static enum um_status known_labels(struct um_dataset *data, const struct um_data
     return data->n_labels ? match_names(data, o, err) : UM_OK;
 }
 
+/* A number stands for the task's class of that number, as in Hugging Face's copies of GLUE. */
+static const char *class_name(const struct um_task *task, const char *text)
+{
+    int64_t n = 0, number;
+    while (task->labels[n])
+        n++;
+    return is_class_number(text, n) && um_parse_i64(&number, text) ? task->labels[number] : text;
+}
+
 static enum um_status read_label(struct um_dataset *data, int64_t i, size_t column,
                                  struct um_error *err)
 {
@@ -227,6 +236,7 @@ static enum um_status read_label(struct um_dataset *data, int64_t i, size_t colu
                            (long long)row->line, text);
         return UM_OK;
     }
+    text = class_name(data->task, text);
     for (int64_t k = 0; k < data->n_labels; k++) {
         if (strcmp(data->labels[k], text) == 0) {
             row->label = k;

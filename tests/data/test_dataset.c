@@ -103,6 +103,25 @@ static void test_labels_of_training(void **state)
     assert_fails(um_dataset_open(&d, task, &o, &err), UM_E_INPUT, "no column 'lable'", err);
 }
 
+/* Classes of a task that names them, by name and by number. */
+static void test_labels_by_number(void **state)
+{
+    (void)state;
+    struct um_dataset d;
+    struct um_error err;
+    const struct um_data_options o = options_for(write_file(
+        "numbers.jsonl", "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"label\": 1}\n"
+                         "{\"sentence1\": \"c\", \"sentence2\": \"d\", \"label\": 0}\n"
+                         "{\"sentence1\": \"e\", \"sentence2\": \"f\", \"label\": \"not_entailment\"}\n"));
+    assert_ok(um_dataset_open(&d, um_task_find("rte"), &o, &err), err);
+    assert_string_equal(d.labels[d.rows[0].label], "not_entailment");
+    assert_string_equal(d.labels[d.rows[1].label], "entailment");
+    assert_int_equal(d.rows[2].label, d.rows[0].label);
+    um_dataset_close(&d);
+    assert_bad("rte", "index\tsentence1\tsentence2\tlabel\n0\ta\tb\t2\n",
+               "label '2' is not one of 'entailment', 'not_entailment'");
+}
+
 static void test_columns_of_choice(void **state)
 {
     (void)state;
@@ -292,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_labels_are_learnt),
         cmocka_unit_test(test_bad_labels),
         cmocka_unit_test(test_labels_of_training),
+        cmocka_unit_test(test_labels_by_number),
         cmocka_unit_test(test_columns_of_choice),
         cmocka_unit_test(test_folders_of_glue),
         cmocka_unit_test(test_every_task),
