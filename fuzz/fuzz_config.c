@@ -93,7 +93,7 @@ static enum um_status run(struct um_model *model, struct um_error *err)
     double loss = 0;
     enum um_status status;
     UM_TRY(make_batch(&batch, model, err));
-    UM_TRY(um_engine_open(&engine, model, 64 << 20, false, err));
+    UM_TRY(um_engine_open(&engine, model, 64 << 20, err));
     engine.objective = model->arch->is_decoder ? UM_OBJECTIVE_TOKEN : UM_OBJECTIVE_CLASS;
     UM_TRY(um_engine_train(&loss, &engine, &batch, ROWS, 0,
                            (struct um_sink){.accept = take_gradient}, err));

@@ -5,6 +5,7 @@
 #include "test.h"
 
 #include "base/file.h"
+#include "base/json.h"
 
 static char test_folder[64];
 
@@ -46,6 +47,28 @@ static inline const char *put_file(const char *name, const void *bytes, size_t n
     }
     assert_ok(um_file_write(path, bytes, n, &err), err);
     return path;
+}
+
+/* Writes folder TO's config.json: that of folder FROM with `edits` (JSON) put over it; a member "-KEY"
+ * removes KEY. */
+static inline void put_edited_config(const char *to, const char *from, const char *edits)
+{
+    struct um_error err;
+    char path[700];
+    const char *key;
+    json_t *config, *edit, *value;
+    (void)snprintf(path, sizeof(path), "%s/config.json", from);
+    assert_ok(um_json_load(&config, path, &err), err);
+    assert_ok(um_json_parse(&edit, edits, strlen(edits), "edits", &err), err);
+    json_object_foreach (edit, key, value)
+        if (*key == '-')
+            (void)json_object_del(config, key + 1);
+        else
+            (void)json_object_set(config, key, value);
+    (void)snprintf(path, sizeof(path), "%s/config.json", to);
+    assert_ok(um_json_save(path, config, 2, &err), err);
+    json_decref(config);
+    json_decref(edit);
 }
 
 /* A safetensors file of this header text and n_data bytes 0, 1, 2, ... */

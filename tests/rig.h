@@ -23,7 +23,7 @@ static inline void rig_open(struct rig *r, const char *name)
     memset(r, 0, sizeof(*r));
     golden_open(&r->g, name);
     assert_ok(um_model_open(&r->model, r->g.folder, &options, &err), err);
-    assert_ok(um_engine_open(&r->engine, &r->model, 64 << 20, false, &err), err);
+    assert_ok(um_engine_open(&r->engine, &r->model, 64 << 20, &err), err);
     r->engine.objective = r->g.is_decoder        ? UM_OBJECTIVE_TOKEN
                           : r->model.dims.O == 1 ? UM_OBJECTIVE_VALUE
                                                  : UM_OBJECTIVE_CLASS;

@@ -175,10 +175,9 @@ static enum um_status fail_names(const struct um_dataset *data, const struct um_
     return status;
 }
 
-static bool is_class_number(const char *label, int64_t n_classes)
+static bool read_class_number(int64_t *number, const char *label, int64_t n_classes)
 {
-    int64_t number;
-    return um_parse_i64(&number, label) && number >= 0 && number < n_classes;
+    return um_parse_i64(number, label) && *number >= 0 && *number < n_classes;
 }
 
 /* Classes in the model's order, where the data calls them as the model does or by their numbers, though
@@ -187,9 +186,9 @@ static enum um_status match_names(struct um_dataset *data, const struct um_data_
                                   struct um_error *err)
 {
     bool are_known = o->n_names > 0, are_numbers = o->n_classes > 0;
-    for (int64_t k = 0; k < data->n_labels; k++) {
+    for (int64_t k = 0, number; k < data->n_labels; k++) {
         are_known = are_known && has_name(o->names, o->n_names, data->labels[k]);
-        are_numbers = are_numbers && is_class_number(data->labels[k], o->n_classes);
+        are_numbers = are_numbers && read_class_number(&number, data->labels[k], o->n_classes);
     }
     if (!are_known && !are_numbers)
         return o->n_names == 0 || o->is_train ? UM_OK : fail_names(data, o, err);
@@ -201,13 +200,11 @@ static enum um_status match_names(struct um_dataset *data, const struct um_data_
 static enum um_status known_labels(struct um_dataset *data, const struct um_data_options *o,
                                    size_t column, struct um_error *err)
 {
-    int64_t n = 0;
+    int64_t n = um_task_n_labels(data->task);
     if (data->task->is_regression || data->task->style != UM_STYLE_PAIR)
         return UM_OK;
     if (o->labels)
         return copy_labels(data, (const char *const *)o->labels, o->n_labels, err);
-    while (data->task->labels[n])
-        n++;
     if (n)
         UM_RETURN_IF(copy_labels(data, data->task->labels, n, err));
     else if (data->is_labelled)
@@ -218,10 +215,8 @@ static enum um_status known_labels(struct um_dataset *data, const struct um_data
 /* A number stands for the task's class of that number, as in Hugging Face's copies of GLUE. */
 static const char *class_name(const struct um_task *task, const char *text)
 {
-    int64_t n = 0, number;
-    while (task->labels[n])
-        n++;
-    return is_class_number(text, n) && um_parse_i64(&number, text) ? task->labels[number] : text;
+    int64_t number;
+    return read_class_number(&number, text, um_task_n_labels(task)) ? task->labels[number] : text;
 }
 
 static enum um_status read_label(struct um_dataset *data, int64_t i, size_t column,

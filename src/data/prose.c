@@ -130,17 +130,22 @@ static enum um_status mark(struct um_marked *m, const struct um_prose *p, size_t
     return UM_OK;
 }
 
-static enum um_status append(struct um_marked *m, const struct um_tokens *tokens, size_t n,
-                             struct um_error *err)
+static enum um_status append(struct um_marked *m, const int32_t *ids, size_t n, struct um_error *err)
 {
     size_t most = m->n + n + 1; /* and an end token */
     if (!um_grow(&m->ids, &m->ids_capacity, most, sizeof(*m->ids)) ||
         !um_grow(&m->learnt, &m->learnt_capacity, most, 1))
         return um_fail_memory(err, "tokens", most * sizeof(*m->ids));
     if (n)
-        memcpy(m->ids + m->n, tokens->ids, n * sizeof(*m->ids));
+        memcpy(m->ids + m->n, ids, n * sizeof(*m->ids));
     m->n += n;
     return UM_OK;
+}
+
+/* Of a prompt, which is to be gone on with, though the tokenizer's own template may end it. */
+static size_t length_without_end(const struct um_tokens *prompt, int32_t end_id)
+{
+    return prompt->n - (prompt->n && prompt->ids[prompt->n - 1] == end_id);
 }
 
 /* A completion's tokens, where they are not those of the whole text: behind a line's end, so that no
@@ -162,8 +167,7 @@ static enum um_status append_completion(struct um_marked *m, const char *text, s
         k = 0;
         UM_TRY(um_tokenizer_encode(whole, tokenizer, text, n, NULL, 0, false, 0, err));
     }
-    memmove(whole->ids, whole->ids + k, (whole->n - k) * sizeof(*whole->ids));
-    UM_TRY(append(m, whole, whole->n - k, err));
+    UM_TRY(append(m, whole->ids + k, whole->n - k, err));
 out:
     um_str_free(&joined);
     return status;
@@ -179,20 +183,16 @@ static enum um_status encode_text(size_t *n_prompt, struct um_marked *m, const s
     *n_prompt = m->n = 0;
     UM_RETURN_IF(um_tokenizer_encode(whole, tokenizer, text, p->text.length, NULL, 0,
                                      p->takes_special, 0, err));
-    if (p->n_prompt == 0) {
-        bool ends = p->takes_special && !p->takes_end && whole->n && whole->ids[whole->n - 1] == end_id;
-        return append(m, whole, whole->n - ends, err); /* a prompt is to be gone on with */
-    }
+    bool is_prompt = p->takes_special && !p->takes_end;
+    if (p->n_prompt == 0)
+        return append(m, whole->ids, is_prompt ? length_without_end(whole, end_id) : whole->n, err);
     UM_RETURN_IF(um_tokenizer_encode(prompt, tokenizer, text, p->n_prompt, NULL, 0,
                                      p->takes_special, 0, err));
-    size_t n = prompt->n;
-    if (n && prompt->ids[n - 1] == end_id) /* the tokenizer's own template ends so */
-        n--;
-    *n_prompt = n;
+    size_t n = *n_prompt = length_without_end(prompt, end_id);
     if (n == 0 ||
         (n <= whole->n && memcmp(prompt->ids, whole->ids, n * sizeof(*whole->ids)) == 0))
-        return append(m, whole, whole->n, err);
-    UM_RETURN_IF(append(m, prompt, n, err));
+        return append(m, whole->ids, whole->n, err);
+    UM_RETURN_IF(append(m, prompt->ids, n, err));
     return append_completion(m, text + p->n_prompt, p->text.length - p->n_prompt, tokenizer, err);
 }
 

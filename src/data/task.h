@@ -46,6 +46,7 @@ struct um_task {
 extern const struct um_task *const um_tasks[];
 extern const size_t um_n_tasks;
 const struct um_task *um_task_find(const char *name); /* NULL if unknown */
+int64_t um_task_n_labels(const struct um_task *task);  /* that it names itself */
 
 /* One row of text and its truth. Texts are borrowed from the table, NULL where there is none. */
 struct um_row {

@@ -230,6 +230,14 @@ const struct um_task *const um_tasks[] = {
 };
 const size_t um_n_tasks = UM_COUNT(um_tasks);
 
+int64_t um_task_n_labels(const struct um_task *task)
+{
+    int64_t n = 0;
+    while (task->labels[n])
+        n++;
+    return n;
+}
+
 const struct um_task *um_task_find(const char *name)
 {
     for (size_t i = 0; i < um_n_tasks; i++)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "delta/export_private.h"
+#include "delta/head_config.h"
 
 static const struct {
     const char *name;
@@ -43,7 +44,7 @@ bool um_export_add_module(json_t *list, const struct um_delta *d, const char *na
 const char *um_export_task(const struct um_export *x)
 {
     const char *class = x->delta->task_class;
-    bool has_head = !x->model.arch->is_decoder || strstr(class, "ForSequenceClassification");
+    bool has_head = !x->model.arch->is_decoder || um_head_is_classifier(class);
     if (strstr(class, "ForTokenClassification"))
         return "TOKEN_CLS";
     for (size_t e = 0; e < x->delta->n_entries; e++)

@@ -163,6 +163,12 @@ bool um_model_plan_has(const struct um_model *model, const char *name);
 enum um_status um_model_plan_param(struct um_model *model, struct um_param *param,
                                    const char *name, bool is_added, struct um_error *err);
 
+/* The token that a text of the model's ends with; -1: none. */
+static inline int32_t um_model_end(const struct um_model *model)
+{
+    return model->n_ends ? model->end_ids[0] : -1;
+}
+
 /* A parameter by role, of layer `layer` (-1: not of a layer); NULL if left out. */
 struct um_param *um_model_param(const struct um_model *model, int role, int64_t layer);
 /* The vocabulary head's weight; NULL if the model has none, or was opened without. */

@@ -100,6 +100,18 @@ static enum um_status check_utf8(const char *text, size_t n, const char *where,
     return UM_OK;
 }
 
+/* The normalizer's settings in tokenizer_config.json (NULL: none), with BertTokenizer's defaults. */
+static enum um_status read_bert_options(struct um_bert_options *options, const json_t *config,
+                                        const char *where, struct um_error *err)
+{
+    *options = (struct um_bert_options){.lowers = true, .splits_chinese = true};
+    UM_RETURN_IF(um_json_get_bool(&options->lowers, config, "do_lower_case", where, err));
+    UM_RETURN_IF(
+        um_json_get_bool(&options->splits_chinese, config, "tokenize_chinese_chars", where, err));
+    options->strips_accents = options->lowers;
+    return um_json_get_bool(&options->strips_accents, config, "strip_accents", where, err);
+}
+
 /* Of BERT's tokenizers transformers takes the normalizer's settings from tokenizer_config.json, whatever
  * tokenizer.json has (BertTokenizer.__init__). */
 static enum um_status settle_bert(json_t *json, const json_t *config, const char *where,
@@ -110,19 +122,23 @@ static enum um_status settle_bert(json_t *json, const json_t *config, const char
     json_t *normalizer = json_object_get(json, "normalizer");
     const char *type = json_string_value(json_object_get(normalizer, "type"));
     const char *class = json_string_value(json_object_get(config, "tokenizer_class"));
-    bool lowers = true, splits_chinese = true, is_bert = false;
+    struct um_bert_options options;
+    bool is_bert = false;
     for (size_t i = 0; class && i < UM_COUNT(classes); i++)
         is_bert = is_bert || strcmp(class, classes[i]) == 0;
     if (!is_bert || !type || strcmp(type, "BertNormalizer") != 0)
         return UM_OK;
-    UM_RETURN_IF(um_json_get_bool(&lowers, config, "do_lower_case", where, err));
-    UM_RETURN_IF(um_json_get_bool(&splits_chinese, config, "tokenize_chinese_chars", where, err));
-    bool strips_accents = lowers;
-    UM_RETURN_IF(um_json_get_bool(&strips_accents, config, "strip_accents", where, err));
-    bool is_set = !json_object_set_new(normalizer, "lowercase", json_boolean(lowers)) &&
-                  !json_object_set_new(normalizer, "handle_chinese_chars", json_boolean(splits_chinese)) &&
-                  !json_object_set_new(normalizer, "strip_accents", json_boolean(strips_accents));
-    return is_set ? UM_OK : um_fail_memory(err, where, 0);
+    UM_RETURN_IF(read_bert_options(&options, config, where, err));
+    const struct {
+        const char *key;
+        bool value;
+    } settings[] = {{"lowercase", options.lowers},
+                    {"handle_chinese_chars", options.splits_chinese},
+                    {"strip_accents", options.strips_accents}};
+    for (size_t i = 0; i < UM_COUNT(settings); i++)
+        if (json_object_set_new(normalizer, settings[i].key, json_boolean(settings[i].value)) != 0)
+            return um_fail_memory(err, where, 0);
+    return UM_OK;
 }
 
 /* `config`: of tokenizer_config.json; NULL: there is none. */
@@ -211,19 +227,14 @@ enum um_status um_bert_document(json_t **json, const struct um_loader *loader,
 static enum um_status make_vocab_document(json_t **json, struct um_loader *loader,
                                           const json_t *config, struct um_error *err)
 {
-    struct um_bert_options options = {.lowers = true, .splits_chinese = true};
-    const char *where = loader->where;
-    UM_RETURN_IF(um_json_get_bool(&options.lowers, config, "do_lower_case", where, err));
-    UM_RETURN_IF(
-        um_json_get_bool(&options.splits_chinese, config, "tokenize_chinese_chars", where, err));
-    options.strips_accents = options.lowers;
-    UM_RETURN_IF(um_json_get_bool(&options.strips_accents, config, "strip_accents", where, err));
+    struct um_bert_options options;
+    UM_RETURN_IF(read_bert_options(&options, config, loader->where, err));
     UM_RETURN_IF(um_loader_find(&options.cls, loader, "[CLS]", "token", err));
     UM_RETURN_IF(um_loader_find(&options.sep, loader, "[SEP]", "token", err));
     UM_RETURN_IF(um_loader_find(&options.unknown, loader, "[UNK]", "unk_token", err));
     UM_RETURN_IF(um_bert_document(json, loader, options, err));
     return json_object_set_new(*json, "added_tokens", special_tokens(&loader->tokenizer->vocab))
-               ? um_fail_memory(err, where, 0)
+               ? um_fail_memory(err, loader->where, 0)
                : UM_OK;
 }
 

@@ -67,10 +67,17 @@ void um_batch_add_tokens(struct um_batch *b, const int32_t *ids, const uint8_t *
 }
 
 enum um_status um_engine_open(struct um_engine *engine, struct um_model *model,
-                              size_t pool_bytes, bool is_dry, struct um_error *err)
+                              size_t pool_bytes, struct um_error *err)
 {
     *engine = (struct um_engine){.model = model};
-    return um_pool_open(&engine->pool, pool_bytes, is_dry, err);
+    return um_pool_open(&engine->pool, pool_bytes, false, err);
+}
+
+enum um_status um_engine_open_dry(struct um_engine *engine, struct um_model *model,
+                                  struct um_error *err)
+{
+    *engine = (struct um_engine){.model = model};
+    return um_pool_open(&engine->pool, (size_t)1 << 46, true, err); /* more than any pass takes */
 }
 
 void um_engine_close(struct um_engine *engine)

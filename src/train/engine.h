@@ -54,7 +54,10 @@ struct um_engine {
 
 /* Reserves address space for activations. */
 enum um_status um_engine_open(struct um_engine *engine, struct um_model *model,
-                              size_t pool_bytes, bool is_dry, struct um_error *err);
+                              size_t pool_bytes, struct um_error *err);
+/* An engine that computes nothing: its pool's peak_bytes tell what a pass would take. */
+enum um_status um_engine_open_dry(struct um_engine *engine, struct um_model *model,
+                                  struct um_error *err);
 void um_engine_close(struct um_engine *engine);
 /* Makes room for at least so much, where there is less; the engine's settings stay. */
 enum um_status um_engine_reserve(struct um_engine *engine, size_t pool_bytes, struct um_error *err);

@@ -85,7 +85,7 @@ enum um_status um_evaluator_plan(struct um_generate_need *need, struct um_evalua
     double loss;
     enum um_status status = UM_OK;
     *need = (struct um_generate_need){0};
-    UM_RETURN_IF(um_engine_open(&dry, &e->tm->model, (size_t)1 << 46, true, err));
+    UM_RETURN_IF(um_engine_open_dry(&dry, &e->tm->model, err));
     dry.objective = um_objective_of(e->data->task);
     dry.recompute = real.recompute;
     *engine = dry;

@@ -19,14 +19,9 @@ static enum um_status open_task(struct um_run *run, struct um_error *err)
 }
 
 /* Outputs of the task head, before the model is there that tells whether it can have one. */
-static int64_t n_outputs(const char *task_name)
+static int64_t n_outputs(const struct um_task *task)
 {
-    const struct um_task *task = um_task_find(task_name);
-    int64_t n = 0;
-    if (!task || task->style != UM_STYLE_PAIR)
-        return 0;
-    while (task->labels[n])
-        n++;
+    int64_t n = um_task_n_labels(task);
     return task->is_regression ? 1 : n > 0 ? n : CLASSES_ASSUMED;
 }
 
@@ -36,7 +31,7 @@ static enum um_status open_shape(struct um_run *run, const char *dtype, struct u
     struct um_task_model *tm = &run->tm;
     const struct um_task *task = um_task_find(c->task);
     const struct um_model_options options = {.heads = task ? um_heads_of(task) : UM_HEADS_STORED,
-                                             .n_outputs = n_outputs(c->task),
+                                             .n_outputs = task ? n_outputs(task) : 0,
                                              .seed = (uint64_t)c->train.seed,
                                              .dropout = c->train.dropout,
                                              .is_plan = true,

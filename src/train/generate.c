@@ -384,7 +384,7 @@ static enum um_status measure(size_t *bytes, struct generator *g, struct um_erro
     enum um_status status;
     for (int64_t i = 0; i < g->job->n; i++)
         longest = g->job->prompts[i].n > longest ? g->job->prompts[i].n : longest;
-    UM_RETURN_IF(um_engine_open(&dry, g->job->engine->model, (size_t)1 << 46, true, err));
+    UM_RETURN_IF(um_engine_open_dry(&dry, g->job->engine->model, err));
     zeros = UM_NEW(longest, int32_t);
     if (!zeros)
         UM_TRY(um_fail_memory(err, "prompts", (size_t)longest * sizeof(*zeros)));

@@ -63,7 +63,7 @@ static enum um_status measure(struct um_generate_need *need, struct um_run *run,
     int64_t n = run->config->train.batch;
     enum um_status status;
     *need = (struct um_generate_need){0};
-    UM_RETURN_IF(um_engine_open(&dry, &run->tm.model, (size_t)1 << 46, true, err));
+    UM_RETURN_IF(um_engine_open_dry(&dry, &run->tm.model, err));
     dry.objective = um_objective_of(run->task);
     dry.recompute = run->config->train.recompute;
     run->tm.engine = dry;
@@ -336,7 +336,7 @@ enum um_status um_run_open_memory(struct um_run *run, struct um_error *err)
     }
     /* Address space for more than the peak: blocks of another order may fit less well. */
     size_t bytes = (size_t)plan.activation_bytes + (size_t)plan.activation_bytes / 2 + (64 << 20);
-    UM_RETURN_IF(um_engine_open(&run->tm.engine, &run->tm.model, bytes, false, err));
+    UM_RETURN_IF(um_engine_open(&run->tm.engine, &run->tm.model, bytes, err));
     run->tm.engine.objective = um_objective_of(run->task);
     run->tm.engine.recompute = run->config->train.recompute;
     run->tm.engine.is_trained = run->state.step > 0;

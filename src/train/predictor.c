@@ -12,15 +12,6 @@ static enum um_status apply_delta(struct um_predictor *p, const char *path, stru
     return um_delta_lay_over(&p->tm.model, p->delta, path, err);
 }
 
-/* Outputs of a delta's task head; none if the task is to go on with texts. */
-static int64_t outputs_of(const struct um_delta *delta)
-{
-    const struct um_task *task = um_task_find(delta->task);
-    if (task && task->style != UM_STYLE_PAIR)
-        return 0;
-    return delta->n_labels ? (int64_t)delta->n_labels : 1;
-}
-
 enum um_status um_predictor_open(struct um_predictor **predictor, const char *path,
                                  const char *delta, struct um_error *err)
 {
@@ -33,7 +24,7 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
         UM_TRY(um_delta_open(&p->delta, delta, err));
         const struct um_task *task = um_task_find(p->delta->task);
         options.heads = task ? um_heads_of(task) : UM_HEADS_STORED;
-        options.n_outputs = outputs_of(p->delta);
+        options.n_outputs = p->delta->n_labels ? (int64_t)p->delta->n_labels : 1; /* of the task's head */
     }
     UM_TRY(um_model_open(&p->tm.model, path, &options, err));
     if (p->tm.model.dims.O == 0 && !p->tm.model.arch->is_decoder) {
@@ -101,7 +92,7 @@ enum um_status um_predictor_reserve(struct um_predictor *p, size_t bytes, struct
     if (p->tm.engine.pool.size_bytes >= bytes)
         return UM_OK;
     um_engine_close(&p->tm.engine);
-    return um_engine_open(&p->tm.engine, &p->tm.model, bytes + bytes / 4 + (1 << 20), false, err);
+    return um_engine_open(&p->tm.engine, &p->tm.model, bytes + bytes / 4 + (1 << 20), err);
 }
 
 /* Makes memory for the largest batch of these rows, by a dry run, if there is not enough. */
@@ -109,7 +100,7 @@ static enum um_status make_memory(struct um_predictor *p, const struct um_encode
                                   const struct um_row *rows, int64_t batch, struct um_error *err)
 {
     struct um_engine dry, real = p->tm.engine;
-    UM_RETURN_IF(um_engine_open(&dry, &p->tm.model, (size_t)1 << 46, true, err));
+    UM_RETURN_IF(um_engine_open_dry(&dry, &p->tm.model, err));
     p->tm.engine = dry;
     enum um_status status = um_task_model_outputs(NULL, &p->tm, encoded, rows, batch, NULL, err);
     size_t need = p->tm.engine.pool.peak_bytes;

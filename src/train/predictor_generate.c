@@ -50,11 +50,10 @@ static enum um_status encode_prompts(struct um_prompts *prompts, const struct um
     struct um_marked marked = {0};
     struct um_prose prose = {0};
     const struct um_model *model = &p->tm.model;
-    int32_t end_id = model->n_ends ? model->end_ids[0] : -1;
     enum um_status status = UM_OK;
     for (int64_t i = 0; i < n; i++) {
         UM_TRY(render_prompt(&prose, chat, texts[i], err));
-        UM_TRY(um_prose_encode(&marked, &prose, p->tm.tokenizer, end_id, err));
+        UM_TRY(um_prose_encode(&marked, &prose, p->tm.tokenizer, um_model_end(model), err));
         UM_TRY(um_check_ids(p->tm.tokenizer, marked.ids, marked.n, model->dims.V, err));
         UM_TRY(um_prompts_add(prompts, marked.ids, marked.n, err));
     }

@@ -11,7 +11,7 @@ enum um_status um_task_model_find_chat(struct um_chat **chat, const struct um_ta
     json_int_t id = json_is_integer(bos) ? json_integer_value(bos) : -1;
     const char *begin = id >= 0 && id <= INT32_MAX ? um_tokenizer_token(tm->tokenizer, (int32_t)id)
                                                    : NULL;
-    const char *end = model->n_ends ? um_tokenizer_token(tm->tokenizer, model->end_ids[0]) : NULL;
+    const char *end = um_tokenizer_token(tm->tokenizer, um_model_end(model));
     return um_chat_open(chat, &model->folder, name, begin, end, err);
 }
 

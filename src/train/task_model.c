@@ -65,7 +65,7 @@ struct um_prose_options um_prose_options_of(const struct um_task_model *tm,
     return (struct um_prose_options){.style = task->style,
                                      .chat = tm->chat,
                                      .learns_all = strcmp(c->data.loss, "all") == 0,
-                                     .end_id = model->n_ends ? model->end_ids[0] : -1};
+                                     .end_id = um_model_end(model)};
 }
 
 enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_task_model *tm,

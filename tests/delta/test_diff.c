@@ -24,27 +24,6 @@ struct variant {
     } extra[2];
 };
 
-static void put_config(const struct variant *v, const char *folder)
-{
-    struct um_error err;
-    char path[700];
-    const char *key;
-    json_t *config, *edits = NULL, *value;
-    (void)snprintf(path, sizeof(path), "%s/config.json", v->golden);
-    assert_ok(um_json_load(&config, path, &err), err);
-    if (v->edits)
-        assert_ok(um_json_parse(&edits, v->edits, strlen(v->edits), "edits", &err), err);
-    json_object_foreach (edits, key, value)
-        if (*key == '-')
-            (void)json_object_del(config, key + 1);
-        else
-            (void)json_object_set(config, key, value);
-    (void)snprintf(path, sizeof(path), "%s/config.json", folder);
-    assert_ok(um_json_save(path, config, 2, &err), err);
-    json_decref(config);
-    json_decref(edits);
-}
-
 static void put_tensors(struct um_safetensors_writer *w, const struct variant *v,
                         const struct um_folder *from, bool is_declaring)
 {
@@ -87,7 +66,7 @@ static const char *put_model(const char *name, struct variant v)
     (void)snprintf(folder, sizeof(folders[0]), "%s", in_folder(name));
     assert_ok(um_remove_folder(folder, &err), err);
     assert_ok(um_make_folder(folder, &err), err);
-    put_config(&v, folder);
+    put_edited_config(folder, v.golden, v.edits ? v.edits : "{}");
     assert_ok(um_folder_open(&from, v.golden, &err), err);
     assert_ok(um_safetensors_create(&w, &err), err);
     put_tensors(&w, &v, &from, true);

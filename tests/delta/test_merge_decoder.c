@@ -101,7 +101,7 @@ static int64_t logits_of(float logits[LOGITS_MAX], const char *golden, const cha
         for (int64_t p = 0; p < model.n_params; p++)
             if (strcmp(model.params[p].name, delta->entries[e].name) == 0)
                 um_delta_apply(model.params[p].values, &delta->entries[e]);
-    assert_ok(um_engine_open(&engine, &model, 64 << 20, false, &err), err);
+    assert_ok(um_engine_open(&engine, &model, 64 << 20, &err), err);
     engine.objective = UM_OBJECTIVE_TOKEN;
     int64_t n = golden_tensor(&g, "logit_positions")->n_elements;
     for (int64_t i = 0; i < n; i++)

@@ -10,21 +10,10 @@ static enum um_status open_edited(struct um_model *model, const char *name, cons
 {
     char from[512], file[600];
     const struct um_model_options options = {.dropout = -1};
-    const char *key, *folder = in_folder(name);
-    json_t *config, *edit, *value;
+    const char *folder = in_folder(name);
     assert_ok(um_make_folder(folder, err), *err);
-    (void)snprintf(from, sizeof(from), GOLDEN_DIR "/models/%s/model/config.json", name);
-    assert_ok(um_json_load(&config, from, err), *err);
-    assert_ok(um_json_parse(&edit, edits, strlen(edits), "edits", err), *err);
-    json_object_foreach (edit, key, value)
-        if (*key == '-')
-            (void)json_object_del(config, key + 1);
-        else
-            (void)json_object_set(config, key, value);
-    (void)snprintf(file, sizeof(file), "%s/config.json", folder);
-    assert_ok(um_json_save(file, config, 2, err), *err);
-    json_decref(config);
-    json_decref(edit);
+    (void)snprintf(from, sizeof(from), GOLDEN_DIR "/models/%s/model", name);
+    put_edited_config(folder, from, edits);
     (void)snprintf(file, sizeof(file), "%s/model.safetensors", folder);
     (void)snprintf(from, sizeof(from), GOLDEN_DIR "/models/%s/model/model.safetensors", name);
     assert_ok(um_file_copy(file, from, err), *err);

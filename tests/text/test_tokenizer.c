@@ -294,6 +294,16 @@ static void write_file(const char *folder, const char *name, const char *text)
     um_free(path);
 }
 
+/* The ids of a text by the tokenizer of a folder. */
+static void assert_ids_of_folder(const char *folder, const char *text, const char *expected)
+{
+    struct um_error err;
+    struct um_tokenizer *t;
+    assert_ok(um_tokenizer_open(&t, folder, &err), err);
+    assert_ids(t, text, expected);
+    um_tokenizer_free(t);
+}
+
 static void test_open_folder(void **state)
 {
     (void)state;
@@ -313,30 +323,20 @@ static void test_open_folder(void **state)
     assert_int_equal(um_tokenizer_find(t, "none"), -1);
     um_tokenizer_free(t);
     write_file(folder, "tokenizer_config.json", "{\"do_lower_case\": false}");
-    assert_ok(um_tokenizer_open(&t, folder, &err), err);
-    assert_ids(t, "Ab", "2 5 6 3");
-    um_tokenizer_free(t);
+    assert_ids_of_folder(folder, "Ab", "2 5 6 3");
     write_file(folder, "tokenizer.json", "{" BERT "," MODEL "}");
-    assert_ok(um_tokenizer_open(&t, folder, &err), err);
-    assert_ids(t, "Unmask", "4 5");
-    um_tokenizer_free(t);
+    assert_ids_of_folder(folder, "Unmask", "4 5");
     /* As transformers has it, BERT's settings are those of tokenizer_config.json; true is the default. */
     write_file(folder, "tokenizer.json",
                "{\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":false},\"pre_tokenizer\":"
                "{\"type\":\"BertPreTokenizer\"}," MODEL "}");
-    assert_ok(um_tokenizer_open(&t, folder, &err), err);
-    assert_ids(t, "A", "17"); /* no class is named */
-    um_tokenizer_free(t);
+    assert_ids_of_folder(folder, "A", "17"); /* no class is named */
     write_file(folder, "tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\"}");
-    assert_ok(um_tokenizer_open(&t, folder, &err), err);
-    assert_ids(t, "A", "10");
-    um_tokenizer_free(t);
+    assert_ids_of_folder(folder, "A", "10");
     write_file(folder, "tokenizer.json", "{" BERT "," MODEL "}");
     write_file(folder, "tokenizer_config.json",
                "{\"tokenizer_class\": \"DistilBertTokenizerFast\", \"do_lower_case\": false}");
-    assert_ok(um_tokenizer_open(&t, folder, &err), err);
-    assert_ids(t, "A", "17");
-    um_tokenizer_free(t);
+    assert_ids_of_folder(folder, "A", "17");
     assert_ok(um_remove_folder(folder, &err), err);
 }
 

@@ -54,7 +54,7 @@ static void open_rig(struct rig *r, const char *name)
     *r = (struct rig){.name = name};
     (void)snprintf(folder, sizeof(folder), GOLDEN_DIR "/models/%s/model", name);
     assert_ok(um_model_open(&r->model, folder, &options, &err), err);
-    assert_ok(um_engine_open(&r->engine, &r->model, 64, false, &err), err);
+    assert_ok(um_engine_open(&r->engine, &r->model, 64, &err), err);
     assert_ok(um_tokenizer_open(&r->tokenizer, GOLDEN_DIR "/generation", &err), err);
     assert_ok(um_safetensors_open(&r->golden, GOLDEN_DIR "/generation/greedy.safetensors", &err),
               err);
@@ -445,7 +445,7 @@ static void test_many_texts_at_a_time(void **state)
     for (int is_shared = 0; is_shared < 2; is_shared++) {
         struct um_generate_need need;
         um_engine_close(&r.engine);
-        assert_ok(um_engine_open(&r.engine, &r.model, 64, false, &err), err);
+        assert_ok(um_engine_open(&r.engine, &r.model, 64, &err), err);
         for (int i = 0; i < N; i++)
             prompts[i] = (struct um_prompt){ids, i == 0 || is_shared ? CONTEXT - 4 : 2};
         assert_ok(um_generate_plan(&need, &job, &err), err);

@@ -28,7 +28,7 @@ static void open_rig(struct rig *r, const char *name, int64_t n_micro)
     full.has_column[UM_COLUMN_FIRST] = full.has_column[UM_COLUMN_SECOND] = true;
     (void)snprintf(r->folder, sizeof(r->folder), GOLDEN_DIR "/models/%s/model", name);
     assert_ok(um_model_open(&r->tm.model, r->folder, &options, &err), err);
-    assert_ok(um_engine_open(&r->tm.engine, &r->tm.model, 64 << 20, false, &err), err);
+    assert_ok(um_engine_open(&r->tm.engine, &r->tm.model, 64 << 20, &err), err);
     r->tm.engine.objective = UM_OBJECTIVE_TOKEN;
     r->tm.max_length = r->tm.model.dims.P;
     assert_ok(um_tuning_open(&r->tuning, r->tm.model.params, r->tm.model.n_params, &full, &err),
