@@ -161,7 +161,8 @@ int64_t um_gradient_lookup_bytes(const struct um_param *table, int64_t n_tokens)
 int64_t um_gradient_made_bytes(const struct um_param *head, int64_t n_tokens)
 {
     const struct um_gradient g = {.cols = head->cols, .n_tokens = n_tokens};
-    return rows_at_once(&g) * (made_stride(&g) + head->cols) * (int64_t)sizeof(float);
+    int64_t n = rows_at_once(&g);
+    return (n * made_stride(&g) + um_head_rows_scratch(head, n, n_tokens)) * (int64_t)sizeof(float);
 }
 
 int64_t um_gradient_pairs_bytes(int64_t n)
@@ -173,8 +174,9 @@ static enum um_status make_rows(struct um_gradient_work *work, const struct um_g
                                 const int32_t *rows, int64_t n_rows, struct um_error *err)
 {
     int64_t ld = made_stride(g), n = rows_at_once(g);
+    int64_t n_weights = um_head_rows_scratch(g->head->weight, n, g->n_tokens);
     if (!um_grow(&work->made, &work->made_capacity, (size_t)(n * ld), sizeof(float)) ||
-        !um_grow(&work->weights, &work->weights_capacity, (size_t)(n * g->cols), sizeof(float)))
+        !um_grow(&work->weights, &work->weights_capacity, (size_t)n_weights, sizeof(float)))
         return um_fail_memory(err, g->param->name, (size_t)(n * ld) * sizeof(float));
     um_head_rows(work->made, ld, g->head, g->x, g->ldx, g->n_tokens, rows, n_rows, work->weights);
     return UM_OK;

@@ -77,6 +77,7 @@ static bool add_head(struct um_held *held, const struct um_factor *f)
     memcpy(held->lse + before, f->head->lse, n * sizeof(*held->lse));
     held->normalizer = f->head->normalizer;
     held->cap = f->head->cap;
+    held->is_rounded = f->head->is_rounded;
     return true;
 }
 
@@ -142,7 +143,7 @@ enum um_status um_held_offer(struct um_held *held, struct um_selector *selector,
 {
     const struct um_head head = {.weight = held->param, .labels = held->labels,
                                  .normalizer = held->normalizer, .cap = held->cap,
-                                 .lse = held->lse};
+                                 .lse = held->lse, .is_rounded = held->is_rounded};
     if (!held->param)
         return UM_OK;
     const struct um_gradient product = {.param = held->param, .rows = held->param->rows,

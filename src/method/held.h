@@ -24,6 +24,7 @@ struct um_held {
     float *lse;
     double normalizer;
     float cap;
+    bool is_rounded;
     size_t squares_capacity, row_norms_capacity, labels_capacity, ids_capacity, lse_capacity;
     struct um_gradient_work work;
 };

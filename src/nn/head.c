@@ -31,6 +31,9 @@ struct chunk {
     int64_t ldx;
     float *logits, *capped; /* capped: NULL without a soft cap */
     float *lse;             /* [n] */
+    /* In a rounded pass: the same weight and columns, and room for d_logits. */
+    struct um_bf16 rounded_w, rounded_x;
+    float *rounding;
 };
 
 /* logits = W x, capped if the head is; kept in `capped` too, as the softmax overwrites them. */
@@ -38,8 +41,11 @@ static void chunk_logits(const struct um_kernels *k, const struct um_head *head,
                          const struct chunk *c)
 {
     const struct um_param *w = head->weight;
-    um_gemm(c->logits, c->ld, c->w, w->cols, UM_PLAIN, c->x, c->ldx, UM_PLAIN, w->rows, c->n,
-            w->cols, 0);
+    if (c->rounding)
+        um_gemm_bf16(c->logits, c->ld, c->rounded_w, c->rounded_x, w->rows, c->n, w->cols, 0);
+    else
+        um_gemm(c->logits, c->ld, c->w, w->cols, UM_PLAIN, c->x, c->ldx, UM_PLAIN, w->rows, c->n,
+                w->cols, 0);
     if (head->cap == 0)
         return;
 #pragma omp parallel for schedule(static)
@@ -94,6 +100,22 @@ static void chunk_gradient(const struct um_kernels *k, const struct um_head *hea
     }
 }
 
+/* dx = W^T d_logits */
+static void chunk_input_gradient(float *dx, const struct um_head *head, const struct chunk *c)
+{
+    const struct um_param *w = head->weight;
+    if (!c->rounding) {
+        um_gemm(dx, c->ldx, c->w, w->cols, UM_TRANSPOSED, c->logits, c->ld, UM_PLAIN, w->cols,
+                c->n, w->rows, 0);
+        return;
+    }
+    struct um_bf16 a = c->rounded_w;
+    a.trans = UM_TRANSPOSED;
+    um_gemm_bf16(dx, c->ldx, a,
+                 um_round_bf16(c->rounding, c->logits, c->ld, w->rows, c->n, UM_PLAIN), w->cols,
+                 c->n, w->rows, 0);
+}
+
 /* dx of the chunk into saved memory, and the weight's part to the sink. */
 static void chunk_backward(struct um_tape *tape, const struct um_head *head, const struct chunk *c,
                            float *dx)
@@ -102,8 +124,7 @@ static void chunk_backward(struct um_tape *tape, const struct um_head *head, con
     chunk_gradient(tape->kernels, head, c);
     enum um_part was = um_profile_enter(tape->profile, UM_PART_GEMM_BACKWARD);
     if (dx) {
-        um_gemm(dx, c->ldx, c->w, w->cols, UM_TRANSPOSED, c->logits, c->ld, UM_PLAIN, w->cols,
-                c->n, w->rows, 0);
+        chunk_input_gradient(dx, head, c);
         um_profile_count(tape->profile, 2.0 * (double)w->n_elements * (double)c->n);
     }
     um_profile_enter(tape->profile, UM_PART_SELECTION);
@@ -113,6 +134,17 @@ static void chunk_backward(struct um_tape *tape, const struct um_head *head, con
         tape->sink.accept(tape->sink.user, w, &part);
     }
     um_profile_enter(tape->profile, was);
+}
+
+/* Rounds x and the weight for all chunks. */
+static void round_operands(struct chunk *c, struct um_node *node, float *scratch)
+{
+    const struct um_value *x = node->in[0];
+    const struct um_param *w = ((const struct um_head *)node->options)->weight;
+    c->rounded_x = um_round_bf16(scratch, x->data, x->ld, x->rows, x->cols, UM_PLAIN);
+    scratch += um_bf16_floats(x->rows, x->cols);
+    c->rounded_w = um_round_bf16(scratch, c->w, w->cols, w->rows, w->cols, UM_PLAIN);
+    c->rounding = scratch + um_bf16_floats(w->rows, w->cols);
 }
 
 /* Saved: lse [n], then dx laid out as x. */
@@ -130,8 +162,10 @@ static void forward(struct um_tape *tape, struct um_node *node)
         scratch += V * ld;
     }
     c.w = um_param_read(head->weight, 0, V, scratch);
+    if (tape->is_rounded)
+        round_operands(&c, node, scratch + um_param_scratch(head->weight));
     double loss = 0;
-    for (; c.first < x->cols; c.first += step) {
+    for (; c.first < x->cols; c.first += step, c.rounded_x.values += step) {
         c.n = x->cols - c.first < step ? x->cols - c.first : step;
         c.x = x->data + c.first;
         c.lse = node->saved + c.first;
@@ -162,6 +196,7 @@ static void backward(struct um_tape *tape, struct um_node *node)
     if (!head.weight->wants_grad)
         return;
     head.lse = node->saved;
+    head.is_rounded = tape->is_rounded;
     struct um_factor factor = {.kind = UM_FACTOR_HEAD, .n_tokens = x->cols, .x = x->data,
                                .ldx = x->ld, .head = &head};
     tape->sink.accept(tape->sink.user, head.weight, &factor);
@@ -183,11 +218,35 @@ struct um_value *um_head_loss(struct um_tape *tape, struct um_value *x, struct u
     struct um_node *node = um_tape_append(tape, &op_head, loss, &head, sizeof(head));
     um_tape_input(node, x);
     node->wants_grad = w->wants_grad;
-    int64_t ld = (chunk_columns(&head, x->cols) + 15) / 16 * 16;
+    int64_t step = chunk_columns(&head, x->cols), ld = (step + 15) / 16 * 16;
     node->n_saved = x->cols + x->rows * x->ld;
     node->n_scratch_forward = w->rows * ld * (head.cap != 0 ? 2 : 1) + um_param_scratch(w);
+    if (tape->is_rounded)
+        node->n_scratch_forward += um_bf16_floats(x->rows, x->cols) +
+                                   um_bf16_floats(w->rows, w->cols) + um_bf16_floats(w->rows, step);
     loss->is_output = true;
     return loss;
+}
+
+int64_t um_head_rows_scratch(const struct um_param *weight, int64_t n_rows, int64_t n)
+{
+    return n_rows * weight->cols + um_bf16_floats(n_rows, weight->cols) +
+           um_bf16_floats(weight->cols, n);
+}
+
+/* Logits of the rows whose weights stand in `scratch`, by the kind of product that made them first. */
+static void rows_logits(float *logits, int64_t ld, const struct um_head *head, const float *x,
+                        int64_t ldx, int64_t n, int64_t n_rows, float *scratch)
+{
+    int64_t D = head->weight->cols;
+    if (!head->is_rounded) {
+        um_gemm(logits, ld, scratch, D, UM_PLAIN, x, ldx, UM_PLAIN, n_rows, n, D, 0);
+        return;
+    }
+    float *to = scratch + n_rows * D;
+    const struct um_bf16 a = um_round_bf16(to, scratch, D, n_rows, D, UM_PLAIN);
+    to += um_bf16_floats(n_rows, D);
+    um_gemm_bf16(logits, ld, a, um_round_bf16(to, x, ldx, D, n, UM_PLAIN), n_rows, n, D, 0);
 }
 
 void um_head_rows(float *d_logits, int64_t ld, const struct um_head *head, const float *x,
@@ -202,7 +261,7 @@ void um_head_rows(float *d_logits, int64_t ld, const struct um_head *head, const
         if (from != to)
             memcpy(to, from, (size_t)w->cols * sizeof(float));
     }
-    um_gemm(d_logits, ld, scratch, w->cols, UM_PLAIN, x, ldx, UM_PLAIN, n_rows, n, w->cols, 0);
+    rows_logits(d_logits, ld, head, x, ldx, n, n_rows, scratch);
 #pragma omp parallel for schedule(static) if (n_rows > 1)
     for (int64_t i = 0; i < n_rows; i++) {
         float capped[UM_COLUMN_BLOCK];

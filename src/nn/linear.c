@@ -14,6 +14,11 @@ struct options {
     bool is_transposed; /* the weight is stored [in, out] */
 };
 
+struct matrix {
+    float *values;
+    int64_t rows, ld;
+};
+
 static double flop(const struct um_node *node, const struct um_param *weight)
 {
     return 2.0 * (double)weight->n_elements * (double)node->out->cols;
@@ -25,21 +30,49 @@ static bool is_narrow(const struct um_tape *tape, const struct options *o, int64
     return !tape->is_training && !o->is_transposed && um_narrow_takes(o->weight, n);
 }
 
+/* What multiply() takes: the weight as fp32 if it is not stored so, and operands as bfloat16. */
+static int64_t multiply_scratch(const struct um_tape *tape, const struct um_param *weight,
+                                int64_t n_features, int64_t n_tokens)
+{
+    int64_t n = um_param_scratch(weight);
+    if (tape->is_rounded)
+        n += um_bf16_floats(weight->rows, weight->cols) + um_bf16_floats(n_features, n_tokens);
+    return n;
+}
+
+/* to = op(W) from, or added to it; `from` has the tokens of `node`'s output. */
+static void multiply(struct um_tape *tape, const struct um_node *node, struct matrix to,
+                     enum um_trans trans, struct matrix from, bool adds)
+{
+    const struct um_param *weight = ((const struct options *)node->options)->weight;
+    const float *w = um_param_read(weight, 0, weight->rows, node->scratch);
+    int64_t n = node->out->cols;
+    if (!tape->is_rounded) {
+        um_gemm(to.values, to.ld, w, weight->cols, trans, from.values, from.ld, UM_PLAIN, to.rows,
+                n, from.rows, adds);
+        return;
+    }
+    float *scratch = node->scratch + um_param_scratch(weight);
+    struct um_bf16 a = um_round_bf16(scratch, w, weight->cols, weight->rows, weight->cols, trans);
+    scratch += um_bf16_floats(weight->rows, weight->cols);
+    struct um_bf16 b = um_round_bf16(scratch, from.values, from.ld, from.rows, n, UM_PLAIN);
+    um_gemm_bf16(to.values, to.ld, a, b, to.rows, n, from.rows, adds);
+}
+
 static void all_columns(struct um_tape *tape, struct um_node *node)
 {
     const struct options *o = node->options;
     const struct um_value *x = node->in[0];
     struct um_value *y = node->out;
-    const float *w = um_param_read(o->weight, 0, o->weight->rows, node->scratch);
     if (o->bias) {
-        float *b_scratch = node->scratch ? node->scratch + um_param_scratch(o->weight) : NULL;
-        const float *b = um_param_read(o->bias, 0, o->bias->rows, b_scratch);
+        const float *b = um_param_read(o->bias, 0, o->bias->rows, node->scratch);
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < y->rows; i++)
             tape->kernels->fill(y->data + i * y->ld, b[i], y->cols);
     }
-    um_gemm(y->data, y->ld, w, o->weight->cols, o->is_transposed ? UM_TRANSPOSED : UM_PLAIN, x->data, x->ld, UM_PLAIN, y->rows,
-            y->cols, x->rows, o->bias ? 1 : 0);
+    multiply(tape, node, (struct matrix){y->data, y->rows, y->ld},
+             o->is_transposed ? UM_TRANSPOSED : UM_PLAIN,
+             (struct matrix){x->data, x->rows, x->ld}, o->bias);
 }
 
 static void forward(struct um_tape *tape, struct um_node *node)
@@ -97,9 +130,9 @@ static void backward(struct um_tape *tape, struct um_node *node)
     struct um_value *x = node->in[0], *y = node->out;
     enum um_part was = um_profile_enter(tape->profile, UM_PART_GEMM_BACKWARD);
     if (x->wants_grad) {
-        const float *w = um_param_read(o->weight, 0, o->weight->rows, node->scratch);
-        um_gemm(x->grad, x->ld, w, o->weight->cols, o->is_transposed ? UM_PLAIN : UM_TRANSPOSED, y->grad, y->ld, UM_PLAIN,
-                x->rows, y->cols, y->rows, node->adds[0] ? 1 : 0);
+        multiply(tape, node, (struct matrix){x->grad, x->rows, x->ld},
+                 o->is_transposed ? UM_PLAIN : UM_TRANSPOSED,
+                 (struct matrix){y->grad, y->rows, y->ld}, node->adds[0]);
         um_profile_count(tape->profile, flop(node, o->weight));
     }
     um_profile_enter(tape->profile, UM_PART_SELECTION);
@@ -155,11 +188,14 @@ static struct um_value *record_map(struct um_tape *tape, struct um_value *x, str
         node->keeps_inputs |= wants_grad ? 2U : 0U;
         node->wants_grad = node->wants_grad || wants_grad;
     }
-    int64_t weight_scratch = um_param_scratch(o.weight);
-    node->n_scratch_forward =
-        is_narrow(tape, &o, x->cols) ? um_narrow_scratch(o.weight, o.bias, x->cols)
-                                     : weight_scratch + (o.bias ? o.bias->rows : 0);
-    node->n_scratch_backward = o.bias && weight_scratch < n_out ? n_out : weight_scratch;
+    int64_t n_forward = multiply_scratch(tape, o.weight, n_in, x->cols);
+    int64_t n_backward = multiply_scratch(tape, o.weight, n_out, x->cols);
+    if (o.bias && n_forward < um_param_scratch(o.bias))
+        n_forward = um_param_scratch(o.bias);
+    node->n_scratch_forward = is_narrow(tape, &o, x->cols)
+                                  ? um_narrow_scratch(o.weight, o.bias, x->cols)
+                                  : n_forward;
+    node->n_scratch_backward = o.bias && n_backward < n_out ? n_out : n_backward;
     return y;
 }
 

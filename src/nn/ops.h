@@ -116,7 +116,8 @@ struct um_value *um_cross_entropy(struct um_tape *tape, struct um_value *logits,
 /* The same for a vocabulary head over x [D, n], n > 0, logits worked out in chunks (head.c). */
 struct um_value *um_head_loss(struct um_tape *tape, struct um_value *x, struct um_head head);
 /* Rows rows[0..n_rows) of d_logits again, [n_rows, n] rows ld apart, from a HEAD factor's x and head.
- * `scratch` holds n_rows * D floats. */
+ * `scratch` holds um_head_rows_scratch floats. */
+int64_t um_head_rows_scratch(const struct um_param *weight, int64_t n_rows, int64_t n);
 void um_head_rows(float *d_logits, int64_t ld, const struct um_head *head, const float *x,
                   int64_t ldx, int64_t n, const int32_t *rows, int64_t n_rows, float *scratch);
 /* cap tanh(x / cap). */

@@ -86,6 +86,7 @@ struct um_head {
     double normalizer;       /* the loss is divided by */
     float cap;               /* soft cap of the logits, 0 = none */
     const float *lse;        /* n: log of the sum of exponentials; known after the forward pass */
+    bool is_rounded;         /* logits are products of bfloat16 numbers; known then too */
 };
 
 /* Pointers are borrowed until the sink returns. dy and x are feature-major. */

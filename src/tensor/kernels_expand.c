@@ -31,6 +31,12 @@ static void expand_bf16(float *restrict to, const void *restrict from, int64_t n
         to[i] = um_f32_of_bf16(um_half_at(bytes + 2 * i));
 }
 
+static void k_round_bf16(uint16_t *restrict to, const float *restrict from, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = um_bf16_of_f32(from[i]);
+}
+
 /* ---- blocks of 32 */
 
 static void expand_q4_0(float *restrict to, const void *restrict from, int64_t n)
@@ -232,6 +238,7 @@ static void expand_q6_k(float *restrict to, const void *restrict from, int64_t n
 
 void UM_LEVELED(um_kernels_fill_expand)(struct um_kernels *k)
 {
+    k->round_bf16 = k_round_bf16;
     k->expand[UM_F32] = expand_f32;
     k->expand[UM_F16] = expand_f16;
     k->expand[UM_BF16] = expand_bf16;

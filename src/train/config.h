@@ -69,6 +69,7 @@ struct um_config {
         char *order;   /* shuffle, sequential, grouped */
         double dropout; /* negative = the model's own ("model") */
         int64_t seed;
+        char *precision; /* float32, bfloat16 */
         bool recompute;
         int64_t log_every;
     } train;

@@ -124,6 +124,7 @@ static void open_tape(struct um_tape *tape, struct um_engine *engine,
                  (struct um_sequences){.n = batch->n_rows, .offsets = batch->offsets});
     tape->is_training = is_training;
     tape->keeps_all = engine->keeps_all;
+    tape->is_rounded = is_training && engine->is_rounded;
     tape->recompute = engine->recompute;
     tape->profile = engine->profile;
     tape->seed = engine->seed;

@@ -46,6 +46,7 @@ struct um_engine {
     struct um_pool pool;
     struct um_profile *profile;   /* borrows; NULL = not measured */
     enum um_objective objective;
+    bool is_rounded;              /* training passes multiply bfloat16 numbers */
     bool recompute;
     bool keeps_all;               /* training passes are without dropout: for calibration */
     uint64_t seed;

@@ -4,9 +4,11 @@
  * other settings would need, by making the same plan for them.
  */
 #include <math.h>
+#include <string.h>
 
 #include "base/cpu.h"
 #include "tensor/gemm.h"
+
 #include "train/run.h"
 
 /* The batches that count: the one of most tokens, and the one of the longest row beside it. */
@@ -53,6 +55,18 @@ static void accept_nothing(void *user, struct um_param *param, const struct um_f
     (void)factor;
 }
 
+static bool is_rounded(const struct um_config *config)
+{
+    return strcmp(config->train.precision, "bfloat16") == 0;
+}
+
+static void set_up(struct um_engine *engine, const struct um_run *run)
+{
+    engine->objective = um_objective_of(run->task);
+    engine->recompute = run->config->train.recompute;
+    engine->is_rounded = is_rounded(run->config);
+}
+
 /* Peak bytes of activations, of training and of evaluation; and what evaluation holds beside. */
 static enum um_status measure(struct um_generate_need *need, struct um_run *run,
                               const struct extreme *most, struct um_error *err)
@@ -64,8 +78,7 @@ static enum um_status measure(struct um_generate_need *need, struct um_run *run,
     enum um_status status;
     *need = (struct um_generate_need){0};
     UM_RETURN_IF(um_engine_open_dry(&dry, &run->tm.model, err));
-    dry.objective = um_objective_of(run->task);
-    dry.recompute = run->config->train.recompute;
+    set_up(&dry, run);
     run->tm.engine = dry;
     if (run->is_plan) {
         UM_TRY(um_run_plan_batch(run, err));
@@ -139,7 +152,7 @@ static int64_t data_bytes(const struct um_run *run)
 static int64_t process_bytes(const struct um_run *run)
 {
     enum { TOKEN_BYTES = 300 }; /* of a tokenizer that is not there: 150 to 350 were seen */
-    int64_t bytes = run->resident_before + um_gemm_bytes();
+    int64_t bytes = run->resident_before + um_gemm_bytes(is_rounded(run->config));
     return run->is_plan ? bytes + run->tm.model.dims.V * TOKEN_BYTES
                         : bytes - um_tuning_opened_bytes(&run->tuning) - data_bytes(run);
 }
@@ -337,8 +350,9 @@ enum um_status um_run_open_memory(struct um_run *run, struct um_error *err)
     /* Address space for more than the peak: blocks of another order may fit less well. */
     size_t bytes = (size_t)plan.activation_bytes + (size_t)plan.activation_bytes / 2 + (64 << 20);
     UM_RETURN_IF(um_engine_open(&run->tm.engine, &run->tm.model, bytes, err));
-    run->tm.engine.objective = um_objective_of(run->task);
-    run->tm.engine.recompute = run->config->train.recompute;
+    set_up(&run->tm.engine, run);
+    if (run->tm.engine.is_rounded && !um_gemm_bf16_is_native())
+        um_run_say(run, "this processor has no bfloat16 products of its own: float32 is faster here");
     run->tm.engine.is_trained = run->state.step > 0;
     run->tm.engine.seed = (uint64_t)run->config->train.seed;
     run->tm.engine.profile = run->profile;

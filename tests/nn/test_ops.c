@@ -501,7 +501,7 @@ static void accept_head(void *user, struct um_param *p, const struct um_factor *
         return;
     }
     int32_t *rows = UM_NEW(p->rows, int32_t);
-    float *scratch = UM_NEW(p->n_elements, float);
+    float *scratch = UM_NEW(um_head_rows_scratch(p, p->rows, f->n_tokens), float);
     for (int64_t i = 0; i < p->rows; i++)
         rows[i] = (int32_t)i;
     um_head_rows(s->again, f->n_tokens, f->head, f->x, f->ldx, f->n_tokens, rows, p->rows, scratch);

@@ -81,6 +81,44 @@ static void test_ten_losses(void **state)
     }
 }
 
+/* 8 bits of a bfloat16's fraction: gradients in the right direction, and a run that goes the same way. */
+static void test_bfloat16_products(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < UM_COUNT(names); i++) {
+        struct rig r;
+        float outputs[1024], losses[10];
+        double dot = 0, square = 0, expected_square = 0;
+        open_rig(&r, names[i]);
+        r.engine.is_rounded = true;
+        int64_t n = rig_predict(outputs, &r); /* evaluations are not rounded */
+        assert_true(relative_difference(outputs, golden_floats(&r.g, "logits"), n) < 1e-5);
+        for (int64_t t = 0; t < 10; t++) {
+            losses[t] = (float)rig_step(&r, t, 10);
+            for (size_t e = 0; t == 0 && e < r.tuning.set.n_entries; e++) {
+                const struct um_entry *entry = &r.tuning.set.entries[e];
+                char name[300];
+                (void)snprintf(name, sizeof(name), "grad.%s", entry->param->name);
+                const float *expected = golden_floats(&r.g, name);
+                for (int64_t k = 0; k < entry->n; k++) {
+                    double g = (double)entry->column[UM_COLUMN_GRAD][k];
+                    dot += g * (double)expected[k];
+                    square += g * g;
+                    expected_square += (double)expected[k] * (double)expected[k];
+                }
+            }
+            rig_update(&r, 1e-3, 0.01, t);
+        }
+        double cosine = dot / sqrt(square * expected_square);
+        if (!(cosine > 0.998))
+            fail_msg("%s: the gradient's cosine is %g", names[i], cosine);
+        double d = relative_difference(losses, golden_floats(&r.g, "losses"), 10);
+        if (!(d < 0.05) || d == 0)
+            fail_msg("%s: losses differ by %g", names[i], d);
+        rig_close(&r);
+    }
+}
+
 static void test_model_errors(void **state)
 {
     (void)state;
@@ -101,6 +139,7 @@ int main(void)
         cmocka_unit_test(test_outputs_and_loss),
         cmocka_unit_test(test_every_gradient),
         cmocka_unit_test(test_ten_losses),
+        cmocka_unit_test(test_bfloat16_products),
         cmocka_unit_test(test_model_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,11 +38,21 @@ run() {
 
 run plain
 cmp_delta() {
-    cmp "plain/delta.safetensors" "$1/delta.safetensors" || { echo "$1: another delta"; exit 1; }
+    cmp "${2-plain}/delta.safetensors" "$1/delta.safetensors" || { echo "$1: another delta"; exit 1; }
 }
 
 run recomputed --recompute on
 cmp_delta recomputed
+
+# With bfloat16 products too, whether recomputed or stopped after a checkpoint.
+run rounded --precision bfloat16 --set eval.every=0
+cmp -s plain/delta.safetensors rounded/delta.safetensors && { echo "bfloat16 changes nothing"; exit 1; }
+run rounded_again --precision bfloat16 --set eval.every=0 --recompute on
+cmp_delta rounded_again rounded
+rm rounded_again/delta.safetensors rounded_again/summary.json
+rm "rounded_again/checkpoints/$(ls rounded_again/checkpoints | tail -1)"
+"$unmask" train --resume rounded_again > rounded.out 2>&1 || { cat rounded.out; exit 1; }
+cmp_delta rounded_again rounded
 
 # Killed again and again, at moments that differ from machine to machine.
 "$unmask" train --resume nowhere > /dev/null 2>&1 && { echo "resumed nothing"; exit 1; }
