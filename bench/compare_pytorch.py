@@ -3,7 +3,7 @@
 Runs BENCH_PYTORCH (a script that prints one line of JSON: tokens_per_second of real tokens, peak_rss_mib; options
 --method id3|full|lora --model --data --steps --threads --batch [--group-by-length]) and `UNMASK bench` on the same
 model, rows, batch, length limit and threads, in turn, and prints a Markdown table of medians and ratios. Peak memory
-is what the operating system counted for the whole process. Needs the Python that BENCH_PYTORCH needs.
+is what the operating system counted for the whole process. With --precision bfloat16 PyTorch runs under autocast. Needs the Python that BENCH_PYTORCH needs.
 """
 import argparse, json, os, pathlib, statistics, subprocess, sys, tempfile
 
@@ -20,7 +20,14 @@ a.add_argument("--methods", default="id3,full")
 a.add_argument("--grouped", choices=["both", "no", "yes"], default="both", help="batches of rows of like length")
 a.add_argument("--causal", action="store_true", help="a decoder on DATA/math/gsm8k_train.jsonl (question, newline, answer; "
                "every token is learnt), at most 512 tokens, instead of an encoder on RTE")
+a.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
 a = a.parse_args()
+
+# Runs the script that is its first argument under autocast.
+AUTOCAST = """import runpy, sys, torch
+sys.argv = sys.argv[1:]
+with torch.autocast("cpu", dtype=torch.bfloat16):
+    runpy.run_path(sys.argv[0], run_name="__main__")"""
 
 
 def run(command):
@@ -38,7 +45,8 @@ def run(command):
 
 
 def pytorch(method, grouped):
-    return run([sys.executable, a.bench_pytorch, "--method", method, "--model", a.model, "--data", a.data, "--steps",
+    python = [sys.executable] + (["-c", AUTOCAST] if a.precision == "bfloat16" else [])
+    return run(python + [a.bench_pytorch, "--method", method, "--model", a.model, "--data", a.data, "--steps",
                 a.steps, "--threads", a.threads, "--batch", a.batch] + (["--group-by-length"] if grouped else []))
 
 
@@ -57,7 +65,7 @@ def ours(method, grouped, *more):
     with tempfile.TemporaryDirectory() as folder:
         return run([a.unmask, "bench", "--json", "--steps", a.steps, "--model", a.model, *ours_data(folder), "--method", method,
                     "--budget", "0.17%", "--batch", a.batch, "--order", "grouped" if grouped else "sequential",
-                    "--threads", a.threads, "--max-steps", "660", *more])
+                    "--threads", a.threads, "--max-steps", "660", "--precision", a.precision, *more])
 
 
 def medians(results):
