@@ -152,6 +152,8 @@ static enum um_status generate(struct um_predictor *predictor, const struct cli_
         return status;
     if (!file != !out)
         return cli_fail(err, UM_E_USAGE, "--prompts and --out go together");
+    if (file && prompt)
+        return cli_fail(err, UM_E_USAGE, "--prompt beside --prompts: give one of them");
     if (!file && !prompt && next < args->n_positionals)
         prompt = args->positionals[next++];
     if (next < args->n_positionals)

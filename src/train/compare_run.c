@@ -168,13 +168,10 @@ out:
     return status;
 }
 
-/* Whether a setting has no part in what a run comes to. Trials of old name an evaluation file beside
- * the rows that they held out, and were scored on those. */
-static bool is_idle(const char *key, const struct um_recipe *recipe)
+/* Whether a setting has no part in what a run comes to. */
+static bool is_idle(const char *key)
 {
-    bool holds_out = um_recipe_config(recipe)->data.holdout > 0;
-    return strcmp(key, "out") == 0 || strcmp(key, "threads") == 0 ||
-           (holds_out && strcmp(key, "data.eval") == 0);
+    return strcmp(key, "out") == 0 || strcmp(key, "threads") == 0;
 }
 
 /* Refuses a run that other settings made: its result would be taken for that of this recipe. */
@@ -188,7 +185,7 @@ static enum um_status check_same(const struct um_recipe *recipe, const struct pl
     UM_TRY(um_recipe_load(old, place->recipe, err));
     for (size_t i = 0; (option = um_recipe_option(i)); i++) {
         const char *was = um_recipe_get(old, option->key), *is = um_recipe_get(recipe, option->key);
-        if (strcmp(was, is) == 0 || is_idle(option->key, recipe))
+        if (strcmp(was, is) == 0 || is_idle(option->key))
             continue;
         status = um_fail(err, UM_E_USAGE, "'%s' was trained with %s '%s', not '%s'",
                          place->out, option->key, was, is);

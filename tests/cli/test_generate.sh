@@ -58,6 +58,8 @@ expect_error 3 'prompt 1 has 0 tokens; the model takes 1 to 63, so that one can 
     generate --model $small --raw ''
 expect 3 generate --model $small --raw --prompts none.jsonl --out many
 has err none.jsonl
+expect_error 2 '--prompt beside --prompts: give one of them' \
+    generate --model $small --raw --prompts none.jsonl --prompt a --out many
 printf '{"question":"a"}\n' >wrong.jsonl
 expect 3 generate --model $small --raw --prompts wrong.jsonl --out many
 has err "'prompt'"
