@@ -230,23 +230,7 @@ struct um_value *um_head_loss(struct um_tape *tape, struct um_value *x, struct u
 
 int64_t um_head_rows_scratch(const struct um_param *weight, int64_t n_rows, int64_t n)
 {
-    return n_rows * weight->cols + um_bf16_floats(n_rows, weight->cols) +
-           um_bf16_floats(weight->cols, n);
-}
-
-/* Logits of the rows whose weights stand in `scratch`, by the kind of product that made them first. */
-static void rows_logits(float *logits, int64_t ld, const struct um_head *head, const float *x,
-                        int64_t ldx, int64_t n, int64_t n_rows, float *scratch)
-{
-    int64_t D = head->weight->cols;
-    if (!head->is_rounded) {
-        um_gemm(logits, ld, scratch, D, UM_PLAIN, x, ldx, UM_PLAIN, n_rows, n, D, 0);
-        return;
-    }
-    float *to = scratch + n_rows * D;
-    const struct um_bf16 a = um_round_bf16(to, scratch, D, n_rows, D, UM_PLAIN);
-    to += um_bf16_floats(n_rows, D);
-    um_gemm_bf16(logits, ld, a, um_round_bf16(to, x, ldx, D, n, UM_PLAIN), n_rows, n, D, 0);
+    return n_rows * weight->cols + um_gemm_rounded_floats(n_rows, n, weight->cols, UM_PLAIN);
 }
 
 void um_head_rows(float *d_logits, int64_t ld, const struct um_head *head, const float *x,
@@ -261,7 +245,11 @@ void um_head_rows(float *d_logits, int64_t ld, const struct um_head *head, const
         if (from != to)
             memcpy(to, from, (size_t)w->cols * sizeof(float));
     }
-    rows_logits(d_logits, ld, head, x, ldx, n, n_rows, scratch);
+    if (head->is_rounded) /* as they were made first */
+        um_gemm_rounded(d_logits, ld, scratch, w->cols, UM_PLAIN, x, ldx, n_rows, n, w->cols, 0,
+                        scratch + n_rows * w->cols);
+    else
+        um_gemm(d_logits, ld, scratch, w->cols, UM_PLAIN, x, ldx, UM_PLAIN, n_rows, n, w->cols, 0);
 #pragma omp parallel for schedule(static) if (n_rows > 1)
     for (int64_t i = 0; i < n_rows; i++) {
         float capped[UM_COLUMN_BLOCK];

@@ -24,6 +24,17 @@ static double flop(const struct um_node *node, const struct um_param *weight)
     return 2.0 * (double)weight->n_elements * (double)node->out->cols;
 }
 
+/* How y = op(W) x and dx = op(W) dy take the weight. */
+static enum um_trans forward_trans(const struct options *o)
+{
+    return o->is_transposed ? UM_TRANSPOSED : UM_PLAIN;
+}
+
+static enum um_trans backward_trans(const struct options *o)
+{
+    return o->is_transposed ? UM_PLAIN : UM_TRANSPOSED;
+}
+
 /* Without training, few columns or stored weights have a way of their own. */
 static bool is_narrow(const struct um_tape *tape, const struct options *o, int64_t n)
 {
@@ -32,11 +43,13 @@ static bool is_narrow(const struct um_tape *tape, const struct options *o, int64
 
 /* What multiply() takes: the weight as fp32 if it is not stored so, and operands as bfloat16. */
 static int64_t multiply_scratch(const struct um_tape *tape, const struct um_param *weight,
-                                int64_t n_features, int64_t n_tokens)
+                                enum um_trans trans, int64_t n_tokens)
 {
     int64_t n = um_param_scratch(weight);
+    int64_t n_to = trans == UM_PLAIN ? weight->rows : weight->cols;
+    int64_t n_from = trans == UM_PLAIN ? weight->cols : weight->rows;
     if (tape->is_rounded)
-        n += um_bf16_floats(weight->rows, weight->cols) + um_bf16_floats(n_features, n_tokens);
+        n += um_gemm_rounded_floats(n_to, n_tokens, n_from, trans);
     return n;
 }
 
@@ -47,16 +60,12 @@ static void multiply(struct um_tape *tape, const struct um_node *node, struct ma
     const struct um_param *weight = ((const struct options *)node->options)->weight;
     const float *w = um_param_read(weight, 0, weight->rows, node->scratch);
     int64_t n = node->out->cols;
-    if (!tape->is_rounded) {
+    if (tape->is_rounded)
+        um_gemm_rounded(to.values, to.ld, w, weight->cols, trans, from.values, from.ld, to.rows, n,
+                        from.rows, adds, node->scratch + um_param_scratch(weight));
+    else
         um_gemm(to.values, to.ld, w, weight->cols, trans, from.values, from.ld, UM_PLAIN, to.rows,
                 n, from.rows, adds);
-        return;
-    }
-    float *scratch = node->scratch + um_param_scratch(weight);
-    struct um_bf16 a = um_round_bf16(scratch, w, weight->cols, weight->rows, weight->cols, trans);
-    scratch += um_bf16_floats(weight->rows, weight->cols);
-    struct um_bf16 b = um_round_bf16(scratch, from.values, from.ld, from.rows, n, UM_PLAIN);
-    um_gemm_bf16(to.values, to.ld, a, b, to.rows, n, from.rows, adds);
 }
 
 static void all_columns(struct um_tape *tape, struct um_node *node)
@@ -71,7 +80,7 @@ static void all_columns(struct um_tape *tape, struct um_node *node)
             tape->kernels->fill(y->data + i * y->ld, b[i], y->cols);
     }
     multiply(tape, node, (struct matrix){y->data, y->rows, y->ld},
-             o->is_transposed ? UM_TRANSPOSED : UM_PLAIN,
+             forward_trans(o),
              (struct matrix){x->data, x->rows, x->ld}, o->bias);
 }
 
@@ -131,7 +140,7 @@ static void backward(struct um_tape *tape, struct um_node *node)
     enum um_part was = um_profile_enter(tape->profile, UM_PART_GEMM_BACKWARD);
     if (x->wants_grad) {
         multiply(tape, node, (struct matrix){x->grad, x->rows, x->ld},
-                 o->is_transposed ? UM_PLAIN : UM_TRANSPOSED,
+                 backward_trans(o),
                  (struct matrix){y->grad, y->rows, y->ld}, node->adds[0]);
         um_profile_count(tape->profile, flop(node, o->weight));
     }
@@ -188,8 +197,8 @@ static struct um_value *record_map(struct um_tape *tape, struct um_value *x, str
         node->keeps_inputs |= wants_grad ? 2U : 0U;
         node->wants_grad = node->wants_grad || wants_grad;
     }
-    int64_t n_forward = multiply_scratch(tape, o.weight, n_in, x->cols);
-    int64_t n_backward = multiply_scratch(tape, o.weight, n_out, x->cols);
+    int64_t n_forward = multiply_scratch(tape, o.weight, forward_trans(&o), x->cols);
+    int64_t n_backward = multiply_scratch(tape, o.weight, backward_trans(&o), x->cols);
     if (o.bias && n_forward < um_param_scratch(o.bias))
         n_forward = um_param_scratch(o.bias);
     node->n_scratch_forward = is_narrow(tape, &o, x->cols)

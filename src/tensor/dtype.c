@@ -103,9 +103,13 @@ void um_from_f32(void *to, const float *from, enum um_dtype dtype, int64_t n)
         um_quantise_q8_0(to, from, n);
         return;
     }
-    assert(dtype == UM_F16 || dtype == UM_BF16);
+    if (dtype == UM_BF16) {
+        um_kernels()->round_bf16(to, from, n);
+        return;
+    }
+    assert(dtype == UM_F16);
     for (int64_t i = 0; i < n; i++) {
-        uint16_t h = dtype == UM_BF16 ? um_bf16_of_f32(from[i]) : um_f16_of_f32(from[i]);
+        uint16_t h = um_f16_of_f32(from[i]);
         memcpy(bytes + 2 * i, &h, sizeof(h));
     }
 }

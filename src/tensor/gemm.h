@@ -35,7 +35,14 @@ void um_gemm_bf16(float *c, int64_t ldc, struct um_bf16 a, struct um_bf16 b, int
                   int64_t k, float beta);
 bool um_gemm_bf16_is_native(void);
 
-/* About what the library behind it keeps: compiled kernels, and packed operands of each thread. */
+/* The same of fp32 matrices, b as it is, rounded into `scratch` of um_gemm_rounded_floats floats. */
+void um_gemm_rounded(float *c, int64_t ldc, const float *a, int64_t lda, enum um_trans trans_a,
+                     const float *b, int64_t ldb, int64_t m, int64_t n, int64_t k, float beta,
+                     float *scratch);
+int64_t um_gemm_rounded_floats(int64_t m, int64_t n, int64_t k, enum um_trans trans_a);
+
+/* About what the library behind it keeps: compiled kernels (of bfloat16 products too, if is_rounded),
+ * and packed operands of each thread. */
 int64_t um_gemm_bytes(bool is_rounded);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * Products of bfloat16 matrices, by oneDNN's matmul, in fixed pieces of columns: token counts differ
  * from batch to batch, and the library compiles (and keeps) code for every shape that it meets.
- * Its C interface is not the same in versions 2 and 3: describe() and prepare() are where they differ.
+ * Its C interface is not the same in versions 2 and 3: what stands behind DNNL_VERSION_MAJOR is the difference.
  */
 #include "tensor/gemm.h"
 
@@ -48,16 +48,9 @@ struct product {
 
 enum operand { A, B, C, N_OPERANDS };
 
+typedef dnnl_memory_desc_t description; /* a pointer in version 3, a structure in version 2 */
+
 #if DNNL_VERSION_MAJOR >= 3
-
-typedef dnnl_memory_desc_t description;
-
-static bool describe(description *to, int64_t rows, int64_t cols, int64_t row_stride,
-                     int64_t col_stride, dnnl_data_type_t type)
-{
-    const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
-    return dnnl_memory_desc_create_with_strides(to, 2, dims, type, strides) == dnnl_success;
-}
 
 static void forget(description *d)
 {
@@ -83,14 +76,7 @@ static dnnl_status_t wrap(dnnl_memory_t *to, const description *d, void *values)
 
 #else
 
-typedef dnnl_memory_desc_t description;
-
-static bool describe(description *to, int64_t rows, int64_t cols, int64_t row_stride,
-                     int64_t col_stride, dnnl_data_type_t type)
-{
-    const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
-    return dnnl_memory_desc_init_by_strides(to, 2, dims, type, strides) == dnnl_success;
-}
+#define dnnl_memory_desc_create_with_strides dnnl_memory_desc_init_by_strides /* but for its name */
 
 static void forget(description *d)
 {
@@ -116,6 +102,13 @@ static dnnl_status_t wrap(dnnl_memory_t *to, const description *d, void *values)
 }
 
 #endif
+
+static bool describe(description *to, int64_t rows, int64_t cols, int64_t row_stride,
+                     int64_t col_stride, dnnl_data_type_t type)
+{
+    const dnnl_dims_t dims = {rows, cols}, strides = {row_stride, col_stride};
+    return dnnl_memory_desc_create_with_strides(to, 2, dims, type, strides) == dnnl_success;
+}
 
 /* What one call of the library takes. */
 struct call {
@@ -256,4 +249,19 @@ struct um_bf16 um_round_bf16(float *to, const float *from, int64_t ld, int64_t r
     for (int64_t i = 0; i < rows; i++)
         k->round_bf16(values + i * stride(cols), from + i * ld, cols);
     return (struct um_bf16){.values = values, .ld = stride(cols), .trans = trans};
+}
+
+int64_t um_gemm_rounded_floats(int64_t m, int64_t n, int64_t k, enum um_trans trans_a)
+{
+    return (trans_a == UM_PLAIN ? um_bf16_floats(m, k) : um_bf16_floats(k, m)) + um_bf16_floats(k, n);
+}
+
+void um_gemm_rounded(float *c, int64_t ldc, const float *a, int64_t lda, enum um_trans trans_a,
+                     const float *b, int64_t ldb, int64_t m, int64_t n, int64_t k, float beta,
+                     float *scratch)
+{
+    int64_t rows = trans_a == UM_PLAIN ? m : k, cols = trans_a == UM_PLAIN ? k : m;
+    struct um_bf16 rounded_a = um_round_bf16(scratch, a, lda, rows, cols, trans_a);
+    scratch += um_bf16_floats(rows, cols);
+    um_gemm_bf16(c, ldc, rounded_a, um_round_bf16(scratch, b, ldb, k, n, UM_PLAIN), m, n, k, beta);
 }

@@ -118,8 +118,8 @@ struct um_kernels {
 
     /* n stored elements (whole blocks, any alignment) as fp32; NULL for what is no weight type. */
     void (*expand[UM_N_DTYPES])(float *to, const void *from, int64_t n);
-    /* n fp32 numbers to bfloat16, to nearest even. */
-    void (*round_bf16)(uint16_t *to, const float *from, int64_t n);
+    /* n fp32 numbers to bfloat16 (any alignment), to nearest even. */
+    void (*round_bf16)(void *to, const float *from, int64_t n);
 
     /* out[r] = the dot product of stored row r (n elements, whole blocks; rows end to end) with x,
      * straight from what is stored. x_sums: the sum of each 32 numbers of x, n / 32 of them. NULL for

@@ -31,10 +31,13 @@ static void expand_bf16(float *restrict to, const void *restrict from, int64_t n
         to[i] = um_f32_of_bf16(um_half_at(bytes + 2 * i));
 }
 
-static void k_round_bf16(uint16_t *restrict to, const float *restrict from, int64_t n)
+static void k_round_bf16(void *restrict to, const float *restrict from, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++)
-        to[i] = um_bf16_of_f32(from[i]);
+    unsigned char *bytes = to;
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t h = um_bf16_of_f32(from[i]);
+        memcpy(bytes + 2 * i, &h, sizeof(h));
+    }
 }
 
 /* ---- blocks of 32 */

@@ -8,7 +8,6 @@
 
 #include "base/cpu.h"
 #include "tensor/gemm.h"
-
 #include "train/run.h"
 
 /* The batches that count: the one of most tokens, and the one of the longest row beside it. */

@@ -33,6 +33,13 @@ static void test_outputs_and_loss(void **state)
     }
 }
 
+static const float *golden_gradient(const struct rig *r, const struct um_param *param)
+{
+    char name[300];
+    (void)snprintf(name, sizeof(name), "grad.%s", param->name);
+    return golden_floats(&r->g, name);
+}
+
 static void test_every_gradient(void **state)
 {
     (void)state;
@@ -49,15 +56,13 @@ static void test_every_gradient(void **state)
         assert_int_equal(r.tuning.set.n_entries, r.model.n_params);
         for (size_t e = 0; e < r.tuning.set.n_entries; e++) {
             const struct um_entry *entry = &r.tuning.set.entries[e];
-            char name[300];
-            (void)snprintf(name, sizeof(name), "grad.%s", entry->param->name);
-            const float *expected = golden_floats(&r.g, name);
+            const float *expected = golden_gradient(&r, entry->param);
             double d = relative_difference(entry->column[UM_COLUMN_GRAD], expected, entry->n);
             double scale = 0;
             for (int64_t k = 0; k < entry->n; k++)
                 scale = fmax(scale, fabs((double)expected[k]));
             if (!(d < 1e-4 || d * scale < 1e-6 * most))
-                fail_msg("%s: %s differs by %g", names[i], name, d);
+                fail_msg("%s: grad.%s differs by %g", names[i], entry->param->name, d);
         }
         rig_close(&r);
     }
@@ -97,9 +102,7 @@ static void test_bfloat16_products(void **state)
             losses[t] = (float)rig_step(&r, t, 10);
             for (size_t e = 0; t == 0 && e < r.tuning.set.n_entries; e++) {
                 const struct um_entry *entry = &r.tuning.set.entries[e];
-                char name[300];
-                (void)snprintf(name, sizeof(name), "grad.%s", entry->param->name);
-                const float *expected = golden_floats(&r.g, name);
+                const float *expected = golden_gradient(&r, entry->param);
                 for (int64_t k = 0; k < entry->n; k++) {
                     double g = (double)entry->column[UM_COLUMN_GRAD][k];
                     dot += g * (double)expected[k];
