@@ -46,10 +46,10 @@ enum um_status um_fail_memory(struct um_error *err, const char *what, size_t byt
     return um_fail(err, UM_E_RUNTIME, "out of memory: %s needs %zu bytes", what, bytes);
 }
 
-enum um_status um_error_prefix(struct um_error *err, const char *fmt, ...)
+void um_error_prefix(struct um_error *err, const char *fmt, ...)
 {
     if (!err)
-        return UM_E_RUNTIME;
+        return;
     char old[sizeof(err->message)];
     memcpy(old, err->message, sizeof(old));
     va_list args;
@@ -58,7 +58,6 @@ enum um_status um_error_prefix(struct um_error *err, const char *fmt, ...)
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof(err->message))
         (void)snprintf(err->message + n, sizeof(err->message) - (size_t)n, ": %s", old);
-    return err->status;
 }
 
 void um_error_hint(struct um_error *err, const char *fmt, ...)

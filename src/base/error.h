@@ -15,8 +15,8 @@ enum um_status um_fail(struct um_error *err, enum um_status status, const char *
 /* Out of memory while doing `what`; always UM_E_RUNTIME. */
 enum um_status um_fail_memory(struct um_error *err, const char *what, size_t bytes);
 
-/* Puts "context: " before the message that is there; returns err's status (UM_E_RUNTIME if NULL). */
-enum um_status um_error_prefix(struct um_error *err, const char *fmt, ...) UM_PRINTF(2, 3);
+/* Puts "context: " before the message that is there. */
+void um_error_prefix(struct um_error *err, const char *fmt, ...) UM_PRINTF(2, 3);
 
 /* Adds one line of advice. */
 void um_error_hint(struct um_error *err, const char *fmt, ...) UM_PRINTF(2, 3);

@@ -17,7 +17,8 @@ static const char *const examples[] = {
 };
 
 static const struct cli_option options[] = {
-    {"--methods", "LIST", "methods; NAME:KEY=VALUE:... goes with settings", false},
+    {"--methods", "LIST", "methods; NAME:KEY=VALUE:... goes with settings (a list's items with ; between)",
+     false},
     {"--budgets", "LIST", "budgets (default: the recipe's)", false},
     {"--tasks", "LIST", "tasks (default: the recipe's)", false},
     {"--lrs", "LIST", "learning rates to try; x3: thrice a method's (default: the recipe's)", false},
@@ -105,6 +106,8 @@ static enum um_status run_compare(const struct cli_args *args, struct um_error *
     double rates[CLI_ITEMS_MAX];
     struct um_recipe *recipe = NULL;
     enum um_status status = read_options(&o, rates, &lists, args, err);
+    if (status == UM_OK && cli_has(args, "--seed"))
+        status = cli_fail(err, UM_E_USAGE, "a comparison's runs have seeds 1 to N, by --seeds N");
     if (status == UM_OK && lists.methods.n == 0)
         status = cli_fail(err, UM_E_USAGE, "'unmask compare' needs --methods");
     if (status == UM_OK)

@@ -34,13 +34,31 @@ static enum um_status add_whole(struct diff *d, const char *name,
     return um_delta_add(&d->delta, &d->capacity, entry, err);
 }
 
-/* Tensors of one type; or of others if one is quantised, whose values take more room when they change. */
-static bool are_comparable(const struct um_tensor_view *a, const struct um_tensor_view *b)
+/* Tensors of one type; or of others where what is unchanged is still alike: a tuned model saved as F32,
+ * or if one is quantised, whose values take more room when they change. */
+static bool are_of_like_type(const struct um_tensor_view *base, const struct um_tensor_view *tuned)
 {
-    bool is_like = a->dtype == b->dtype ||
-                   (um_dtype_is_weight(a->dtype) && um_dtype_is_weight(b->dtype) &&
-                    (um_dtype_is_quantised(a->dtype) || um_dtype_is_quantised(b->dtype)));
-    return is_like && a->n_dims == b->n_dims && memcmp(a->dims, b->dims, sizeof(a->dims)) == 0;
+    return base->dtype == tuned->dtype ||
+           (um_dtype_is_weight(base->dtype) && um_dtype_is_weight(tuned->dtype) &&
+            (tuned->dtype == UM_F32 || um_dtype_is_quantised(base->dtype) ||
+             um_dtype_is_quantised(tuned->dtype)));
+}
+
+static enum um_status check_like(const struct diff *d, const struct um_tensor_view *base,
+                                 const struct um_tensor_view *tuned, struct um_error *err)
+{
+    char shapes[2][UM_SHAPE_TEXT];
+    if (base->n_dims != tuned->n_dims || memcmp(base->dims, tuned->dims, sizeof(base->dims)) != 0)
+        return um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: tensor '%s' is %s, tuned "
+                       "%s", d->base.path, d->tuned.path, base->name, um_shape_text(shapes[0], base->dims, base->n_dims),
+                       um_shape_text(shapes[1], tuned->dims, tuned->n_dims));
+    if (are_of_like_type(base, tuned))
+        return UM_OK;
+    (void)um_fail(err, UM_E_INPUT, "tensor '%s' is %s in '%s' and %s in '%s': rounding changed nearly "
+                  "all of it", base->name, um_dtype_name(base->dtype), d->base.path,
+                  um_dtype_name(tuned->dtype), d->tuned.path);
+    um_error_hint(err, "compare with the base saved in the tuned model's type");
+    return UM_E_INPUT;
 }
 
 /* Calls for both tensors' values piece by piece: counts those that differ, and keeps them if there is
@@ -70,9 +88,7 @@ static int64_t find_changes(int64_t *index, float *value, float *pieces[2],
 static enum um_status compare_tensor(struct diff *d, const struct um_tensor_view *base,
                                      const struct um_tensor_view *tuned, struct um_error *err)
 {
-    if (!are_comparable(base, tuned))
-        return um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: tensor '%s' has "
-                       "another shape or type", d->base.path, d->tuned.path, base->name);
+    UM_RETURN_IF(check_like(d, base, tuned, err));
     if (base->dtype == tuned->dtype && memcmp(base->bytes, tuned->bytes, base->n_bytes) == 0)
         return UM_OK;
     if (!um_dtype_is_weight(base->dtype))

@@ -77,8 +77,10 @@ static enum um_status open_indexed(struct um_folder *folder, const json_t *index
                            "this folder",
                            path, tensor, file ? file : "(not a text)");
         enum um_status status = add_shard(folder, file, err);
-        if (status != UM_OK)
-            return um_error_prefix(err, "shard of '%s'", path);
+        if (status != UM_OK) {
+            um_error_prefix(err, "shard of '%s'", path);
+            return status;
+        }
         if (!um_safetensors_find(find_shard(folder, file), tensor))
             return um_fail(err, UM_E_INPUT,
                            "cannot load '%s/%s': tensor '%s' should be there by the index, but "

@@ -37,15 +37,6 @@ static enum um_status read_shape(struct um_tensor_view *t, const json_t *shape, 
     return UM_OK;
 }
 
-/* "[11008, 4096]". */
-static void shape_text(struct um_str *out, const struct um_tensor_view *t)
-{
-    um_str_add(out, "[");
-    for (int d = 0; d < t->n_dims; d++)
-        um_str_addf(out, "%s%lld", d ? ", " : "", (long long)t->dims[d]);
-    um_str_add(out, "]");
-}
-
 static enum um_status read_tensor(struct um_tensor_view *t, const json_t *entry,
                                   unsigned char *data, size_t n_data, const char *path,
                                   struct um_error *err)
@@ -67,16 +58,11 @@ static enum um_status read_tensor(struct um_tensor_view *t, const json_t *entry,
                        "bytes of tensors (truncated?)",
                        path, t->name, (long long)start, (long long)end, n_data);
     if ((size_t)(end - start) != t->n_bytes) {
-        struct um_str shape = {0};
-        shape_text(&shape, t);
-        enum um_status status = um_fail(err, UM_E_INPUT,
-                                        "cannot load '%s': tensor '%s' %s %s needs %zu bytes, "
-                                        "header gives %lld",
-                                        path, t->name, shape.failed ? "" : shape.text,
-                                        um_dtype_name(t->dtype), t->n_bytes,
-                                        (long long)(end - start));
-        um_str_free(&shape);
-        return status;
+        char shape[UM_SHAPE_TEXT];
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': tensor '%s' %s %s needs %zu bytes, header gives %lld",
+                       path, t->name, um_shape_text(shape, t->dims, t->n_dims),
+                       um_dtype_name(t->dtype), t->n_bytes, (long long)(end - start));
     }
     t->bytes = data + start;
     return UM_OK;

@@ -123,7 +123,8 @@ static enum um_status read_config(struct um_model *model, const char *where, str
     UM_RETURN_IF(um_json_get_bool(&dims->is_tied, config, "tie_word_embeddings", where, err));
     UM_RETURN_IF(check_heads(dims, where, err));
     if (dims->dropout < 0 || dims->dropout >= 1 || dims->attention_dropout < 0 ||
-        dims->attention_dropout >= 1 || dims->head_dropout >= 1)
+        dims->attention_dropout >= 1 || dims->head_dropout >= 1 || dims->embed_dropout < 0 ||
+        dims->embed_dropout >= 1)
         return um_fail(err, UM_E_INPUT, "cannot load '%s': a dropout outside [0, 1)", where);
     if (dims->head_dropout < 0)
         dims->head_dropout = dims->dropout;
@@ -187,17 +188,11 @@ static const struct um_tensor_view *find_tensor(const struct um_model *model, co
 static enum um_status fail_shape(const struct um_model *model, const struct um_tensor_view *tensor,
                                  const struct um_param *param, struct um_error *err)
 {
-    struct um_str found = {0};
-    for (int d = 0; d < tensor->n_dims; d++)
-        um_str_addf(&found, "%s%lld", d ? ", " : "", (long long)tensor->dims[d]);
-    char expected[64];
-    (void)snprintf(expected, sizeof(expected), param->n_dims == 2 ? "%lld, %lld" : "%lld",
-                   (long long)param->rows, (long long)param->cols);
-    enum um_status status =
-        um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is [%s], config.json says [%s]",
-                model->folder.path, tensor->name, found.text ? found.text : "", expected);
-    um_str_free(&found);
-    return status;
+    char found[UM_SHAPE_TEXT], expected[UM_SHAPE_TEXT];
+    const int64_t dims[] = {param->rows, param->cols};
+    return um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is %s, config.json says %s",
+                   model->folder.path, tensor->name, um_shape_text(found, tensor->dims, tensor->n_dims),
+                   um_shape_text(expected, dims, param->n_dims));
 }
 
 /* Points a parameter at its tensor; fp32 in place where it is aligned, else copied. */
@@ -426,7 +421,7 @@ enum um_status um_model_open(struct um_model *model, const char *path,
                                                           : stored_outputs(model);
     if (options->dropout >= 0)
         model->dims.dropout = model->dims.attention_dropout = model->dims.head_dropout =
-            options->dropout;
+            model->dims.embed_dropout = options->dropout;
     UM_TRY(add_params(model, options, err));
     add_ends(model, model->folder.config);
     add_ends(model, model->folder.generation);

@@ -2,6 +2,7 @@
 #include "tensor/dtype.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tensor/half_private.h"
@@ -112,4 +113,13 @@ void um_from_f32(void *to, const float *from, enum um_dtype dtype, int64_t n)
         uint16_t h = um_f16_of_f32(from[i]);
         memcpy(bytes + 2 * i, &h, sizeof(h));
     }
+}
+
+const char *um_shape_text(char text[UM_SHAPE_TEXT], const int64_t *dims, int n_dims)
+{
+    int n = snprintf(text, UM_SHAPE_TEXT, "[");
+    for (int d = 0; d < n_dims; d++)
+        n += snprintf(text + n, UM_SHAPE_TEXT - (size_t)n, "%s%lld", d ? ", " : "", (long long)dims[d]);
+    (void)snprintf(text + n, UM_SHAPE_TEXT - (size_t)n, "]");
+    return text;
 }

@@ -13,7 +13,7 @@ enum um_dtype {
     UM_N_DTYPES
 };
 
-enum { UM_DIMS_MAX = 8 };
+enum { UM_DIMS_MAX = 8, UM_SHAPE_TEXT = UM_DIMS_MAX * 22 + 3 };
 
 const char *um_dtype_name(enum um_dtype dtype); /* "F32", "BF16", "Q4_K" */
 /* Of the types that safetensors has. */
@@ -44,5 +44,8 @@ struct um_tensor_view {
     unsigned char *bytes;      /* may be unaligned */
     size_t n_bytes;
 };
+
+/* "[11008, 4096]"; returns `text`. */
+const char *um_shape_text(char text[UM_SHAPE_TEXT], const int64_t *dims, int n_dims);
 
 #endif

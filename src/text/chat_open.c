@@ -115,9 +115,10 @@ static enum um_status use_own(struct um_chat *chat, const struct source *s, cons
 {
     if (um_utf8_valid(s->program, s->n) != s->n)
         return um_fail(err, UM_E_INPUT, "'%s': the chat template is not UTF-8", path);
-    if (um_chat_recognise(chat, s->program, s->n, err) != UM_OK)
-        return um_error_prefix(err, "'%s'", path);
-    return UM_OK;
+    enum um_status status = um_chat_recognise(chat, s->program, s->n, err);
+    if (status != UM_OK)
+        um_error_prefix(err, "'%s'", path);
+    return status;
 }
 
 /* A program of the plain template says by itself whether it has one. */

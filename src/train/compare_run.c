@@ -7,7 +7,7 @@
 
 /* ---- the recipe */
 
-/* "NAME:key=value:key=value": a method and settings that go with it. */
+/* "NAME:key=value:key=value": a method and settings that go with it; ';' between the items of a list. */
 static enum um_status set_variant(struct um_recipe *recipe, const char *variant,
                                   struct um_error *err)
 {
@@ -28,6 +28,8 @@ static enum um_status set_variant(struct um_recipe *recipe, const char *variant,
             break;
         }
         *equals = '\0';
+        for (char *c = equals + 1; (c = strchr(c, ';'));)
+            *c = ',';
         status = um_recipe_set(recipe, part, equals + 1, err);
     }
     um_free(copy);
@@ -309,9 +311,9 @@ enum um_status um_comparison_run(struct um_outcome *outcome, struct um_compariso
     }
     if (status == UM_OK)
         status = read_outcome(outcome, &place, recipe, err);
+out:
     if (status != UM_OK)
         um_error_prefix(err, "%s, %s", cell->task, cell->variant->text);
-out:
     if (claim)
         (void)fclose(claim);
     um_recipe_free(recipe);

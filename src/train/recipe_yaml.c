@@ -29,11 +29,12 @@ static size_t line(const struct reader *r)
     return r->event.start_mark.line + 1;
 }
 
-/* Puts "recipe.yaml:7: " before the error that is there. */
-static enum um_status at_line(const struct reader *r, size_t at, struct um_error *err)
+/* Puts "recipe.yaml:7: " before the error that is there; returns its status. */
+static enum um_status at_line(const struct reader *r, size_t at, enum um_status status,
+                              struct um_error *err)
 {
-    (void)um_error_prefix(err, "%s:%zu", r->path, at);
-    return err ? err->status : UM_E_USAGE;
+    um_error_prefix(err, "%s:%zu", r->path, at);
+    return status;
 }
 
 static enum um_status fail_syntax(const struct reader *r, struct um_error *err)
@@ -41,9 +42,10 @@ static enum um_status fail_syntax(const struct reader *r, struct um_error *err)
     const yaml_parser_t *p = &r->parser;
     if (p->error == YAML_MEMORY_ERROR)
         return um_fail_memory(err, "a YAML reader", 0);
-    (void)um_fail(err, UM_E_USAGE, "not valid YAML: %s%s%s", p->context ? p->context : "",
-                  p->context ? ", " : "", p->problem ? p->problem : "unknown problem");
-    return at_line(r, p->problem_mark.line + 1, err);
+    return at_line(r, p->problem_mark.line + 1,
+                   um_fail(err, UM_E_USAGE, "not valid YAML: %s%s%s", p->context ? p->context : "",
+                           p->context ? ", " : "", p->problem ? p->problem : "unknown problem"),
+                   err);
 }
 
 /* Whether the current event carries what recipes have no use for. */
@@ -76,8 +78,7 @@ static enum um_status next(struct reader *r, struct um_error *err)
     const char *feature = foreign_feature(&r->event);
     if (!feature)
         return UM_OK;
-    (void)um_fail(err, UM_E_USAGE, "%s has no place in a recipe", feature);
-    return at_line(r, line(r), err);
+    return at_line(r, line(r), um_fail(err, UM_E_USAGE, "%s has no place in a recipe", feature), err);
 }
 
 /* The text of the current scalar (borrows). */
@@ -86,8 +87,7 @@ static enum um_status scalar_text(const char **text, const struct reader *r, str
     *text = (const char *)r->event.data.scalar.value;
     if (strlen(*text) == r->event.data.scalar.length)
         return UM_OK;
-    (void)um_fail(err, UM_E_USAGE, "a text with a NUL byte");
-    return at_line(r, line(r), err);
+    return at_line(r, line(r), um_fail(err, UM_E_USAGE, "a text with a NUL byte"), err);
 }
 
 static enum um_status mark_seen(struct reader *r, size_t index, const char *key,
@@ -97,8 +97,7 @@ static enum um_status mark_seen(struct reader *r, size_t index, const char *key,
         r->seen[index] = true;
         return UM_OK;
     }
-    (void)um_fail(err, UM_E_USAGE, "duplicate key '%s'", key);
-    return at_line(r, line(r), err);
+    return at_line(r, line(r), um_fail(err, UM_E_USAGE, "duplicate key '%s'", key), err);
 }
 
 /* A sequence of scalars, as the text "a,b,c" in r->text. */
@@ -113,16 +112,18 @@ static enum um_status read_list(struct reader *r, const struct um_option *option
         if (r->event.type == YAML_SEQUENCE_END_EVENT)
             break;
         if (r->event.type != YAML_SCALAR_EVENT) {
-            (void)um_fail(err, UM_E_USAGE, "'%s' is a list of plain texts", option->info.key);
-            return at_line(r, line(r), err);
+            return at_line(r, line(r),
+                           um_fail(err, UM_E_USAGE, "'%s' is a list of plain texts",
+                                   option->info.key),
+                           err);
         }
         UM_RETURN_IF(scalar_text(&item, r, err));
         if (!*item || strchr(item, ',')) {
-            (void)um_fail(err, UM_E_USAGE,
-                          "'%s' has the pattern '%s': patterns are not empty and "
-                          "have no commas",
-                          option->info.key, item);
-            return at_line(r, line(r), err);
+            return at_line(r, line(r),
+                           um_fail(err, UM_E_USAGE,
+                                   "'%s' has the pattern '%s': patterns are not empty and have no "
+                                   "commas", option->info.key, item),
+                           err);
         }
         if (r->text.length)
             um_str_add(&r->text, ",");
@@ -144,12 +145,14 @@ static enum um_status read_value(struct reader *r, const struct um_option *optio
         UM_RETURN_IF(read_list(r, option, err));
         text = r->text.text;
     } else {
-        (void)um_fail(err, UM_E_USAGE, "'%s' takes one value, found a %s", option->info.key,
-                      r->event.type == YAML_SEQUENCE_START_EVENT ? "list" : "mapping");
-        return at_line(r, at, err);
+        return at_line(r, at,
+                       um_fail(err, UM_E_USAGE, "'%s' takes one value, found a %s",
+                               option->info.key,
+                               r->event.type == YAML_SEQUENCE_START_EVENT ? "list" : "mapping"),
+                       err);
     }
-    return um_recipe_set_option(r->recipe, option, text, err) == UM_OK ? UM_OK
-                                                                       : at_line(r, at, err);
+    enum um_status status = um_recipe_set_option(r->recipe, option, text, err);
+    return status == UM_OK ? UM_OK : at_line(r, at, status, err);
 }
 
 /* The first option of a section, or NULL if there is no such section. */
@@ -170,16 +173,16 @@ static enum um_status read_entry(struct reader *r, const char *section, struct u
     char key[KEY_BYTES_MAX];
     const char *name;
     if (r->event.type != YAML_SCALAR_EVENT) {
-        (void)um_fail(err, UM_E_USAGE, "a key is plain text, found a list or mapping");
-        return at_line(r, line(r), err);
+        return at_line(r, line(r),
+                       um_fail(err, UM_E_USAGE, "a key is plain text, found a list or mapping"),
+                       err);
     }
     UM_RETURN_IF(scalar_text(&name, r, err));
     (void)snprintf(key, sizeof(key), "%s%s%.64s", section, *section ? "." : "", name);
     size_t at = line(r);
     const struct um_option *option = um_option_find(key), *first = find_section(key);
     if (!option && !first) {
-        (void)um_option_fail_unknown(key, err);
-        return at_line(r, at, err);
+        return at_line(r, at, um_option_fail_unknown(key, err), err);
     }
     UM_RETURN_IF(next(r, err));
     if (first && r->event.type == YAML_MAPPING_START_EVENT) {
@@ -188,8 +191,10 @@ static enum um_status read_entry(struct reader *r, const char *section, struct u
     }
     if (option)
         return read_value(r, option, err);
-    (void)um_fail(err, UM_E_USAGE, "'%s' is a section: its keys stand indented under it", key);
-    return at_line(r, at, err);
+    return at_line(r, at,
+                   um_fail(err, UM_E_USAGE, "'%s' is a section: its keys stand indented under it",
+                           key),
+                   err);
 }
 
 /* The entries of a mapping whose start is the current event. Sections have no sections in them, so
@@ -213,16 +218,16 @@ static enum um_status read_stream(struct reader *r, struct um_error *err)
         return UM_OK;
     UM_RETURN_IF(next(r, err));
     if (r->event.type != YAML_MAPPING_START_EVENT) {
-        (void)um_fail(err, UM_E_USAGE, "a recipe is a mapping of keys to values");
-        return at_line(r, line(r), err);
+        return at_line(r, line(r),
+                       um_fail(err, UM_E_USAGE, "a recipe is a mapping of keys to values"),
+                       err);
     }
     UM_RETURN_IF(read_mapping(r, "", err));
     UM_RETURN_IF(next(r, err));
     UM_RETURN_IF(next(r, err));
     if (r->event.type == YAML_STREAM_END_EVENT)
         return UM_OK;
-    (void)um_fail(err, UM_E_USAGE, "a second document: a recipe is one");
-    return at_line(r, line(r), err);
+    return at_line(r, line(r), um_fail(err, UM_E_USAGE, "a second document: a recipe is one"), err);
 }
 
 static enum um_status check_text(const char *text, size_t n, const char *path, struct um_error *err)

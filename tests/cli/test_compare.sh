@@ -50,7 +50,11 @@ cmp -s expected.csv found.csv || fail "the table differs: $(diff expected.csv fo
 
 # A recipe that has changed does not pass for the one that made the runs.
 expect 2 compare recipe.yaml --methods id3 --budgets 500 --lrs 1e-3,5e-3 --epochs 3 --out grid
-has err "^unmask: 'grid/trials/.*' was trained with train.epochs '4', not '3'"
+has err "^unmask: classification, id3: 'grid/trials/.*' was trained with train.epochs '4', not '3'"
+expect_error 2 "a comparison's runs have seeds 1 to N, by --seeds N" compare recipe.yaml --methods id3 --seed 7 --out grid
+# A variant's list has its items behind semicolons.
+expect 0 compare recipe.yaml --methods 'id3:scope.exclude=*query*;*key*' --budgets 500 --max-steps 1 --out listed
+has listed/runs/*/recipe.yaml "^  exclude: .'\*query\*', '\*key\*'."
 # Trials can be shorter.
 expect 0 compare recipe.yaml --methods id3 --budgets 500 --lrs 1e-3,5e-3 --trial-epochs 2 --out short
 for run in short/trials/*; do

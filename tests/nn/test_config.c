@@ -73,6 +73,21 @@ static void test_dropout_of_embeddings(void **state)
     struct um_dims dims = dims_of("gpt2", "{\"embd_pdrop\": 0.25, \"resid_pdrop\": 0.5}");
     assert_float_equal(dims.embed_dropout, 0.25, 0);
     assert_float_equal(dims.dropout, 0.5, 0);
+
+    /* What a run sets is set everywhere; nonsense is refused. */
+    struct um_model model;
+    struct um_error err;
+    const struct um_model_options none = {.dropout = 0};
+    put_edited_config(in_folder("gpt2"), GOLDEN_DIR "/models/gpt2/model", "{\"embd_pdrop\": 0.25}");
+    assert_ok(um_file_copy(in_folder("gpt2/model.safetensors"),
+                           GOLDEN_DIR "/models/gpt2/model/model.safetensors", &err), err);
+    assert_ok(um_model_open(&model, in_folder("gpt2"), &none, &err), err);
+    assert_float_equal(model.dims.embed_dropout, 0, 0);
+    um_model_close(&model);
+    put_edited_config(in_folder("gpt2"), GOLDEN_DIR "/models/gpt2/model", "{\"embd_pdrop\": 1.5}");
+    assert_fails(um_model_open(&model, in_folder("gpt2"), &none, &err), UM_E_INPUT,
+                 "a dropout outside [0, 1)", err);
+    um_model_close(&model);
 }
 
 static bool has_param(const struct um_model *model, const char *name)
