@@ -349,11 +349,9 @@ static enum um_status read_rows(struct um_dataset *data, const struct um_data_op
         return um_fail_memory(err, t->path, (size_t)t->n_rows * sizeof(*data->rows));
     for (int64_t i = 0; i < t->n_rows; i++)
         UM_RETURN_IF((is_pair ? read_row : read_token_row)(data, i, &columns, err));
-    data->n_rows = t->n_rows;
+    data->n_rows = o->n_rows > 0 && o->n_rows < t->n_rows ? o->n_rows : t->n_rows;
     if (is_pair && o->is_train && data->is_labelled && !data->task->is_regression)
         UM_RETURN_IF(check_classes(data, err));
-    if (o->n_rows > 0 && o->n_rows < data->n_rows)
-        data->n_rows = o->n_rows;
     return UM_OK;
 }
 

@@ -29,6 +29,16 @@ static enum um_status add_json(struct um_table_reader *r, const json_t *value,
     return status;
 }
 
+/* The shortest form that reads back as the same number: 0.1, not 0.10000000000000001. */
+static void write_real(char *text, size_t size, double value)
+{
+    for (int digits = 15; digits <= 17; digits++) {
+        (void)um_snprintf(text, size, "%.*g", digits, value);
+        if (um_strtod(text, NULL) == value)
+            return;
+    }
+}
+
 /* A value as a cell: strings as they are, numbers and truth values as JSON; nothing else is text,
  * unless the reader is to keep it. */
 static enum um_status add_value(struct um_table_reader *r, const json_t *value,
@@ -39,7 +49,7 @@ static enum um_status add_value(struct um_table_reader *r, const json_t *value,
     if (json_is_integer(value))
         (void)snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
     else if (json_is_real(value))
-        (void)um_snprintf(number, sizeof(number), "%.17g", json_real_value(value));
+        write_real(number, sizeof(number), json_real_value(value));
     else if (json_is_boolean(value))
         text = json_is_true(value) ? "true" : "false";
     else if (json_is_string(value))

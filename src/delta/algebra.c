@@ -165,6 +165,26 @@ static enum um_status mean_added(struct um_delta_entry *mean, struct combination
     return UM_OK;
 }
 
+/* Rows of heads are classes, which the deltas must number alike. */
+static enum um_status check_classes(const struct combination *c, const char *name, struct um_error *err)
+{
+    const struct um_delta *first = NULL;
+    for (size_t k = 0; k < c->n; k++) {
+        const struct um_delta *d = c->deltas[k];
+        if (!c->parts[k])
+            continue;
+        first = first ? first : d;
+        bool are_same = d->n_labels == first->n_labels;
+        for (size_t i = 0; are_same && i < d->n_labels; i++)
+            are_same = strcmp(d->labels[i], first->labels[i]) == 0;
+        if (!are_same)
+            return um_fail(err, UM_E_INPUT, "the mean of '%s' means nothing: '%s' has other classes "
+                           "than the deltas before it, or numbers them otherwise", name,
+                           c->terms[k].delta);
+    }
+    return UM_OK;
+}
+
 /* A parameter that the base lacks is no difference: where deltas have others, the rule for heads says
  * whose is taken. */
 static enum um_status combine_added(struct combination *c, const char *name, struct um_error *err)
@@ -185,10 +205,12 @@ static enum um_status combine_added(struct combination *c, const char *name, str
             c->head = c->deltas[k];
         }
     }
-    if (!is_one && c->heads == UM_CONFLICT_MEAN)
+    if (!is_one && c->heads == UM_CONFLICT_MEAN) {
+        UM_RETURN_IF(check_classes(c, name, err));
         UM_RETURN_IF(mean_added(&chosen, c, err));
-    else if (!is_one && c->heads != UM_CONFLICT_FIRST && c->heads != UM_CONFLICT_LAST)
+    } else if (!is_one && c->heads != UM_CONFLICT_FIRST && c->heads != UM_CONFLICT_LAST) {
         return fail_added(name, err);
+    }
     return um_delta_add(&c->result, &c->entries_capacity, chosen, err);
 }
 
@@ -232,8 +254,11 @@ static enum um_status open_all(struct combination *c, const char *model, struct 
     UM_RETURN_IF(um_folder_open(&c->base, model, err));
     for (size_t k = 0; k < c->n; k++) {
         UM_RETURN_IF(um_delta_open(&c->deltas[k], c->terms[k].delta, err));
-        if (um_delta_check(c->deltas[k], &c->base, err) != UM_OK)
-            return um_error_prefix(err, "'%s'", c->terms[k].delta);
+        enum um_status status = um_delta_check(c->deltas[k], &c->base, err);
+        if (status != UM_OK) {
+            um_error_prefix(err, "'%s'", c->terms[k].delta);
+            return status;
+        }
         if (*c->deltas[k]->attached)
             return um_fail(err, UM_E_USAGE, "'%s' attaches parameters to the base, whose sums mean "
                            "nothing; merge it, and take the difference by `unmask delta diff`",

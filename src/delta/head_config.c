@@ -26,6 +26,19 @@ bool um_head_is_classifier(const char *task_class)
     return is_of_sequences(task_class) || strstr(task_class, "ForTokenClassification");
 }
 
+bool um_head_is_last(const char *name, int n_dims)
+{
+    return n_dims == 2 && (strcmp(name, "classifier.weight") == 0 || strcmp(name, "score.weight") == 0);
+}
+
+int64_t um_delta_outputs(const struct um_delta *d)
+{
+    for (size_t e = 0; e < d->n_entries; e++)
+        if (d->entries[e].is_whole && um_head_is_last(d->entries[e].name, d->entries[e].n_dims))
+            return d->entries[e].dims[0];
+    return 0;
+}
+
 /* One of those that transformers knows, or "". */
 static const char *read_problem_type(const json_t *config)
 {

@@ -12,6 +12,12 @@ bool um_head_is_tied_copy(const struct um_folder *folder, const char *name);
 /* Whether models of transformers' class tell the classes of sequences or tokens by names. */
 bool um_head_is_classifier(const char *task_class);
 
+/* Outputs of the last layer of a task head that the delta holds whole; 0: it holds none. */
+int64_t um_delta_outputs(const struct um_delta *delta);
+/* Whether a parameter of this name, and so many dimensions, is a task head's last layer: a row for each
+ * output. */
+bool um_head_is_last(const char *name, int n_dims);
+
 /* Class names and problem_type of a tuned model of delta->task_class, into the delta (borrows them
  * from the config); nothing if it is no classifier. UM_E_INPUT if a name is missing. */
 enum um_status um_head_read_labels(struct um_delta *delta, const json_t *config,

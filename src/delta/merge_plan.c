@@ -152,15 +152,16 @@ static enum um_status plan_gguf_to_folder(struct um_merge *m, struct um_error *e
 
 /* ---- folder to GGUF */
 
-/* llama.cpp wants vectors, norms and learnt positions in F32; rows that are no whole number of Q8_0's
- * blocks stay F16. */
+/* llama.cpp wants vectors, norms and learnt positions in F32; rows (of the file to be) that are no whole
+ * number of Q8_0's blocks stay F16. */
 static enum um_dtype gguf_type(enum um_dtype type, const struct um_tensor_view *view,
-                               const char *name)
+                               enum um_gguf_change change, const char *name)
 {
     if (view->n_dims < 2 || um_length_before(name, "_norm.weight") ||
         strcmp(name, "position_embd.weight") == 0)
         return UM_F32;
-    return view->dims[view->n_dims - 1] % um_dtype_block(type) == 0 ? type : UM_F16;
+    int64_t row = view->dims[change == UM_GGUF_TRANSPOSED ? 0 : view->n_dims - 1];
+    return row % um_dtype_block(type) == 0 ? type : UM_F16;
 }
 
 /* LLaMA 3.1's stretched frequencies: what each is divided by, as llama.cpp's converter has it. */
@@ -205,7 +206,7 @@ static enum um_status plan_folder_to_gguf(struct um_merge *m, struct um_error *e
                            m->model.params[p].name);
         t.entry = um_delta_find(m->delta, view->name);
         t.folded = find_folded(m, view->name);
-        t.dtype = gguf_type(m->has_type ? m->type : view->dtype, view, name);
+        t.dtype = gguf_type(m->has_type ? m->type : view->dtype, view, t.change, name);
         n_odd += m->has_type && m->type == UM_Q8_0 && t.dtype == UM_F16;
         UM_RETURN_IF(add_base(m, t, view, name, err));
     }
@@ -230,7 +231,7 @@ static enum um_status plan_gguf(struct um_merge *m, struct um_error *err)
         bool is_expanded = is_touched && um_dtype_is_quantised(view->dtype) && view->dtype != type;
         const char *name = m->base.gguf->tensors[i].name;
         if (is_touched && (m->has_type || is_expanded))
-            t.dtype = gguf_type(type, view, name);
+            t.dtype = gguf_type(type, view, UM_GGUF_SAME, name);
         n_expanded += is_expanded;
         UM_RETURN_IF(add_base(m, t, view, name, err));
     }

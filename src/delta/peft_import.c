@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "delta/attached.h"
+#include "delta/head_config.h"
 
 struct import {
     const char *folder;
@@ -54,13 +55,14 @@ static enum um_status check_init(const struct import *x, struct um_error *err)
 
 static enum um_status read_config(struct import *x, struct um_error *err)
 {
-    const char *type = "", *bias = "none", *where = x->folder;
+    const char *type = "", *bias = "none", *task = "", *where = x->folder;
     bool is_dora = false, is_adalora;
     struct um_addition_options *o = &x->options;
     o->rank = 8;
     o->alpha = 8;
     UM_RETURN_IF(um_json_get_str(&type, x->config, "peft_type", where, err));
     UM_RETURN_IF(um_json_get_str(&bias, x->config, "bias", where, err));
+    UM_RETURN_IF(um_json_get_str(&task, x->config, "task_type", where, err));
     UM_RETURN_IF(um_json_get_bool(&is_dora, x->config, "use_dora", where, err));
     UM_RETURN_IF(um_json_get_bool(&o->is_rank_stabilised, x->config, "use_rslora", where, err));
     UM_RETURN_IF(um_json_get_f64(&o->dropout, x->config, "lora_dropout", where, err));
@@ -70,6 +72,10 @@ static enum um_status read_config(struct import *x, struct um_error *err)
     if (!is_adalora && strcmp(type, "LORA") != 0)
         return um_fail(err, UM_E_INPUT, "cannot import '%s': peft_type is '%s', expected LORA or "
                        "ADALORA", where, type);
+    if (*task && strcmp(task, "SEQ_CLS") != 0 && strcmp(task, "CAUSAL_LM") != 0 &&
+        strcmp(task, "FEATURE_EXTRACTION") != 0)
+        return um_fail(err, UM_E_INPUT, "cannot import '%s': task_type is '%s', expected SEQ_CLS, "
+                       "CAUSAL_LM or FEATURE_EXTRACTION", where, task);
     if (strcmp(bias, "none") != 0)
         return um_fail(err, UM_E_INPUT, "cannot import '%s': biases train along (bias '%s')",
                        where, bias);
@@ -100,12 +106,11 @@ static const char *base_name(const struct import *x, const char *name)
 /* Rows of the last layer of a task head that was saved along; 0: none. */
 static int64_t head_outputs(const struct import *x)
 {
-    static const char *const heads[] = {"classifier.weight", "score.weight"};
-    for (size_t t = 0; t < x->file.n_tensors; t++)
-        for (size_t h = 0; h < UM_COUNT(heads); h++)
-            if (strcmp(inner_name(x->file.tensors[t].name), heads[h]) == 0 &&
-                x->file.tensors[t].n_dims == 2)
-                return x->file.tensors[t].dims[0];
+    for (size_t t = 0; t < x->file.n_tensors; t++) {
+        const struct um_tensor_view *view = &x->file.tensors[t];
+        if (view->n_elements && um_head_is_last(inner_name(view->name), view->n_dims))
+            return view->dims[0];
+    }
     return 0;
 }
 
@@ -128,7 +133,12 @@ static enum um_status attach(struct import *x, struct um_error *err)
     }
     if (x->options.n_targets == 0)
         return um_fail(err, UM_E_INPUT, "cannot import '%s': it has no lora_A", x->folder);
-    return um_model_attach(&x->model, &x->options, err);
+    enum um_status status = um_model_attach(&x->model, &x->options, err);
+    if (status != UM_E_USAGE)
+        return status;
+    um_error_prefix(err, "cannot import '%s'", x->folder);
+    um_error_hint(err, "ranks and targets are those of its adapter_config.json and tensors");
+    return UM_E_INPUT;
 }
 
 static const struct um_param *find(const struct import *x, const char *name)

@@ -156,9 +156,9 @@ static size_t list_steps(int64_t *steps, size_t n_max, const char *folder)
         long long step;
         char tail[16];
         if (sscanf(entry->d_name, "step-%lld.%15s", &step, tail) != 2 ||
-            strcmp(tail, "safetensors") != 0 || n == n_max)
+            strcmp(tail, "safetensors") != 0 || (n == n_max && step < steps[n - 1]))
             continue;
-        size_t at = n++;
+        size_t at = n < n_max ? n++ : n - 1; /* the oldest gives way */
         for (; at > 0 && steps[at - 1] < step; at--)
             steps[at] = steps[at - 1];
         steps[at] = step;
@@ -315,8 +315,7 @@ static enum um_status load(struct um_run *run, const struct um_safetensors *st, 
                            struct um_error *err)
 {
     struct um_str name = {0};
-    struct um_run_state state = {.metric_before = (double)NAN, .metric_best = (double)NAN,
-                                 .metric_last = (double)NAN, .loss_best = (double)NAN};
+    struct um_run_state state = run->state; /* as opened: what a checkpoint does not say */
     enum um_status status;
     UM_TRY(read_state(&state, run, um_safetensors_metadata(st, "state"), path, err));
     if (state.step < 0 || state.step > run->n_steps || state.n_updates < 0 || state.n_stale < 0)
@@ -354,7 +353,9 @@ enum um_status um_checkpoint_load_newest(struct um_run *run, struct um_error *er
     int64_t steps[CHECKPOINTS_MAX];
     char *folder = um_run_path(run, "checkpoints");
     enum um_status status = UM_OK;
+    struct um_error own;
     bool is_broken = true;
+    err = err ? err : &own; /* what is wrong with one is told */
     if (!folder)
         return um_fail_memory(err, "a path", 0);
     size_t n = list_steps(steps, CHECKPOINTS_MAX, folder);
@@ -364,9 +365,10 @@ enum um_status um_checkpoint_load_newest(struct um_run *run, struct um_error *er
             um_run_say(run, "%s: going back to step %lld", err->message, (long long)steps[i + 1]);
     }
     run->is_loaded = status == UM_OK && n > 0;
-    if (status == UM_OK)
-        um_run_say(run, n ? "continuing from step %lld" : "no checkpoint yet: starting anew (%lld)",
-                   (long long)run->state.step);
+    if (run->is_loaded)
+        um_run_say(run, "continuing from step %lld", (long long)run->state.step);
+    else if (status == UM_OK)
+        um_run_say(run, "no checkpoint yet: starting anew");
     um_free(folder);
     return status;
 }

@@ -117,9 +117,7 @@ static double flop_per_token(const struct um_run *run)
             sum += 4.0 * (double)param->n_elements;
             continue;
         }
-        bool is_table = param->rows == run->tm.model.dims.V || param->rows == run->tm.model.dims.P ||
-                        param->rows == run->tm.model.dims.Y;
-        if (param->n_dims == 2 && !is_table && !param->is_added)
+        if (param->is_map && !param->is_added)
             sum += (entry && entry->is_whole ? 6.0 : 4.0) * (double)param->n_elements;
     }
     return sum;

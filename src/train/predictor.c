@@ -4,12 +4,27 @@
 
 #include "base/cpu.h"
 #include "delta/attached.h"
+#include "delta/head_config.h"
 #include "train/predictor.h"
 
 static enum um_status apply_delta(struct um_predictor *p, const char *path, struct um_error *err)
 {
     UM_RETURN_IF(um_delta_check(p->delta, &p->tm.model.folder, err));
     return um_delta_lay_over(&p->tm.model, p->delta, path, err);
+}
+
+/* What opening made afresh, since the model lacks it, must be the delta's: else it is noise. */
+static enum um_status check_trained(const struct um_predictor *p, const char *path, struct um_error *err)
+{
+    const struct um_model *model = &p->tm.model;
+    for (int64_t i = 0; i < model->n_params; i++) {
+        const struct um_param *param = &model->params[i];
+        if (!param->is_added || (p->delta && um_delta_find(p->delta, param->name)))
+            continue;
+        return um_fail(err, UM_E_INPUT, "'%s' cannot predict: nobody trained its '%s'", path,
+                       param->name);
+    }
+    return UM_OK;
 }
 
 enum um_status um_predictor_open(struct um_predictor **predictor, const char *path,
@@ -24,7 +39,7 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
         UM_TRY(um_delta_open(&p->delta, delta, err));
         const struct um_task *task = um_task_find(p->delta->task);
         options.heads = task ? um_heads_of(task) : UM_HEADS_STORED;
-        options.n_outputs = p->delta->n_labels ? (int64_t)p->delta->n_labels : 1; /* of the task's head */
+        options.n_outputs = um_delta_outputs(p->delta);
     }
     UM_TRY(um_model_open(&p->tm.model, path, &options, err));
     if (p->tm.model.dims.O == 0 && !p->tm.model.arch->is_decoder) {
@@ -36,6 +51,7 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
     }
     if (p->delta)
         UM_TRY(apply_delta(p, delta, err));
+    UM_TRY(check_trained(p, delta ? delta : path, err));
     UM_TRY(um_tokenizer_open(&p->tm.tokenizer, path, err));
     p->tm.max_length = p->tm.model.dims.P;
     if (p->tm.model.dims.O > 1)

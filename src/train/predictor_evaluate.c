@@ -35,9 +35,12 @@ static enum um_status open_rows(struct um_dataset *data, struct um_dataset *sour
     return um_dataset_hold_out(data, source, c->data.holdout, c->eval.rows, err);
 }
 
+/* Whether rows must say what is right: for a score or a loss; predictions do without. */
+enum labels { LABELS_NEEDED, LABELS_WELCOME, LABELS_IDLE /* not looked for even where named */ };
+
 static enum um_status open_data(struct um_dataset *data, struct um_dataset *source,
                                 const struct um_predictor *p, const struct um_config *c,
-                                bool may_lack_labels, struct um_error *err)
+                                enum labels labels, struct um_error *err)
 {
     const char *name = *c->task ? c->task : p->delta ? p->delta->task : "";
     const struct um_task *task = um_task_find(name);
@@ -46,8 +49,8 @@ static enum um_status open_data(struct um_dataset *data, struct um_dataset *sour
     UM_RETURN_IF(check_task(p, task, err));
     bool is_pair = task->style == UM_STYLE_PAIR;
     struct um_data_options options = um_data_options_of(c, false);
-    options.needs_labels = !is_pair; /* else a loss is all there is */
-    options.may_lack_labels = may_lack_labels;
+    options.needs_labels = labels == LABELS_NEEDED || !is_pair; /* else a loss is all there is */
+    options.may_lack_labels = labels == LABELS_IDLE;
     options.labels = is_pair && p->delta && p->names.are_told ? p->names.items : NULL;
     options.n_labels = p->names.n;
     options.names = p->names.items;
@@ -86,7 +89,7 @@ static enum um_status open_memory(struct um_predictor *p, struct um_evaluator *e
 
 static enum um_status evaluate(struct um_evaluation *evaluation, struct um_predictor *p,
                                const struct um_recipe *recipe, const char *predictions,
-                               bool may_lack_labels, const struct um_callbacks *callbacks,
+                               enum labels labels, const struct um_callbacks *callbacks,
                                struct um_error *err)
 {
     const struct um_config *c = um_recipe_config(recipe);
@@ -94,7 +97,7 @@ static enum um_status evaluate(struct um_evaluation *evaluation, struct um_predi
     struct um_evaluator evaluator = {0};
     enum um_status status;
     um_set_threads((int)c->threads);
-    UM_TRY(open_data(&data, &source, p, c, may_lack_labels, err));
+    UM_TRY(open_data(&data, &source, p, c, labels, err));
     UM_TRY(um_task_model_open_chat(&p->tm, data.task, template_of(p, data.task, c), err));
     UM_TRY(um_evaluator_open(&evaluator, &p->tm, &data, c, err));
     UM_TRY(open_memory(p, &evaluator, err));
@@ -113,7 +116,8 @@ enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um
                                      const struct um_recipe *recipe, const char *predictions,
                                      const struct um_callbacks *callbacks, struct um_error *err)
 {
-    return evaluate(evaluation, p, recipe, predictions, false, callbacks, err);
+    return evaluate(evaluation, p, recipe, predictions, predictions ? LABELS_WELCOME : LABELS_NEEDED,
+                    callbacks, err);
 }
 
 enum um_status um_predictor_predict_file(struct um_predictor *p, const struct um_recipe *recipe,
@@ -121,5 +125,5 @@ enum um_status um_predictor_predict_file(struct um_predictor *p, const struct um
                                          struct um_error *err)
 {
     struct um_evaluation evaluation;
-    return evaluate(&evaluation, p, recipe, out, true, callbacks, err);
+    return evaluate(&evaluation, p, recipe, out, LABELS_IDLE, callbacks, err);
 }

@@ -21,12 +21,11 @@ static enum um_status open_chat(struct um_chat **chat, const struct um_predictor
         return UM_OK;
     if (!name)
         name = task && task->style == UM_STYLE_RECORD ? "alpaca" : "model";
-    if (um_task_model_find_chat(chat, &p->tm, name, err) == UM_OK)
-        return UM_OK;
-    if (err && strcmp(name, "model") == 0)
+    enum um_status status = um_task_model_find_chat(chat, &p->tm, name, err);
+    if (status != UM_OK && strcmp(name, "model") == 0)
         um_error_hint(err, "name the one that it is like (--template), or go on with the prompt as "
                            "it is (--raw)");
-    return err ? err->status : UM_E_RUNTIME;
+    return status;
 }
 
 /* A prompt as the model sees it. */
@@ -36,11 +35,16 @@ static enum um_status render_prompt(struct um_prose *prose, const struct um_chat
     const struct um_chat_message message = {UM_CHAT_USER, text, strlen(text)};
     um_prose_clear(prose);
     prose->takes_special = true;
-    if (!chat)
+    enum um_status status = UM_OK;
+    if (chat)
+        status = um_prose_write_chat(prose, chat, &message, 1, false, true, err);
+    else
         um_prose_add(prose, text, strlen(text), false);
-    else if (um_prose_write_chat(prose, chat, &message, 1, false, true, err) != UM_OK)
-        return um_error_prefix(err, "the prompt");
-    return prose->text.failed ? um_fail_memory(err, "a prompt", strlen(text)) : UM_OK;
+    if (status != UM_OK)
+        um_error_prefix(err, "the prompt");
+    else if (prose->text.failed)
+        status = um_fail_memory(err, "a prompt", strlen(text));
+    return status;
 }
 
 static enum um_status encode_prompts(struct um_prompts *prompts, const struct um_predictor *p,

@@ -76,6 +76,22 @@ static void test_bad_labels(void **state)
 }
 
 /* Evaluation takes the labels of training, and need not have any itself. */
+/* It is the rows trained on that must have two classes. */
+static void test_one_class_of_the_first_rows(void **state)
+{
+    (void)state;
+    struct um_dataset d;
+    struct um_error err;
+    struct um_data_options o = options_for(write_file("l.tsv", "text\tlabel\na\tno\nb\tno\nc\tyes\n"));
+    o.n_rows = 3;
+    assert_ok(um_dataset_open(&d, um_task_find("classification"), &o, &err), err);
+    um_dataset_close(&d);
+    o.n_rows = 2;
+    assert_fails(um_dataset_open(&d, um_task_find("classification"), &o, &err), UM_E_INPUT,
+                 "the one label 'no'", err);
+    um_dataset_close(&d);
+}
+
 static void test_labels_of_training(void **state)
 {
     (void)state;
@@ -310,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_labels_are_learnt),
         cmocka_unit_test(test_bad_labels),
+        cmocka_unit_test(test_one_class_of_the_first_rows),
         cmocka_unit_test(test_labels_of_training),
         cmocka_unit_test(test_labels_by_number),
         cmocka_unit_test(test_columns_of_choice),

@@ -58,13 +58,14 @@ static void test_json_lines(void **state)
 {
     (void)state;
     struct um_table t = parse("{\"text\": \"x\\ny\\u00e9\", \"label\": 3}\r\n\n"
-                              "{\"label\": 2.5, \"text\": \"z\", \"more\": [1]}\n"
+                              "{\"label\": 2.5, \"text\": 0.1, \"more\": [1]}\n"
                               "{\"label\": true, \"text\": \"\"}",
                               &json);
     assert_int_equal(t.n_rows, 3);
     assert_int_equal(t.n_columns, 2);
     assert_cell(&t, 0, 0, "x\ny\xc3\xa9");
     assert_cell(&t, 0, 1, "3");
+    assert_cell(&t, 1, 0, "0.1");
     assert_cell(&t, 1, 1, "2.5");
     assert_cell(&t, 2, 1, "true");
     assert_int_equal(t.lines[1], 3);

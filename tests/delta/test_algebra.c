@@ -193,6 +193,8 @@ static void test_labels_go_with_the_head(void **state)
     assert_label(&r, "bad", class);
     assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_FIRST, r.out, &err), err);
     assert_label(&r, made_labels[0], class);
+    assert_fails(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_MEAN, r.out, &err),
+                 UM_E_INPUT, "has other classes", err);
     drop_added(&r); /* the first one has no head, */
     assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_ERROR, r.out, &err), err);
     assert_label(&r, made_labels[0], class); /* nor has the second */

@@ -151,6 +151,10 @@ static void test_large_model(void **state)
     assert_int_equal(plan.n_parameters, 6738415616);
     assert_int_equal(plan.weights_bytes, 2 * 6738415616);
     assert_int_equal(plan.max_tokens_per_step, 512);
+    /* Every map of 32 layers and the vocabulary's head, though maps have as many rows as there are
+     * positions: forward and input gradients. */
+    double maps = 32.0 * (4 * 4096.0 * 4096 + 3 * 4096.0 * 11008) + 32000 * 4096.0;
+    assert_true(plan.flop_per_step == 4 * maps * plan.mean_tokens_per_step);
     /* Half the batch, accumulated, would need 25 GiB of sums. */
     assert_int_equal(n, 2);
     assert_true(savings[0].recompute && savings[0].batch == 8 && savings[0].accumulate == 1);
