@@ -61,9 +61,16 @@ static void print_json(const struct um_bench_report *r)
     cli_json_close('}');
 }
 
+/* An interrupt ends the program: there is nothing to save. */
+static void print_note(const char *line, void *user)
+{
+    (void)user;
+    (void)fprintf(stderr, "%s\n", line);
+}
+
 static enum um_status run_bench(const struct cli_args *args, struct um_error *err)
 {
-    struct um_callbacks callbacks = cli_progress_start();
+    const struct um_callbacks callbacks = {.message = print_note};
     struct um_recipe *recipe;
     struct um_bench_report report;
     int64_t n_steps = 10;
@@ -74,7 +81,6 @@ static enum um_status run_bench(const struct cli_args *args, struct um_error *er
     if (status != UM_OK)
         return status;
     status = um_bench(&report, recipe, n_steps, &callbacks, err);
-    cli_progress_end();
     if (status == UM_OK && cli_has(args, "--json"))
         print_json(&report);
     else if (status == UM_OK)

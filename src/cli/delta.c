@@ -72,6 +72,8 @@ static enum um_status run_info(const struct cli_args *args, struct um_error *err
     bool with_tensors = cli_has(args, "--tensors");
     if (args->n_positionals != 1)
         return cli_fail(err, UM_E_USAGE, "'unmask delta info' needs a delta file or a run folder");
+    if (cli_has(args, "--by") && (with_tensors || cli_has(args, "--json")))
+        return cli_fail(err, UM_E_USAGE, "--by prints a map: not with --tensors or --json");
     if (cli_has(args, "--by"))
         return cli_delta_map.run(args, err);
     enum um_status status = um_delta_open(&delta, args->positionals[0], err);
@@ -96,7 +98,6 @@ const struct cli_command cli_delta_info = {
     .description = "Prints method, base, budget and size of a delta, and how many values it holds.",
     .options = info_options,
     .n_options = CLI_COUNT(info_options),
-    .recipe_keys = model_keys,
     .n_positionals_max = 1,
     .run = run_info,
 };

@@ -98,19 +98,27 @@ static enum um_status read_options(struct um_generate_options *o, const char **s
     return status == UM_OK ? read_stops(o, stops, args, err) : status;
 }
 
-/* Standard input to its end; owned (free). */
-static char *read_input(void)
+/* Standard input to its end, less the end of its last line; owned (free). */
+static enum um_status read_input(char **text, struct um_error *err)
 {
-    char *text = NULL;
-    size_t capacity = 0;
-    ssize_t n = getdelim(&text, &capacity, EOF, stdin);
-    if (n < 0) {
-        free(text);
-        return NULL;
+    size_t n = 0, capacity = 4096;
+    *text = malloc(capacity);
+    for (size_t n_read = 1; *text && n_read; n += n_read) {
+        if (n == capacity - 1) {
+            char *larger = realloc(*text, capacity *= 2);
+            if (!larger)
+                break;
+            *text = larger;
+        }
+        n_read = fread(*text + n, 1, capacity - 1 - n, stdin);
     }
-    if (n > 0 && text[n - 1] == '\n')
-        text[n - 1] = '\0';
-    return text;
+    if (!*text || n == capacity - 1)
+        return cli_fail(err, UM_E_RUNTIME, "out of memory: standard input is large");
+    if (memchr(*text, '\0', n))
+        return cli_fail(err, UM_E_INPUT, "standard input holds a NUL byte");
+    n -= n > 0 && (*text)[n - 1] == '\n';
+    (*text)[n] = '\0';
+    return UM_OK;
 }
 
 static bool print_piece(int64_t index, const char *text, size_t n, void *user)
@@ -160,10 +168,14 @@ static enum um_status generate(struct um_predictor *predictor, const struct cli_
         return cli_fail_unused(args, args->positionals[next], err);
     if (file)
         return um_predictor_generate_file(predictor, file, out, &o, NULL, NULL, err);
-    if (!prompt || strcmp(prompt, "-") == 0)
-        prompt = input = read_input();
-    status = prompt ? generate_one(predictor, prompt, &o, err)
-                    : cli_fail(err, UM_E_USAGE, "no prompt: give one, or --prompts FILE");
+    if (!prompt || strcmp(prompt, "-") == 0) {
+        status = read_input(&input, err);
+        prompt = input;
+    }
+    if (status == UM_OK && input && !*input)
+        status = cli_fail(err, UM_E_USAGE, "no prompt: give one, or --prompts FILE");
+    if (status == UM_OK)
+        status = generate_one(predictor, prompt, &o, err);
     free(input);
     return status;
 }

@@ -318,7 +318,8 @@ static void declare_special(struct writer *r)
                          adds(r, ids[1], false, "add_eos_token"));
 }
 
-/* In tokenizer_config.json (one, or several of which "default" counts), or in a file of its own. */
+/* In a file of its own, as transformers has it before tokenizer_config.json's (one, or several of which
+ * "default" counts). */
 static enum um_status declare_template(struct writer *r, const char *folder, struct um_error *err)
 {
     const json_t *template = get(r->settings, "chat_template");
@@ -331,13 +332,13 @@ static enum um_status declare_template(struct writer *r, const char *folder, str
         if (name && strcmp(name, "default") == 0)
             template = get(one, "template");
     }
-    if (json_is_string(template)) {
-        um_gguf_declare_text(r->w, "tokenizer.chat_template", json_string_value(template),
-                             json_string_length(template));
-    } else if (status == UM_OK && um_path_exists(path)) {
+    if (status == UM_OK && um_path_exists(path)) {
         status = um_file_read(&text, &n, path, err);
         if (status == UM_OK)
             um_gguf_declare_text(r->w, "tokenizer.chat_template", text, n);
+    } else if (json_is_string(template)) {
+        um_gguf_declare_text(r->w, "tokenizer.chat_template", json_string_value(template),
+                             json_string_length(template));
     }
     um_free(text);
     um_free(path);

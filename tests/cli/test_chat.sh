@@ -118,7 +118,11 @@ expect_error 2 'row 3: the training data has rows 1 to 2' \
 expect_error 2 "data.template: task 'text' has no messages to write by one" \
     train --model model --task text --train-file records.jsonl --template chatml --out none \
     --text-column output
-rm model/chat_template.jinja
+printf '{"chat_template": "{{ messages }}"}' >model/tokenizer_config.json # the file comes first, there too
+expect 0 delta diff model model --out nothing.safetensors
+expect 0 merge --model model --delta nothing.safetensors --format gguf --out merged.gguf
+grep -aq '{{- .<|im_start|>assistant' merged.gguf || fail "another template than the one trained with"
+rm model/chat_template.jinja model/tokenizer_config.json
 expect_error 2 "'model' has no chat template; name one by data.template (--template)" \
     train --model model --task chat --train-file chats.jsonl --out none
 expect 0 inspect --example --model model --task chat --train-file chats.jsonl --template chatml

@@ -82,6 +82,7 @@ has map.svg '<title>1, attention.self.query: [0-9]+ of [0-9]+, [0-9.]+ %</title>
 cp out mapped
 expect 0 delta info run --by layer,module
 cmp -s mapped out || fail "delta info --by differs from the map"
+expect_error 2 "--by prints a map: not with --tensors or --json" delta info run --by layer,module --json
 expect 0 delta map run --by step,module
 has out '^ +100 % +[0-9.]+%'
 train_into dropping --method repeat --every 5 --budget 900

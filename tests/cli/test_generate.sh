@@ -68,6 +68,16 @@ expect 3 generate --model $small --raw --prompts empty.jsonl --out many
 has err 'prompt 2 has 0 tokens'
 expect_error 2 'a bert model cannot go on with a text; it takes a decoder' generate --model "$model" --raw a
 expect_error 2 'no prompt: give one, or --prompts FILE' generate --model $small --raw
+printf 'ab\0cd' >nul.txt
+status=0
+"$unmask" generate --model $small --raw - <nul.txt >out 2>err || status=$?
+[ "$status" = 3 ] || fail "a NUL byte: exit status $status"
+has err 'standard input holds a NUL byte'
+printf 'ab\377cd\n' >bytes.txt
+"$unmask" generate --model $small --raw - <bytes.txt >out 2>err || true
+cp out from_input; cp err from_input.err
+run generate --model $small --raw "$(printf 'ab\377cd')"
+cmp -s out from_input && cmp -s err from_input.err || fail "standard input is not read whole"
 expect_error 2 '--prompts and --out go together' generate --model $small --raw --prompts prompts.jsonl
 expect_error 2 "--temperature: 'warm' is not a number from 0 on" \
     generate --model $small --raw a --temperature warm

@@ -48,6 +48,16 @@ has out '^accuracy +not evaluated$'
 cut -f1 named.tsv >unlabelled.tsv
 expect 0 predict named --eval-file unlabelled.tsv
 expect 3 eval named --eval-file unlabelled.tsv
+expect 0 predict run --eval-file dev.tsv --text-column text
+cut -f1 dev.tsv >unscored.tsv
+expect 3 eval run --eval-file unscored.tsv
+has err "no column 'label'"
+expect 0 eval run --eval-file unscored.tsv --predictions guesses.tsv
+[ "$(wc -l <guesses.tsv)" = "$(wc -l <dev.tsv)" ] || fail "guesses: $(cat guesses.tsv)"
+# A delta without a head leaves a base without one unable to predict.
+expect 0 delta diff "$base" elsewhere --out nothing.safetensors
+expect 3 predict --model "$base" --delta nothing.safetensors "baba kiba"
+has err 'has no task head to predict with'
 
 # Rows that were held out are those that are scored.
 expect 0 train --model "$base" --task classification --train-file train.tsv --holdout-share 0.3 --budget 900 --epochs 2 \
@@ -90,6 +100,11 @@ for rule in first last mean; do
     expect 0 delta add run second --model "$base" --heads $rule --out sum.safetensors
     rm sum.safetensors
 done
+
+sed 's/baba$/zaba/' train.tsv >others.tsv
+expect 0 train --model "$base" --task classification --train-file others.tsv --budget 900 --max-steps 2 --out others
+expect 3 delta add run others --model "$base" --heads mean --out sum.safetensors
+has err "'others' has other classes than the deltas before it"
 
 # A run goes on with the data that it began with, and with no other.
 train_into cut --max-steps 20 --checkpoint-every 10
