@@ -66,7 +66,7 @@ static inline void put_edited_config(const char *to, const char *from, const cha
         else
             (void)json_object_set(config, key, value);
     (void)snprintf(path, sizeof(path), "%s/config.json", to);
-    assert_ok(um_json_save(path, config, 2, &err), err);
+    assert_ok(um_json_save(path, config, &err), err);
     json_decref(config);
     json_decref(edit);
 }

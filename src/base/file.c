@@ -210,6 +210,12 @@ out:
     return status;
 }
 
+enum um_status um_file_write_str(const char *path, const struct um_str *text, struct um_error *err)
+{
+    return text->failed ? um_fail_memory(err, path, text->length)
+                        : um_file_write(path, text->text, text->length, err);
+}
+
 enum um_status um_file_copy(const char *to, const char *from, struct um_error *err)
 {
     struct um_map map;

@@ -37,6 +37,8 @@ void um_writer_abandon(struct um_writer *w); /* removes the partial file; legal 
 
 /* Writes `n` bytes as the whole new content of `path`, atomically. */
 enum um_status um_file_write(const char *path, const void *bytes, size_t n, struct um_error *err);
+/* The same of a text, if there was memory to make it. */
+enum um_status um_file_write_str(const char *path, const struct um_str *text, struct um_error *err);
 
 /* A copy of a file, atomically. */
 enum um_status um_file_copy(const char *to, const char *from, struct um_error *err);

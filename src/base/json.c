@@ -113,17 +113,36 @@ json_t *um_json_real(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-enum um_status um_json_save(const char *path, const json_t *json, int indent, struct um_error *err)
+enum um_status um_json_save(const char *path, const json_t *json, struct um_error *err)
 {
-    char *text = json_dumps(json, JSON_INDENT((size_t)indent) | JSON_REAL_PRECISION(17));
+    char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+    struct um_str s = {0};
     if (!text)
         return um_fail_memory(err, path, 0);
-    struct um_str s = {0};
     um_str_add(&s, text);
     um_str_add(&s, "\n");
     free(text);
-    enum um_status status = s.failed ? um_fail_memory(err, path, s.length)
-                                     : um_file_write(path, s.text, s.length, err);
+    enum um_status status = um_file_write_str(path, &s, err);
     um_str_free(&s);
     return status;
+}
+
+enum um_status um_json_save_in(const char *folder, const char *name, const json_t *json,
+                               struct um_error *err)
+{
+    char *path = um_path_join(folder, name);
+    enum um_status status = path ? um_json_save(path, json, err) : um_fail_memory(err, name, 0);
+    um_free(path);
+    return status;
+}
+
+void um_json_add_line(struct um_str *text, json_t *json)
+{
+    char *line = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    if (line)
+        um_str_addf(text, "%s\n", line);
+    else
+        text->failed = true;
+    free(line); /* jansson's own */
+    json_decref(json);
 }

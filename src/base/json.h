@@ -33,7 +33,12 @@ enum um_status um_json_get_str(const char **out, const json_t *object, const cha
 /* A number as JSON has it: null where it is none. */
 json_t *um_json_real(double value);
 
-/* `json` as text, keys in insertion order, atomically to `path`. `indent` 0 = one line. */
-enum um_status um_json_save(const char *path, const json_t *json, int indent, struct um_error *err);
+/* `json` as text, keys in insertion order, atomically to `path`; or to FOLDER/NAME. NULL: it could not be
+ * made for want of memory. */
+enum um_status um_json_save(const char *path, const json_t *json, struct um_error *err);
+enum um_status um_json_save_in(const char *folder, const char *name, const json_t *json,
+                               struct um_error *err);
+/* Puts `json` (taken; NULL: no memory) as a line of its own behind the text. */
+void um_json_add_line(struct um_str *text, json_t *json);
 
 #endif

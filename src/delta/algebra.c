@@ -311,7 +311,6 @@ enum um_status um_delta_combine(struct um_delta_info *info, const char *model,
 {
     struct combination c = {
         .terms = terms, .n = n_terms, .on_conflict = on_conflict, .heads = heads};
-    char hash[UM_SHA256_TEXT] = "";
     enum um_status status;
     if (n_terms == 0)
         return um_fail(err, UM_E_USAGE, "no delta to combine");
@@ -319,9 +318,7 @@ enum um_status um_delta_combine(struct um_delta_info *info, const char *model,
     for (const char *name = NULL; (name = next_name(&c, name));)
         UM_TRY(combine_name(&c, name, err));
     take_metadata(&c);
-    c.result.base_sha256 = hash;
-    UM_TRY(um_delta_hash(hash, &c.result, &c.base, err));
-    UM_TRY(um_delta_save(&c.result, out, err));
+    UM_TRY(um_delta_write(&c.result, &c.base, out, err));
     UM_TRY(um_delta_read_info(info, out, err));
 out:
     close_all(&c);

@@ -3,14 +3,6 @@
 
 #include <string.h>
 
-struct um_param *um_delta_param(const struct um_model *model, const char *name)
-{
-    for (int64_t i = 0; i < model->n_params; i++)
-        if (strcmp(model->params[i].name, name) == 0)
-            return &model->params[i];
-    return NULL;
-}
-
 enum um_gguf_change um_delta_gguf_change(const struct um_model *model,
                                          const struct um_param *param)
 {
@@ -32,7 +24,7 @@ enum um_gguf_change um_delta_gguf_change(const struct um_model *model,
 static enum um_status lay_over(struct um_model *model, const struct um_delta_entry *entry,
                                struct um_error *err)
 {
-    struct um_param *param = um_delta_param(model, entry->name);
+    struct um_param *param = um_model_find_param(model, entry->name);
     if (!param || (entry->is_whole && entry->n != param->n_elements) ||
         (!entry->is_whole && entry->n && entry->index[entry->n - 1] >= param->n_elements))
         return um_fail(err, UM_E_INPUT, "the delta does not fit '%s': '%s' is not a parameter of "
@@ -75,7 +67,7 @@ static void drop_attached(struct um_delta *delta, const struct um_model *model)
 {
     size_t n = 0;
     for (size_t e = 0; e < delta->n_entries; e++) {
-        const struct um_param *param = um_delta_param(model, delta->entries[e].name);
+        const struct um_param *param = um_model_find_param(model, delta->entries[e].name);
         if (!param || !param->is_attached)
             delta->entries[n++] = delta->entries[e];
     }
@@ -89,7 +81,7 @@ static enum um_status lay_over_folded(struct um_model *model, const struct um_de
     UM_RETURN_IF(um_model_attach_text(model, delta->attached, "the delta", err));
     for (size_t e = 0; e < delta->n_entries; e++) {
         const struct um_delta_entry *entry = &delta->entries[e];
-        const struct um_param *param = um_delta_param(model, entry->name);
+        const struct um_param *param = um_model_find_param(model, entry->name);
         bool is_head = entry->is_added && (!param || !param->is_attached);
         UM_RETURN_IF(is_head ? UM_OK : lay_over(model, entry, err));
     }

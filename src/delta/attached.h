@@ -8,9 +8,6 @@
 #include "delta/delta.h"
 #include "model/addition.h"
 
-/* The model's parameter of a delta's name for it; NULL if there is none. */
-struct um_param *um_delta_param(const struct um_model *model, const char *name);
-
 /* How a converter changes a parameter's values on their way from a folder to a GGUF file. Of what is
  * attached to a map: UM_GGUF_PAIRED, if its rows are those of a map that is changed so. */
 enum um_gguf_change um_delta_gguf_change(const struct um_model *model,

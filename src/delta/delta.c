@@ -467,6 +467,17 @@ out:
     return status;
 }
 
+enum um_status um_delta_write(struct um_delta *d, const struct um_folder *base, const char *path,
+                              struct um_error *err)
+{
+    char hash[UM_SHA256_TEXT];
+    UM_RETURN_IF(um_delta_hash(hash, d, base, err));
+    d->base_sha256 = hash;
+    enum um_status status = um_delta_save(d, path, err);
+    d->base_sha256 = "";
+    return status;
+}
+
 enum um_status um_delta_check(const struct um_delta *d, const struct um_folder *base,
                               struct um_error *err)
 {

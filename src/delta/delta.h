@@ -52,6 +52,10 @@ struct um_delta {
 enum um_status um_delta_save(const struct um_delta *delta, const char *path,
                              struct um_error *err);
 
+/* The same, with the hash of what it stands on in `base` put in. */
+enum um_status um_delta_write(struct um_delta *delta, const struct um_folder *base, const char *path,
+                              struct um_error *err);
+
 /* The hash of the touched base tensors as they stand in `base`. UM_E_INPUT if one is missing. */
 enum um_status um_delta_hash(char text[UM_SHA256_TEXT], const struct um_delta *delta,
                              const struct um_folder *base, struct um_error *err);

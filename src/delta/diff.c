@@ -155,7 +155,7 @@ static const char *find_prefix(struct diff *d)
 static bool is_needed(const struct diff *d, const struct um_tensor_view *view)
 {
     const struct um_model *model = &d->model;
-    const struct um_param *param = um_delta_param(model, view->name);
+    const struct um_param *param = um_model_find_param(model, view->name);
     if (model->n_params == 0)
         return um_dtype_is_weight(view->dtype);
     for (size_t w = 0; param && w < model->arch->n_weights; w++) {
@@ -263,7 +263,6 @@ enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const
                              const char *out, struct um_error *err)
 {
     struct diff d = {0};
-    char hash[UM_SHA256_TEXT] = "";
     enum um_status status;
     UM_TRY(open_both(&d, base, tuned, err));
     d.piece = um_alloc(2 * PIECE * sizeof(float));
@@ -271,9 +270,7 @@ enum um_status um_delta_diff(struct um_delta_info *info, const char *base, const
         UM_TRY(um_fail_memory(err, "comparing", 2 * PIECE * sizeof(float)));
     UM_TRY(compare_all(&d, err));
     UM_TRY(describe(&d, err));
-    UM_TRY(um_delta_hash(hash, &d.delta, &d.base, err));
-    d.delta.base_sha256 = hash;
-    UM_TRY(um_delta_save(&d.delta, out, err));
+    UM_TRY(um_delta_write(&d.delta, &d.base, out, err));
     UM_TRY(um_delta_read_info(info, out, err));
 out:
     um_model_close(&d.model);

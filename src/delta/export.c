@@ -55,11 +55,7 @@ const char *um_export_task(const struct um_export *x)
 enum um_status um_export_save_config(const struct um_export *x, const json_t *config,
                                      struct um_error *err)
 {
-    char *path = um_path_join(x->out, "adapter_config.json");
-    enum um_status status = config && path ? um_json_save(path, config, 2, err)
-                                           : um_fail_memory(err, "adapter_config.json", 0);
-    um_free(path);
-    return status;
+    return um_json_save_in(x->out, "adapter_config.json", config, err);
 }
 
 enum um_status um_export_whole(struct um_safetensors_writer *w, const struct um_export *x,

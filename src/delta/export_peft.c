@@ -15,7 +15,7 @@ static enum um_status check(const struct um_export *x, struct um_error *err)
                        "this format holds");
     for (size_t e = 0; e < x->delta->n_entries; e++) {
         const struct um_delta_entry *entry = &x->delta->entries[e];
-        const struct um_param *p = um_delta_param(&x->model, entry->name);
+        const struct um_param *p = um_model_find_param(&x->model, entry->name);
         if (!entry->is_whole)
             return um_fail(err, UM_E_USAGE,
                            "the delta changes single weights of '%s' too, which "

@@ -65,7 +65,7 @@ static enum um_status count(int64_t *n, const struct um_delta_entry *e, const st
 static enum um_status check_entry(const struct um_export *x, const struct um_delta_entry *e,
                                   struct um_error *err)
 {
-    const struct um_param *p = um_delta_param(&x->model, e->name);
+    const struct um_param *p = um_model_find_param(&x->model, e->name);
     const char *why = NULL;
     if (e->is_whole && e->is_added)
         return UM_OK; /* a task head, saved along */
@@ -134,7 +134,7 @@ static enum um_status plan(struct sparse *s, struct um_error *err)
         UM_RETURN_IF(check_entry(x, entry, err));
         if (entry->is_whole)
             continue;
-        const struct um_param *p = um_delta_param(&x->model, entry->name);
+        const struct um_param *p = um_model_find_param(&x->model, entry->name);
         UM_RETURN_IF(count(&n, entry, p, err));
         UM_RETURN_IF(make_room(s, p, n, err));
         n_maps++;
@@ -143,7 +143,7 @@ static enum um_status plan(struct sparse *s, struct um_error *err)
     for (size_t e = 0; e < x->delta->n_entries; e++)
         if (!x->delta->entries[e].is_whole)
             UM_RETURN_IF(
-                make_room(s, um_delta_param(&x->model, x->delta->entries[e].name), 1, err));
+                make_room(s, um_model_find_param(&x->model, x->delta->entries[e].name), 1, err));
     return n_maps ? UM_OK : um_fail(err, UM_E_USAGE, "the delta changes no single weights");
 }
 
@@ -182,7 +182,7 @@ static void fill(const struct sparse *s, int32_t *positions, float *values, int6
 static enum um_status put_entry(struct um_safetensors_writer *w, const struct sparse *s,
                                 const struct um_delta_entry *e, struct um_error *err)
 {
-    const struct um_param *p = um_delta_param(&s->x->model, e->name);
+    const struct um_param *p = um_model_find_param(&s->x->model, e->name);
     int64_t room = room_of(s, p), n_positions = s->form->is_flat ? room : 2 * room;
     int32_t *positions = UM_NEW(n_positions, int32_t);
     float *values = UM_NEW(room, float);
@@ -201,7 +201,7 @@ out:
 static enum um_status declare_entry(struct um_safetensors_writer *w, const struct sparse *s,
                                     const struct um_delta_entry *e, struct um_error *err)
 {
-    int64_t room = room_of(s, um_delta_param(&s->x->model, e->name));
+    int64_t room = room_of(s, um_model_find_param(&s->x->model, e->name));
     const int64_t pairs[2] = {2, room};
     char *name = um_export_name(s->x->delta, e->name);
     struct um_str text = {0};

@@ -10,16 +10,6 @@
 #include "delta/merge_private.h"
 #include "text/gguf_vocabulary.h"
 
-static enum um_status save(const struct um_merge *m, const char *name, const json_t *json,
-                           struct um_error *err)
-{
-    char *path = um_path_join(m->partial, name);
-    enum um_status status = path && json ? um_json_save(path, json, 2, err)
-                                         : um_fail_memory(err, name, 0);
-    um_free(path);
-    return status;
-}
-
 /* ---- config.json */
 
 /* The type of the weights, under the name that is there already (older versions: torch_dtype). */
@@ -49,7 +39,7 @@ static enum um_status write_config(const struct um_merge *m, struct um_error *er
     is_done = is_done && um_head_write_labels(config, d);
     if (is_done && (m->has_type || m->base.gguf))
         is_done = set_type(config, m->has_type ? m->type : UM_F32);
-    UM_TRY(is_done ? save(m, "config.json", config, err) : um_fail_memory(err, "config.json", 0));
+    UM_TRY(is_done ? um_json_save_in(m->partial, "config.json", config, err) : um_fail_memory(err, "config.json", 0));
 out:
     json_decref(config);
     return status;
@@ -68,7 +58,7 @@ static enum um_status write_index(const struct um_merge *m, struct um_error *err
                                       json_string(m->shard_names[m->tensors[i].shard])) == 0;
     json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size",
                               (json_int_t)um_merge_plan_bytes(m), "weight_map", map);
-    enum um_status status = is_done ? save(m, "model.safetensors.index.json", index, err)
+    enum um_status status = is_done ? um_json_save_in(m->partial, "model.safetensors.index.json", index, err)
                                     : um_fail_memory(err, "the index", 0);
     json_decref(index);
     json_decref(map);
@@ -133,8 +123,8 @@ static enum um_status make_side_files(struct um_merge *m, struct um_error *err)
         um_merge_note(m, "no tokenizer.json is written (%s): put the original model's there", reason);
         return UM_OK;
     }
-    UM_TRY(save(m, "tokenizer.json", tokenizer, err));
-    UM_TRY(save(m, "tokenizer_config.json", config, err));
+    UM_TRY(um_json_save_in(m->partial, "tokenizer.json", tokenizer, err));
+    UM_TRY(um_json_save_in(m->partial, "tokenizer_config.json", config, err));
 out:
     json_decref(tokenizer);
     json_decref(config);

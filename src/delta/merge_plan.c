@@ -16,10 +16,8 @@ static const int64_t shard_bytes = 5000000000;
 /* The parameter with a low-rank change that is folded into the tensor of that name. */
 static const struct um_param *find_folded(const struct um_merge *m, const char *name)
 {
-    for (int64_t p = 0; p < m->attached.n_params; p++)
-        if (m->attached.params[p].low_rank && strcmp(m->attached.params[p].name, name) == 0)
-            return &m->attached.params[p];
-    return NULL;
+    const struct um_param *param = um_model_find_param(&m->attached, name);
+    return param && param->low_rank ? param : NULL;
 }
 
 static enum um_status add_tensor(struct um_merge *m, struct um_merge_tensor t, const int64_t *dims,

@@ -143,11 +143,8 @@ static enum um_status attach(struct import *x, struct um_error *err)
 
 static const struct um_param *find(const struct import *x, const char *name)
 {
-    for (int64_t p = 0; p < x->model.n_params; p++)
-        if (strcmp(x->model.params[p].name, base_name(x, name)) == 0 ||
-            strcmp(x->model.params[p].name, inner_name(name)) == 0)
-            return &x->model.params[p];
-    return NULL;
+    const struct um_param *param = um_model_find_param(&x->model, base_name(x, name));
+    return param ? param : um_model_find_param(&x->model, inner_name(name));
 }
 
 /* Older files name DoRA's vector with ".weight" behind. */
@@ -309,7 +306,7 @@ static enum um_status name_labels(struct import *x, int64_t n, struct um_error *
 static enum um_status save(struct import *x, const char *model, const char *out,
                            struct um_error *err)
 {
-    char hash[UM_SHA256_TEXT] = "", *attached = um_model_attached_text(&x->model);
+    char *attached = um_model_attached_text(&x->model);
     struct um_delta *d = &x->delta;
     struct um_folder base = {0};
     enum um_status status;
@@ -321,11 +318,9 @@ static enum um_status save(struct import *x, const char *model, const char *out,
     d->prefix = x->model.has_prefix ? "" : x->model.arch->prefix;
     d->task_class = x->n_outputs ? x->model.arch->task_class : "";
     d->attached = attached;
-    d->base_sha256 = hash;
     UM_TRY(um_folder_open(&base, model, err));
-    UM_TRY(um_delta_hash(hash, d, &base, err));
     UM_TRY(um_delta_check_attached(d, &x->model, x->folder, err));
-    UM_TRY(um_delta_save(d, out, err));
+    UM_TRY(um_delta_write(d, &base, out, err));
 out:
     um_folder_close(&base);
     free(attached);

@@ -440,6 +440,14 @@ void um_model_close(struct um_model *model)
     *model = (struct um_model){0};
 }
 
+struct um_param *um_model_find_param(const struct um_model *model, const char *name)
+{
+    for (int64_t p = 0; p < model->n_params; p++)
+        if (strcmp(model->params[p].name, name) == 0)
+            return &model->params[p];
+    return NULL;
+}
+
 struct um_param *um_model_param(const struct um_model *model, int role, int64_t layer)
 {
     return model->by_role[(layer < 0 ? model->dims.L : layer) * model->arch->n_roles + role];

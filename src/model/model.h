@@ -171,6 +171,8 @@ static inline int32_t um_model_end(const struct um_model *model)
 
 /* A parameter by role, of layer `layer` (-1: not of a layer); NULL if left out. */
 struct um_param *um_model_param(const struct um_model *model, int role, int64_t layer);
+/* The parameter of that name, as the base's file has it; NULL if there is none. */
+struct um_param *um_model_find_param(const struct um_model *model, const char *name);
 /* The vocabulary head's weight; NULL if the model has none, or was opened without. */
 struct um_param *um_model_vocabulary(const struct um_model *model);
 int64_t um_model_n_elements(const struct um_model *model, bool with_added);

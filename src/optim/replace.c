@@ -21,21 +21,6 @@ static bool open_columns(struct um_entry *fresh, const struct um_trainable *set,
     return has_room;
 }
 
-static void free_columns(struct um_entry *entry)
-{
-    um_free(entry->index);
-    for (int c = 0; c < UM_N_COLUMNS; c++)
-        um_free(entry->column[c]);
-}
-
-static void copy_element(struct um_entry *to, int64_t at, const struct um_entry *from, int64_t k)
-{
-    to->index[at] = from->index[k];
-    for (int c = 0; c < UM_N_COLUMNS; c++)
-        if (to->column[c])
-            to->column[c][at] = from->column[c][k];
-}
-
 /* Lets element k go: a value held as fp32 is put back; others only lie over the parameter. */
 static void drop_element(const struct um_trainable *set, const struct um_entry *entry, int64_t k)
 {
@@ -91,7 +76,7 @@ static enum um_status replace(struct um_trainable *set, struct um_entry *entry,
         return um_fail_memory(err, entry->param->name, (size_t)n * sizeof(float));
     um_entry_publish(entry); /* what lay over the parameter has moved */
     if (!open_columns(&fresh, set, n)) {
-        free_columns(&fresh);
+        um_entry_free_columns(&fresh);
         return um_fail_memory(err, entry->param->name, (size_t)n * sizeof(float));
     }
     int64_t k = 0;
@@ -99,14 +84,14 @@ static enum um_status replace(struct um_trainable *set, struct um_entry *entry,
         for (; k < entry->n && entry->index[k] < picks[at].index; k++)
             drop_element(set, entry, k);
         if (k < entry->n && entry->index[k] == picks[at].index)
-            copy_element(&fresh, at, entry, k++);
+            um_entry_copy_element(&fresh, at, entry, k++);
         else
             um_entry_set_element(&fresh, at, &picks[at],
                                  um_param_value(entry->param, picks[at].index), step);
     }
     for (; k < entry->n; k++)
         drop_element(set, entry, k);
-    free_columns(entry);
+    um_entry_free_columns(entry);
     fresh.touched = entry->touched;
     set->n += n - entry->n;
     *entry = fresh;

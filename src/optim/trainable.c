@@ -89,14 +89,19 @@ enum um_status um_trainable_open(struct um_trainable *set, int64_t n_params,
     return UM_OK;
 }
 
+void um_entry_free_columns(struct um_entry *entry)
+{
+    um_free(entry->index);
+    for (int c = 0; c < UM_N_COLUMNS; c++)
+        um_free(entry->column[c]);
+}
+
 void um_trainable_close(struct um_trainable *set)
 {
     for (size_t i = 0; set->entries && i < set->n_entries; i++) {
-        um_free(set->entries[i].index);
+        um_entry_free_columns(&set->entries[i]);
         um_free(set->entries[i].touched.index);
         um_free(set->entries[i].touched.value);
-        for (int c = 0; c < UM_N_COLUMNS; c++)
-            um_free(set->entries[i].column[c]);
     }
     um_free(set->entries);
     um_free(set->of_param);
@@ -136,12 +141,12 @@ void um_entry_set_element(struct um_entry *entry, int64_t at, const struct um_pi
             entry->column[c][at] = start[c];
 }
 
-static void move_element(struct um_entry *entry, int64_t to, int64_t from)
+void um_entry_copy_element(struct um_entry *to, int64_t at, const struct um_entry *from, int64_t k)
 {
-    entry->index[to] = entry->index[from];
+    to->index[at] = from->index[k];
     for (int c = 0; c < UM_N_COLUMNS; c++)
-        if (entry->column[c])
-            entry->column[c][to] = entry->column[c][from];
+        if (to->column[c])
+            to->column[c][at] = from->column[c][k];
 }
 
 /* Merges sorted picks into the sorted entry, from the back, in place. */
@@ -152,7 +157,7 @@ static void merge_picks(struct um_entry *entry, const struct um_pick *picks, int
     for (int64_t to = entry->n + n_picks - 1; fresh >= 0; to--) {
         assert(old < 0 || entry->index[old] != picks[fresh].index);
         if (old >= 0 && entry->index[old] > picks[fresh].index) {
-            move_element(entry, to, old--);
+            um_entry_copy_element(entry, to, entry, old--);
             continue;
         }
         const struct um_pick *pick = &picks[fresh--];

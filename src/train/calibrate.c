@@ -22,8 +22,7 @@ static enum um_status pass(struct um_run *run, const int64_t *rows, int64_t n, i
                            struct um_sink sink, struct um_error *err)
 {
     double loss = 0;
-    UM_RETURN_IF(um_task_model_batch(&run->tm, &run->train_tokens,
-                                     um_run_row_truth(run, &run->train), rows, n, err));
+    UM_RETURN_IF(um_run_batch(run, rows, n, err));
     return um_engine_train(&loss, &run->tm.engine, &run->tm.batch, n_losses, 0, sink, err);
 }
 

@@ -25,7 +25,7 @@ static const char *part(struct um_str *out, const char *name, const char *suffix
 }
 
 /* A column's numbers, also where they are the parameter's own memory. */
-static const float *column_of(const struct um_entry *entry, int c)
+static float *column_of(const struct um_entry *entry, int c)
 {
     return c == UM_COLUMN_VALUE ? um_entry_values(entry) : entry->column[c];
 }
@@ -300,7 +300,7 @@ static enum um_status load_entry(struct um_run *run, struct um_entry *entry,
     if (!entry->is_whole)
         UM_RETURN_IF(load_positions(run, entry, st, name, path, err));
     for (int c = 0; c < UM_N_COLUMNS; c++) {
-        float *values = c == UM_COLUMN_VALUE ? um_entry_values(entry) : entry->column[c];
+        float *values = column_of(entry, c);
         if (!column_names[c] || !values || entry->n == 0)
             continue;
         UM_RETURN_IF(find(&view, st, part(name, own, column_names[c]), UM_F32, entry->n, path,

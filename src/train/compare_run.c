@@ -207,8 +207,7 @@ static enum um_status note_divergence(const struct um_comparison *c,
     struct um_str line = {0};
     um_str_addf(&line, "%s, %s, lr %g: %s", cell->task, cell->variant->text, rate,
                 err ? err->message : "diverged");
-    enum um_status status = line.failed ? um_fail_memory(err, path, line.length)
-                                        : um_file_write(path, line.text, line.length, err);
+    enum um_status status = um_file_write_str(path, &line, err);
     if (status == UM_OK && c->callbacks && c->callbacks->message)
         c->callbacks->message(line.text, c->callbacks->user);
     um_str_free(&line);

@@ -94,19 +94,8 @@ static enum um_status write_text(const struct um_comparison *c, const char *name
                                  const struct um_str *text, struct um_error *err)
 {
     char *path = um_path_join(c->options->out, name);
-    enum um_status status = path && !text->failed
-                                ? um_file_write(path, text->text, text->length, err)
-                                : um_fail_memory(err, name, text->length);
-    um_free(path);
-    return status;
-}
-
-static enum um_status write_json(const struct um_comparison *c, const json_t *rows,
-                                 struct um_error *err)
-{
-    char *path = um_path_join(c->options->out, "table.json");
-    enum um_status status = path && rows ? um_json_save(path, rows, 2, err)
-                                         : um_fail_memory(err, "table.json", 0);
+    enum um_status status =
+        path ? um_file_write_str(path, text, err) : um_fail_memory(err, name, text->length);
     um_free(path);
     return status;
 }
@@ -141,7 +130,7 @@ enum um_status um_comparison_write(const struct um_comparison *c, struct um_erro
     UM_TRY(um_lock_take(&lock, lock_path, true, err)); /* processes that share the grid */
     UM_TRY(write_text(c, "table.md", &markdown, err));
     UM_TRY(write_text(c, "table.csv", &csv, err));
-    UM_TRY(write_json(c, rows, err));
+    UM_TRY(um_json_save_in(c->options->out, "table.json", rows, err));
 out:
     um_str_free(&markdown);
     um_str_free(&csv);

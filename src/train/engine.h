@@ -60,8 +60,9 @@ enum um_status um_engine_open(struct um_engine *engine, struct um_model *model,
 enum um_status um_engine_open_dry(struct um_engine *engine, struct um_model *model,
                                   struct um_error *err);
 void um_engine_close(struct um_engine *engine);
-/* Makes room for at least so much, where there is less; the engine's settings stay. */
-enum um_status um_engine_reserve(struct um_engine *engine, size_t pool_bytes, struct um_error *err);
+/* Makes room for passes of which a dry one took so many bytes, where there is less; the engine's settings
+ * stay. */
+enum um_status um_engine_reserve(struct um_engine *engine, size_t bytes, struct um_error *err);
 
 /* Fails because `what` ("the loss is not finite"), and names the weight that is to blame, if one is:
  * UM_E_DIVERGED, or UM_E_INPUT while weights are those of the file, which then is bad. */

@@ -173,8 +173,7 @@ static enum um_status save_outputs(const struct um_evaluator *e, char *const *la
             um_str_addf(&text, "%s%.9g", k ? " " : "", (double)row[k]);
         um_str_add(&text, "\n");
     }
-    enum um_status status = text.failed ? um_fail_memory(err, path, text.length)
-                                        : um_file_write(path, text.text, text.length, err);
+    enum um_status status = um_file_write_str(path, &text, err);
     um_str_free(&text);
     return status;
 }

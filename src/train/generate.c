@@ -404,12 +404,12 @@ out:
     return status;
 }
 
-/* Room for the largest pass in the engine's pool; blocks of another order may fit less well. */
+/* Room for the largest pass in the engine's pool. */
 static enum um_status reserve(struct generator *g, struct um_error *err)
 {
     size_t bytes;
     UM_RETURN_IF(measure(&bytes, g, err));
-    return um_engine_reserve(g->job->engine, 2 * bytes, err);
+    return um_engine_reserve(g->job->engine, bytes, err);
 }
 
 enum um_status um_generate_plan(struct um_generate_need *need, const struct um_generate_job *job,

@@ -14,8 +14,7 @@ static enum um_status forward_backward(double *loss, int64_t *n_tokens, struct u
         int64_t n;
         um_profile_enter(run->profile, UM_PART_DATA);
         const int64_t *rows = um_run_rows(&n, run, step, m);
-        UM_RETURN_IF(um_task_model_batch(&run->tm, &run->train_tokens,
-                                         um_run_row_truth(run, &run->train), rows, n, err));
+        UM_RETURN_IF(um_run_batch(run, rows, n, err));
         um_profile_enter(run->profile, UM_PART_OTHER);
         um_tuning_micro(course->tuning, m, m + 1 == n_micro);
         UM_RETURN_IF(um_engine_train(loss, &run->tm.engine, &run->tm.batch, n_losses,

@@ -83,8 +83,7 @@ static enum um_status measure(struct um_generate_need *need, struct um_run *run,
         UM_TRY(um_run_plan_batch(run, err));
     } else {
         const int64_t *rows = um_run_rows(&n, run, most->step, most->micro);
-        UM_TRY(um_task_model_batch(&run->tm, &run->train_tokens,
-                                   um_run_row_truth(run, &run->train), rows, n, err));
+        UM_TRY(um_run_batch(run, rows, n, err));
     }
     UM_TRY(um_engine_train(&loss, &run->tm.engine, &run->tm.batch, n, 0, sink, err));
     if (run->evaluator.data)

@@ -42,6 +42,7 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
         options.n_outputs = um_delta_outputs(p->delta);
     }
     UM_TRY(um_model_open(&p->tm.model, path, &options, err));
+    p->tm.engine.model = &p->tm.model;
     if (p->tm.model.dims.O == 0 && !p->tm.model.arch->is_decoder) {
         um_fail(err, UM_E_INPUT, "'%s' has no task head to predict with", path);
         um_error_hint(err, "name the delta or the run that trained one, with --delta; texts are gone "
@@ -103,14 +104,6 @@ const char *um_predictor_label(const struct um_predictor *p, int64_t k)
     return k >= 0 && k < p->names.n ? p->names.items[k] : NULL;
 }
 
-enum um_status um_predictor_reserve(struct um_predictor *p, size_t bytes, struct um_error *err)
-{
-    if (p->tm.engine.pool.size_bytes >= bytes)
-        return UM_OK;
-    um_engine_close(&p->tm.engine);
-    return um_engine_open(&p->tm.engine, &p->tm.model, bytes + bytes / 4 + (1 << 20), err);
-}
-
 /* Makes memory for the largest batch of these rows, by a dry run, if there is not enough. */
 static enum um_status make_memory(struct um_predictor *p, const struct um_encoded *encoded,
                                   const struct um_row *rows, int64_t batch, struct um_error *err)
@@ -122,7 +115,7 @@ static enum um_status make_memory(struct um_predictor *p, const struct um_encode
     size_t need = p->tm.engine.pool.peak_bytes;
     um_engine_close(&p->tm.engine);
     p->tm.engine = real;
-    return status == UM_OK ? um_predictor_reserve(p, need, err) : status;
+    return status == UM_OK ? um_engine_reserve(&p->tm.engine, need, err) : status;
 }
 
 static enum um_status run_rows(float *outputs, struct um_predictor *p, struct um_row *rows,

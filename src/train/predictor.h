@@ -13,8 +13,5 @@ struct um_predictor {
 
 /* UM_E_USAGE: the model cannot go on with texts. */
 enum um_status um_predictor_check_words(const struct um_predictor *predictor, struct um_error *err);
-/* Makes room for activations, if there is not enough. */
-enum um_status um_predictor_reserve(struct um_predictor *predictor, size_t bytes,
-                                    struct um_error *err);
 
 #endif

@@ -82,7 +82,7 @@ static enum um_status open_memory(struct um_predictor *p, struct um_evaluator *e
         um_error_hint(err, "a smaller eval.batch or eval.max_new_tokens needs less");
         return UM_E_RUNTIME;
     }
-    UM_RETURN_IF(um_predictor_reserve(p, need.pool_bytes, err));
+    UM_RETURN_IF(um_engine_reserve(&p->tm.engine, need.pool_bytes, err));
     p->tm.engine.objective = um_objective_of(evaluator->data->task);
     return UM_OK;
 }

@@ -90,7 +90,6 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
                                         .end_text = end_text,
                                         .visit = visit,
                                         .user = user};
-    p->tm.engine.model = &p->tm.model;
     if (n)
         UM_TRY(um_generate(out, &job, err));
 out:
@@ -116,18 +115,9 @@ static enum um_status write_lines(const char *path, const char *const *texts,
                                   struct um_error *err)
 {
     struct um_str lines = {0};
-    for (int64_t i = 0; i < n; i++) {
-        json_t *json = line_of(texts[i], &generations[i]);
-        char *line = json ? json_dumps(json, JSON_COMPACT) : NULL;
-        if (line)
-            um_str_addf(&lines, "%s\n", line);
-        else
-            lines.failed = true;
-        free(line); /* jansson's own */
-        json_decref(json);
-    }
-    enum um_status status = lines.failed ? um_fail_memory(err, path, lines.length)
-                                         : um_file_write(path, lines.text, lines.length, err);
+    for (int64_t i = 0; i < n; i++)
+        um_json_add_line(&lines, line_of(texts[i], &generations[i]));
+    enum um_status status = um_file_write_str(path, &lines, err);
     um_str_free(&lines);
     return status;
 }

@@ -212,14 +212,8 @@ static enum um_status add_line(struct um_str *lines, const struct um_questions *
                              g->text ? g->text : "", g->n_text, "prediction",
                              json_of(&reply->found, rule), "answer", json_of(&q->truths[row], rule),
                              "correct", reply->is_right ? 1 : 0, "tokens", (json_int_t)g->n_ids);
-    char *line = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    if (line)
-        um_str_addf(lines, "%s\n", line);
-    else
-        lines->failed = true;
-    free(line); /* jansson's own */
-    json_decref(json);
-    return lines->failed ? um_fail_memory(err, "predictions", lines->length) : UM_OK;
+    um_json_add_line(lines, json);
+    return UM_OK;
 }
 
 enum um_status um_questions_save(const struct um_questions *q, const char *path,
@@ -230,7 +224,7 @@ enum um_status um_questions_save(const struct um_questions *q, const char *path,
     enum um_status status = UM_OK;
     for (int64_t row = 0; row < q->data->n_rows; row++)
         UM_TRY(add_line(&lines, q, row, &prose, err));
-    status = um_file_write(path, lines.text, lines.length, err);
+    status = um_file_write_str(path, &lines, err);
 out:
     um_prose_free(&prose);
     um_str_free(&lines);

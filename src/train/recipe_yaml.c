@@ -371,7 +371,6 @@ static void emit_options(struct emitter *e, const struct um_recipe *recipe)
 enum um_status um_recipe_save(const struct um_recipe *recipe, const char *path,
                               struct um_error *err)
 {
-    enum um_status status = UM_OK;
     struct emitter e = {0};
     yaml_event_t event;
     if (!yaml_emitter_initialize(&e.yaml))
@@ -384,10 +383,8 @@ enum um_status um_recipe_save(const struct um_recipe *recipe, const char *path,
     emit_options(&e, recipe);
     emit(&e, yaml_document_end_event_initialize(&event, 1), &event);
     emit(&e, yaml_stream_end_event_initialize(&event), &event);
-    if (e.failed || e.text.failed)
-        status = um_fail_memory(err, "a recipe as YAML", e.text.length);
-    else
-        status = um_file_write(path, e.text.text, e.text.length, err);
+    e.text.failed = e.text.failed || e.failed;
+    enum um_status status = um_file_write_str(path, &e.text, err);
     yaml_emitter_delete(&e.yaml);
     um_str_free(&e.text);
     return status;

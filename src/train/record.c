@@ -269,14 +269,12 @@ out:
 static enum um_status save_delta(const struct um_run *run, struct um_error *err)
 {
     const struct um_model *model = &run->tm.model;
-    char hash[UM_SHA256_TEXT];
     struct um_folder base = {0};
     struct um_delta d = {
         .method = run->tuning.method->name,
         .task = run->task->name,
         .template = run->config->data.template,
         .architecture = json_string_value(json_object_get(model->folder.config, "model_type")),
-        .base_sha256 = hash,
         .prefix = model->has_prefix ? "" : model->arch->prefix,
         .task_class = um_objective_of(run->task) == UM_OBJECTIVE_TOKEN ? model->arch->text_class
                                                                        : model->arch->task_class,
@@ -291,8 +289,7 @@ static enum um_status save_delta(const struct um_run *run, struct um_error *err)
     d.attached = attached;
     UM_TRY(make_entries(&d, run, err));
     UM_TRY(um_folder_open(&base, run->config->model, err)); /* as it is on disk, not as changed */
-    UM_TRY(um_delta_hash(hash, &d, &base, err));
-    UM_TRY(um_delta_save(&d, path, err));
+    UM_TRY(um_delta_write(&d, &base, path, err));
 out:
     um_folder_close(&base);
     um_arena_free(&d.arena);
@@ -345,10 +342,7 @@ static enum um_status save_summary(const struct um_summary *s, const struct um_r
         "peak_rss_mib", (double)s->peak_rss_bytes / 1048576, "delta_bytes",
         (json_int_t)s->delta_bytes, "model_bytes", (json_int_t)s->model_bytes, "cpu",
         um_cpu_level_name(um_kernels()->level), "threads", um_threads(), "parameters", names);
-    char *path = um_run_path(run, "summary.json");
-    enum um_status status = json && path ? um_json_save(path, json, 2, err)
-                                         : um_fail_memory(err, "the summary", 0);
-    um_free(path);
+    enum um_status status = um_json_save_in(run->config->out, "summary.json", json, err);
     json_decref(json);
     return status;
 }

@@ -360,9 +360,11 @@ void um_run_free(struct um_run *run)
 
 /* ---- shapes of steps */
 
-const struct um_row *um_run_row_truth(const struct um_run *run, const struct um_dataset *data)
+enum um_status um_run_batch(struct um_run *run, const int64_t *rows, int64_t n, struct um_error *err)
 {
-    return run->task->style == UM_STYLE_PAIR ? data->rows : NULL;
+    bool is_pair = run->task->style == UM_STYLE_PAIR; /* else the tokens are the truth */
+    return um_task_model_batch(&run->tm, &run->train_tokens, is_pair ? run->train.rows : NULL, rows, n,
+                               err);
 }
 
 int64_t um_run_step_shape(int64_t *n_losses, struct um_run *run, int64_t step)

@@ -90,8 +90,8 @@ enum um_status um_run_plan_batch(struct um_run *run, struct um_error *err);
  * have in all (rows, or learnt tokens). */
 const int64_t *um_run_rows(int64_t *n, struct um_run *run, int64_t step, int64_t micro);
 int64_t um_run_step_shape(int64_t *n_losses, struct um_run *run, int64_t step);
-/* The truth beside the tokens of a data set's rows; NULL if the tokens are it. */
-const struct um_row *um_run_row_truth(const struct um_run *run, const struct um_dataset *data);
+/* Lays rows of the training data out as the next batch. */
+enum um_status um_run_batch(struct um_run *run, const int64_t *rows, int64_t n, struct um_error *err);
 
 /* Warm-up steps of a course of n_steps. */
 int64_t um_run_warmup(const struct um_run *run, int64_t n_steps);

@@ -409,7 +409,7 @@ static void an_alpha_of_zero_is_refused(void **state)
     (void)snprintf(path, sizeof(path), "%s/adapter_config.json", peft);
     assert_ok(um_json_load(&config, path, &err), err);
     assert_int_equal(json_object_set_new(config, "lora_alpha", json_integer(0)), 0);
-    assert_ok(um_json_save(path, config, 2, &err), err);
+    assert_ok(um_json_save(path, config, &err), err);
     assert_ok(um_delta_import_peft(&info, peft, model.folder.path, zero, &err), err);
     assert_fails(um_delta_export(model.folder.path, zero, "gguf", in_folder("none"), &err),
                  UM_E_USAGE, "alpha is 0", err);
@@ -428,7 +428,7 @@ static void put_setting(const char *peft, const char *key, const char *text)
     (void)snprintf(path, sizeof(path), "%s/adapter_config.json", peft);
     assert_ok(um_json_load(&config, path, &err), err);
     assert_int_equal(json_object_set_new(config, key, value), 0);
-    assert_ok(um_json_save(path, config, 2, &err), err);
+    assert_ok(um_json_save(path, config, &err), err);
     json_decref(config);
 }
 

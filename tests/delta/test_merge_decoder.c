@@ -45,7 +45,7 @@ static const char *copy_model(const char *name, bool is_sayable)
     if (is_sayable)
         make_sayable(config);
     (void)snprintf(file, sizeof(file), "%s/config.json", to);
-    assert_ok(um_json_save(file, config, 2, &err), err);
+    assert_ok(um_json_save(file, config, &err), err);
     json_decref(config);
     (void)snprintf(file, sizeof(file), "%s/model.safetensors", to);
     (void)snprintf(from, sizeof(from), GOLDEN_DIR "/models/%s/model/model.safetensors", name);

@@ -92,10 +92,7 @@ static void test_dropout_of_embeddings(void **state)
 
 static bool has_param(const struct um_model *model, const char *name)
 {
-    for (int64_t p = 0; p < model->n_params; p++)
-        if (strcmp(model->params[p].name, name) == 0)
-            return true;
-    return false;
+    return um_model_find_param(model, name) != NULL;
 }
 
 /* Puts the golden untied LLaMA into `folder`, with a head of three classes in place of the vocabulary's. */
