@@ -98,7 +98,7 @@ UM_API UM_CHECKED enum um_status um_recipe_save(const struct um_recipe *recipe, 
 UM_API const struct um_option_info *um_recipe_option(size_t index);
 
 /* The members of a family ("method", "importance", "strategy", "schedule", "region", "task",
- * "architecture", "lr_schedule", "optimizer", "metric", "template"): name and one-line summary. */
+ * "addition", "architecture", "lr_schedule", "optimizer", "metric", "template"): name and one-line summary. */
 struct um_member_info {
     const char *name, *summary;
 };
@@ -126,7 +126,8 @@ struct um_plan {
     int64_t n_base_parameters;  /* of the base model alone: what a budget's share refers to */
     int64_t n_scope;            /* parameters that may change */
     int64_t n_whole;            /* of those, trained from the first step */
-    int64_t budget;             /* parameters that may change in all, whole ones included */
+    int64_t budget;             /* parameters that may change, whole ones included; where the dropped keep
+                                   their values (method.dropped), at a time */
     int64_t n_steps, n_train_rows, n_eval_rows, n_truncated_rows;
     int64_t batch, accumulate, max_length; /* a step: so many texts, so many times, of so many tokens
                                               at most */
@@ -214,7 +215,7 @@ struct um_summary {
 };
 
 /* Opens everything a recipe names: model, tokenizer, data, method. Nothing is written yet.
- * Returns an owned run (free with um_run_free). The recipe is copied. */
+ * `callbacks` (copied) may be NULL. Returns an owned run (free with um_run_free). The recipe is copied. */
 UM_API UM_CHECKED enum um_status um_run_open(struct um_run **run, const struct um_recipe *recipe,
                                              const struct um_callbacks *callbacks,
                                              struct um_error *err);
@@ -310,15 +311,15 @@ UM_API UM_CHECKED enum um_status um_compare(const struct um_recipe *recipe,
 /* A base model with an optional delta laid over it, ready for one task. Nothing is merged. */
 struct um_predictor;
 
-/* `delta` is a delta file, a run folder, or NULL. A model without delta must have a task head of
- * its own. Returns owned (free with um_predictor_free). */
+/* `delta` is a delta file, a run folder, or NULL. What neither model nor delta
+ * has is UM_E_INPUT: an encoder without a task head, one whose head lacks a part. Returns owned (free with um_predictor_free). */
 UM_API UM_CHECKED enum um_status um_predictor_open(struct um_predictor **predictor,
                                                    const char *model, const char *delta,
                                                    struct um_error *err);
 UM_API void um_predictor_free(struct um_predictor *predictor);
 /* Texts are cut to so many tokens from now on; never to more than the model takes, as it begins. */
 UM_API void um_predictor_cut(struct um_predictor *predictor, int64_t max_length);
-/* Outputs per row: the number of classes, or 1 for regression. */
+/* Outputs per row: the number of classes, or 1 for regression; 0: a decoder without a task head. */
 UM_API int64_t um_predictor_outputs(const struct um_predictor *predictor);
 /* Name of class k; NULL for regression or k out of range (borrows). */
 UM_API const char *um_predictor_label(const struct um_predictor *predictor, int64_t k);
@@ -390,7 +391,7 @@ struct um_evaluation {
  * tokens at most. A task with an answer rule is scored by what the model writes; one that only goes
  * on with texts by its loss, which is NaN where the data has no completions. `predictions` is a file
  * to write, or NULL: TSV (row, label, prediction, scores), or of answers a JSON object a row (row,
- * prompt, text, prediction, answer, correct, tokens). Data of a task with a head may lack labels if
+ * line, prompt, text, prediction, answer, correct, tokens). Data of a task with a head may lack labels if
  * only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL; messages go there, and
  * how far it is. UM_E_INTERRUPTED when a callback stopped it. */
 UM_API UM_CHECKED enum um_status um_predictor_evaluate(struct um_evaluation *evaluation,
@@ -435,7 +436,7 @@ UM_API bool um_delta_get_tensor(struct um_delta_tensor *tensor, const struct um_
 struct um_merge_options {
     const char *format; /* "folder" or "gguf"; NULL: gguf if `out` ends in .gguf, else folder */
     /* Type of the values: "f32", "f16", "bf16"; in GGUF files also "q8_0". NULL: what the base has;
-     * of a quantised base, f32 in a folder, and f16 for the tensors that the delta touches in a GGUF
+     * of a GGUF base, f32 in a folder, and f16 for the tensors that the delta touches in a GGUF
      * file (the others stay as they are, with any `type`). In GGUF files vectors and norms are f32. */
     const char *type;
 };
@@ -584,7 +585,7 @@ UM_API UM_CHECKED enum um_status um_inspect(struct um_model_info *info, const ch
 struct um_bench_report {
     char cpu_level[16];
     int threads;
-    double gemm_gflops;       /* best of several square and model-shaped products */
+    double gemm_gflops;       /* best of several square products */
     double read_gbytes;       /* streaming read, GB/s */
     int64_t n_steps;
     double tokens_per_step, tokens_per_second;

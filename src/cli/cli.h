@@ -1,5 +1,5 @@
 /*
- * The program: a table of subcommands, each a const descriptor in a file of its own, over the
+ * The program: a table of subcommands, each a const descriptor (those of a kind in one file), over the
  * public API alone. The program's own names begin with cli_, the library's with um_.
  *
  * Results go to standard output, everything else to standard error. A command returns a status with

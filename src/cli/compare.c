@@ -1,6 +1,5 @@
 /* unmask compare: methods against each other on the same tasks, budgets and seeds. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli.h"
 

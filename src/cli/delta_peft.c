@@ -1,5 +1,4 @@
 /* unmask delta export, import: deltas to and from other programs' formats. */
-#include <string.h>
 
 #include "cli.h"
 

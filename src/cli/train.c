@@ -107,8 +107,8 @@ const struct cli_command cli_train = {
     .description =
         "Fine-tunes a model as a recipe says, or as the options say; options stand over the "
         "recipe. "
-        "The run folder --out receives the resolved recipe.yaml, metrics.jsonl, checkpoints, "
-        "delta.safetensors and summary.json.\n\n"
+        "The run folder --out receives the resolved recipe.yaml, metrics.jsonl, "
+        "unmasked.jsonl, checkpoints, delta.safetensors and summary.json.\n\n"
         "At the end the run's promises are checked and printed: no more parameters changed than "
         "the budget allows, and every other one is bit-identical to the base model.\n\n"
         "Interrupt it with Ctrl-C: a checkpoint is saved, and --resume continues from there.",

@@ -6,7 +6,6 @@
  */
 #include "delta/delta.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 struct combination {

@@ -2,7 +2,6 @@
  * than a third differs is stored whole, which takes less room. What the base's file holds beside the
  * model (buffers, heads of other classes) may be missing in the other, and its norms may have their
  * other names there, as in checkpoints that transformers has read and saved again. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "delta/attached.h"

@@ -33,7 +33,7 @@ struct um_merge {
     enum um_dtype type; /* asked for */
     struct um_delta *delta;
     struct um_folder base;
-    struct um_model model; /* the base, where it changes its form or is a decoder's */
+    struct um_model model; /* the base, where it changes its form */
     struct um_model attached; /* base + delta, if low-rank changes are to be folded */
     struct um_merge_tensor *tensors;
     size_t n_tensors, tensors_capacity;

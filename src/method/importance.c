@@ -3,7 +3,6 @@
  * best; those of values are computed as they stand.
  */
 #include <math.h>
-#include <string.h>
 
 #include "base/philox.h"
 #include "method/method.h"

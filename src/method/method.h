@@ -101,7 +101,6 @@ struct um_tuning_options {
 enum um_status um_tuning_options_resolve(struct um_tuning_options *options, struct um_error *err);
 
 struct um_tuning {
-    const struct um_method *method;
     struct um_tuning_options options; /* resolved */
     struct um_trainable set;
     struct um_selector *selector; /* NULL if the strategy selects nothing (any more) */

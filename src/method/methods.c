@@ -2,7 +2,6 @@
  * The table of named methods. A new method is a row. Rates are what a small encoder wants (MiniLM-L6 on
  * GLUE, docs/results.md): the fewer parameters move, the longer the steps.
  */
-#include <string.h>
 
 #include "method/method.h"
 

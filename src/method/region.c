@@ -1,6 +1,5 @@
 /* The table of regions: what of a model a method is about. Told by kind and place, not by name, so
  * that they mean the same for every architecture. */
-#include <string.h>
 
 #include "method/method.h"
 

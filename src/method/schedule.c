@@ -1,7 +1,6 @@
 /* Unmasking schedules: F, the share of the budget that is unmasked when a share x of the steps is
  * done; F(0) = 0, F(1) = 1, never falling (DESIGN, section 1; the paper uses `uniform`). */
 #include <math.h>
-#include <string.h>
 
 #include "method/method.h"
 

@@ -2,7 +2,6 @@
 #include "method/scope.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static bool matches_any(const struct um_patterns *patterns, const char *name)

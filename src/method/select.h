@@ -91,7 +91,7 @@ enum um_status um_selector_finish(struct um_selector *selector, const struct um_
  * set, is made again for n_tokens tokens. */
 int64_t um_selector_bytes(const struct um_trainable *set, int64_t n_wanted, int64_t n_tokens);
 
-/* Score of one entry; for tests and dense references. */
+/* Score of one entry: the importance by which entries are ranked. */
 double um_importance_score(const struct um_select_options *options, double gradient, double value);
 
 #endif

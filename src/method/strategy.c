@@ -1,5 +1,4 @@
 /* The table of strategies: when a method chooses, and whether it chooses again. */
-#include <string.h>
 
 #include "method/method.h"
 

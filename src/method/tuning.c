@@ -6,6 +6,13 @@
 #include "method/quota.h"
 #include "method/scope.h"
 
+static enum um_dropped dropped(const struct um_tuning_options *o)
+{
+    if (!o->strategy->is_fresh)
+        return UM_DROPPED_NONE;
+    return o->keeps_dropped ? UM_DROPPED_KEPT : UM_DROPPED_RESTORED;
+}
+
 /* Of the set's columns, those that the optimizer and the strategy need. */
 static void choose_columns(bool has_column[UM_N_COLUMNS], const struct um_tuning_options *o,
                            bool allots)
@@ -13,14 +20,7 @@ static void choose_columns(bool has_column[UM_N_COLUMNS], const struct um_tuning
     for (int c = 0; c < UM_N_COLUMNS; c++)
         has_column[c] = o->has_column[c] || c == UM_COLUMN_VALUE || c == UM_COLUMN_GRAD ||
                         (allots && (c == UM_COLUMN_SENSITIVITY || c == UM_COLUMN_UNCERTAINTY));
-    has_column[UM_COLUMN_START] = o->strategy->is_fresh && !o->keeps_dropped;
-}
-
-static enum um_dropped dropped(const struct um_tuning_options *o)
-{
-    if (!o->strategy->is_fresh)
-        return UM_DROPPED_NONE;
-    return o->keeps_dropped ? UM_DROPPED_KEPT : UM_DROPPED_RESTORED;
+    has_column[UM_COLUMN_START] = dropped(o) == UM_DROPPED_RESTORED;
 }
 
 enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params, int64_t n_params,
@@ -29,7 +29,7 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
     struct um_scope scope = {0};
     enum um_status status;
     bool has_column[UM_N_COLUMNS], is_adalora = um_adalora_is_there(params, n_params);
-    *tuning = (struct um_tuning){.method = options->method, .options = *options};
+    *tuning = (struct um_tuning){.options = *options};
     struct um_tuning_options *o = &tuning->options;
     UM_TRY(um_tuning_options_resolve(o, err));
     bool allots = is_adalora && o->strategy->is_whole && !o->adalora.keeps_ranks;

@@ -1,6 +1,5 @@
 /* The bench: what the machine can do, and where the time of real training steps goes. */
 #include <math.h>
-#include <string.h>
 
 #include "base/cpu.h"
 #include "base/philox.h"
@@ -133,10 +132,7 @@ enum um_status um_bench(struct um_bench_report *report, const struct um_recipe *
     if (!goes_on)
         UM_TRY(um_fail(err, UM_E_INTERRUPTED, "stopped before the first step"));
     UM_TRY(time_steps(report, run, &profile, n_steps, err));
-    double needed = 0;
-    for (int p = 0; p < UM_N_PARTS; p++)
-        if (p == UM_PART_GEMM_FORWARD || p == UM_PART_GEMM_BACKWARD)
-            needed += report->parts[p].gflop;
+    double needed = report->parts[UM_PART_GEMM_FORWARD].gflop + report->parts[UM_PART_GEMM_BACKWARD].gflop;
     report->needed_gflop = needed;
     report->share_of_gemm = needed / (1e-3 * report->step_milliseconds) / report->gemm_gflops;
 out:

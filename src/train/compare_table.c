@@ -1,6 +1,5 @@
 /* A comparison written down: a Markdown table to read, CSV and JSON to go on with. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "metric/stats.h"
 #include "train/compare_private.h"

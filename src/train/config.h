@@ -1,7 +1,6 @@
 /*
- * The resolved settings of a run: what the option table (recipe.c) fills, one member per key.
- * Strings and lists are owned by the recipe; a string that is not set is "". Members stand in the
- * order of the recipe file.
+ * The resolved settings of a run: what the option table (recipe_options.c) fills, one member per key.
+ * Strings and lists are owned by the recipe; a string that is not set is "".
  */
 #ifndef UM_TRAIN_CONFIG_H
 #define UM_TRAIN_CONFIG_H

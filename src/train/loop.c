@@ -219,7 +219,7 @@ static void say_what_is_idle(const struct um_run *run)
     for (size_t i = 0; i < UM_COUNT(settings); i++)
         if (settings[i].is_idle)
             um_run_say(run, "%s has no effect: method '%s' is of strategy '%s'", settings[i].key,
-                       run->tuning.method->name, strategy->name);
+                       run->tuning.options.method->name, strategy->name);
     if (c->eval.patience > 0 && c->eval.every == 0)
         um_run_say(run, "eval.patience has no effect without eval.every");
     if (c->optimizer.momentum > 0 && !run->optimizer->has_momentum)
@@ -228,7 +228,7 @@ static void say_what_is_idle(const struct um_run *run)
     const struct um_option_info *info = &um_option_find("method.budget")->info;
     if (strategy->is_whole && strcmp(c->method.budget, info->default_value) != 0)
         um_run_say(run, "method.budget has no effect: method '%s' trains all of its region",
-                   run->tuning.method->name);
+                   run->tuning.options.method->name);
 }
 
 static void say_what_trains(struct um_run *run)
@@ -237,7 +237,7 @@ static void say_what_trains(struct um_run *run)
     char whole[64] = "";
     if (t->set.n_whole && !t->options.strategy->is_whole)
         (void)snprintf(whole, sizeof(whole), ", %lld of them whole", (long long)t->set.n_whole);
-    um_run_say(run, "%s: %lld of %lld parameters may change (%.4g %%%s), scope %lld", t->method->name,
+    um_run_say(run, "%s: %lld of %lld parameters may change (%.4g %%%s), scope %lld", t->options.method->name,
                (long long)t->budget, (long long)um_model_n_elements(&run->tm.model, true),
                100.0 * (double)t->budget / (double)t->n_base, whole, (long long)t->n_scope);
     um_run_say(run, "%lld steps of %lld rows; %d threads, %s", (long long)run->n_steps,
@@ -260,7 +260,6 @@ enum um_status um_run_train(struct um_summary *summary, struct um_run *run, stru
     double start = um_seconds();
     UM_RETURN_IF(um_run_calibrate(&goes_on, run, err));
     run->state.seconds += um_seconds() - start;
-    run->opened_at = um_seconds();
     if (goes_on && is_evaluation_due(run)) /* before the first step, or one that was interrupted */
         UM_RETURN_IF(evaluate(&goes_on, run, err));
     if (!goes_on)

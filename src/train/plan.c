@@ -3,7 +3,6 @@
  * batch of the run is recorded and walked forward and backward on a pool without memory. And what
  * other settings would need, by making the same plan for them.
  */
-#include <math.h>
 #include <string.h>
 
 #include "base/cpu.h"

@@ -1,8 +1,6 @@
 /* Predictors: base and delta laid over each other in memory, put to use. */
-#include <math.h>
 #include <string.h>
 
-#include "base/cpu.h"
 #include "delta/attached.h"
 #include "delta/head_config.h"
 #include "train/predictor.h"

@@ -1,9 +1,7 @@
 /* Asking, and keeping the score. */
 #include "train/questions.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/cpu.h"
 #include "base/json.h"

@@ -6,7 +6,7 @@
 #include "base/cpu.h"
 #include "train/run.h"
 
-/* ---- metrics.jsonl */
+/* ---- the folder and metrics.jsonl */
 
 static enum um_status refuse_old_run(const struct um_run *run, struct um_error *err)
 {
@@ -271,7 +271,7 @@ static enum um_status save_delta(const struct um_run *run, struct um_error *err)
     const struct um_model *model = &run->tm.model;
     struct um_folder base = {0};
     struct um_delta d = {
-        .method = run->tuning.method->name,
+        .method = run->tuning.options.method->name,
         .task = run->task->name,
         .template = run->config->data.template,
         .architecture = json_string_value(json_object_get(model->folder.config, "model_type")),
@@ -329,7 +329,7 @@ static enum um_status save_summary(const struct um_summary *s, const struct um_r
     json_t *json = json_pack(
         "{s:s, s:s, s:s?, s:s?, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:o, s:o, s:o,"
         " s:o, s:I, s:f, s:f, s:I, s:I, s:s, s:i, s:o}",
-        "method", run->tuning.method->name, "strategy", o->strategy->name, "importance",
+        "method", run->tuning.options.method->name, "strategy", o->strategy->name, "importance",
         o->select.importance ? o->select.importance->name : NULL, "schedule",
         o->schedule ? o->schedule->name : NULL, "region", o->region->name, "task",
         run->task->name, "steps", (json_int_t)s->n_steps, "budget", (json_int_t)s->budget,

@@ -224,8 +224,6 @@ enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
         .weight_decay = c->optimizer.weight_decay,
         .clip = c->optimizer.clip,
         .is_age_per_parameter = strcmp(c->optimizer.bias_correction, "per-parameter") == 0};
-    if (!run->optimizer || !run->lr_schedule || !options.method)
-        return um_fail(err, UM_E_USAGE, "the recipe names an unknown method or optimizer");
     options.is_plan = run->is_plan;
     run->optimizer->columns(options.has_column, &run->optimizer_options);
     UM_RETURN_IF(um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options,

@@ -2,7 +2,8 @@
  * A run: everything a recipe names, opened; its progress; and the parts of its life, one file each:
  * run.c (opening), plan.c (what it will need), forecast.c (without data), calibrate.c (what a static
  * choice takes before the first step), loop.c (steps and evaluations), checkpoint.c (save, resume),
- * digest.c (what it stands on), record.c (the run folder: log, delta, verified summary).
+ * digest.c (what it stands on), record.c (the run folder: log, delta, verified summary), history.c
+ * (unmasked.jsonl), example.c (a training row as it is learnt).
  */
 #ifndef UM_TRAIN_RUN_H
 #define UM_TRAIN_RUN_H
