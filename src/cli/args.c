@@ -30,6 +30,19 @@ void cli_prefix(struct um_error *err, const char *fmt, ...)
                    (int)(sizeof(old) - sizeof(where) - 2), old);
 }
 
+enum um_status cli_print_file(const char *path, struct um_error *err)
+{
+    char buffer[4096];
+    size_t n;
+    FILE *from = fopen(path, "r");
+    if (!from)
+        return cli_fail(err, UM_E_RUNTIME, "cannot read '%s'", path);
+    while ((n = fread(buffer, 1, sizeof(buffer), from)) > 0)
+        (void)fwrite(buffer, 1, n, stdout);
+    (void)fclose(from);
+    return UM_OK;
+}
+
 void cli_hint(struct um_error *err, const char *fmt, ...)
 {
     va_list args;
@@ -266,15 +279,6 @@ static enum um_status apply_set(struct um_recipe *recipe, const char *text, stru
     return um_recipe_set(recipe, key, equals + 1, err);
 }
 
-/* Puts "option '--flag': " before a message of the library. */
-static enum um_status in_option(const char *flag, struct um_error *err)
-{
-    char message[sizeof(err->message)];
-    (void)snprintf(message, sizeof(message), "%s", err->message);
-    (void)snprintf(err->message, sizeof(err->message), "option '%s': %.900s", flag, message);
-    return err->status;
-}
-
 enum um_status cli_recipe(struct um_recipe **recipe, const struct cli_args *args, const char *file,
                           struct um_error *err)
 {
@@ -288,7 +292,7 @@ enum um_status cli_recipe(struct um_recipe **recipe, const struct cli_args *args
         else if (strcmp(s->flag, "--set") == 0)
             status = apply_set(*recipe, s->value, err);
         if (status == UM_E_USAGE && s->info)
-            status = in_option(s->flag, err);
+            cli_prefix(err, "option '%s'", s->flag);
     }
     if (status != UM_OK) {
         um_recipe_free(*recipe);

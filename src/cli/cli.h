@@ -97,6 +97,8 @@ enum um_status cli_recipe(struct um_recipe **recipe, const struct cli_args *args
 
 /* UM_E_USAGE: the command does nothing with this argument. */
 enum um_status cli_fail_unused(const struct cli_args *args, const char *text, struct um_error *err);
+/* A file's content to standard output. */
+enum um_status cli_print_file(const char *path, struct um_error *err);
 /* Fills `err`; returns `status`. */
 enum um_status cli_fail(struct um_error *err, enum um_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -116,6 +118,9 @@ struct cli_target {
 
 enum um_status cli_target_open(struct cli_target *target, const struct cli_args *args,
                                struct um_error *err);
+/* The same, where there must be a delta. */
+enum um_status cli_target_open_delta(struct cli_target *target, const struct cli_args *args,
+                                     struct um_error *err);
 void cli_target_close(struct cli_target *target);
 
 /* -------------------------------------------------------------------------------- progress.c */

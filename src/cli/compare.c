@@ -86,15 +86,11 @@ static enum um_status read_options(struct um_compare_options *o, double rates[CL
 }
 
 /* The table on standard output. */
-static void print_table(const char *out)
+static enum um_status print_table(const char *out, struct um_error *err)
 {
-    char path[4096], buffer[4096];
+    char path[4096];
     (void)snprintf(path, sizeof(path), "%s/table.md", out);
-    FILE *file = fopen(path, "r");
-    for (size_t n; file && (n = fread(buffer, 1, sizeof(buffer), file)) > 0;)
-        (void)fwrite(buffer, 1, n, stdout);
-    if (file)
-        (void)fclose(file);
+    return cli_print_file(path, err);
 }
 
 static enum um_status run_compare(const struct cli_args *args, struct um_error *err)
@@ -117,7 +113,7 @@ static enum um_status run_compare(const struct cli_args *args, struct um_error *
         cli_progress_end();
     }
     if (status == UM_OK)
-        print_table(o.out);
+        status = print_table(o.out, err);
     if (status == UM_E_INTERRUPTED)
         cli_hint(err, "the same command goes on where this one stopped");
     um_recipe_free(recipe);

@@ -113,13 +113,10 @@ static const struct cli_option verify_options[] = {
 static enum um_status run_verify(const struct cli_args *args, struct um_error *err)
 {
     struct cli_target target;
-    enum um_status status = cli_target_open(&target, args, err);
+    enum um_status status = cli_target_open_delta(&target, args, err);
     if (status != UM_OK)
         return status;
-    if (!target.delta)
-        status = cli_fail(err, UM_E_USAGE, "'unmask delta verify' needs a run folder or --delta");
-    else
-        status = um_delta_verify(target.model, target.delta, err);
+    status = um_delta_verify(target.model, target.delta, err);
     if (status == UM_OK)
         printf("%s fits %s\n", target.delta, target.model);
     cli_target_close(&target);

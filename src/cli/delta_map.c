@@ -337,9 +337,7 @@ static enum um_status run_map(const struct cli_args *args, struct um_error *err)
     struct cli_target target;
     struct map *map = calloc(1, sizeof(*map));
     const char *by = cli_value(args, "--by"), *svg = cli_value(args, "--svg");
-    enum um_status status = cli_target_open(&target, args, err);
-    if (status == UM_OK && !target.delta)
-        status = cli_fail(err, UM_E_USAGE, "'unmask delta map' needs a run folder or --delta");
+    enum um_status status = cli_target_open_delta(&target, args, err);
     if (status == UM_OK && map) {
         map->n_steps = 1;
         map->held = calloc((size_t)LABELS_MAX * LABELS_MAX, sizeof(double));

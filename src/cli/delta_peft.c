@@ -20,13 +20,10 @@ static enum um_status run_export(const struct cli_args *args, struct um_error *e
     const char *out = cli_value(args, "--out");
     if (!out)
         return cli_fail(err, UM_E_USAGE, "'unmask delta export' needs --out PATH");
-    enum um_status status = cli_target_open(&target, args, err);
+    enum um_status status = cli_target_open_delta(&target, args, err);
     if (status != UM_OK)
         return status;
-    if (!target.delta)
-        status = cli_fail(err, UM_E_USAGE, "'unmask delta export' needs a run folder or --delta");
-    else
-        status = um_delta_export(target.model, target.delta, cli_value(args, "--format"), out, err);
+    status = um_delta_export(target.model, target.delta, cli_value(args, "--format"), out, err);
     if (status == UM_OK)
         printf("exported     %s\n", out);
     cli_target_close(&target);

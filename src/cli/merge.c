@@ -72,14 +72,10 @@ static enum um_status run_merge(const struct cli_args *args, struct um_error *er
     if (!out)
         return cli_fail(err, UM_E_USAGE, "'unmask %s' needs --out DIR or FILE.gguf",
                         args->command->name);
-    enum um_status status = cli_target_open(&target, args, err);
+    enum um_status status = cli_target_open_delta(&target, args, err);
     if (status != UM_OK)
         return status;
-    if (!target.delta)
-        status = cli_fail(err, UM_E_USAGE, "'unmask %s' needs a run folder or --delta",
-                          args->command->name);
-    else
-        status = um_delta_merge(&report, target.model, target.delta, out, &o, err);
+    status = um_delta_merge(&report, target.model, target.delta, out, &o, err);
     if (status == UM_OK) {
         if (cli_has(args, "--json"))
             print_json(&report, out);

@@ -184,19 +184,6 @@ static enum um_status predict_texts(const struct cli_args *args, struct um_predi
     return status;
 }
 
-static enum um_status copy_to_stdout(const char *path, struct um_error *err)
-{
-    char buffer[4096];
-    size_t n;
-    FILE *from = fopen(path, "r");
-    if (!from)
-        return cli_fail(err, UM_E_RUNTIME, "cannot read '%s'", path);
-    while ((n = fread(buffer, 1, sizeof(buffer), from)) > 0)
-        (void)fwrite(buffer, 1, n, stdout);
-    (void)fclose(from);
-    return UM_OK;
-}
-
 /* Predictions for a data file, which the library writes; by way of a temporary file to stdout. */
 static enum um_status predict_data(const struct cli_target *target, struct um_predictor *predictor,
                                    const char *out, struct um_error *err)
@@ -211,7 +198,7 @@ static enum um_status predict_data(const struct cli_target *target, struct um_pr
     enum um_status status =
         um_predictor_predict_file(predictor, target->recipe, temporary, NULL, err);
     if (status == UM_OK)
-        status = copy_to_stdout(temporary, err);
+        status = cli_print_file(temporary, err);
     (void)unlink(temporary);
     return status;
 }

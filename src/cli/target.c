@@ -109,6 +109,16 @@ enum um_status cli_target_open(struct cli_target *target, const struct cli_args 
     return status;
 }
 
+enum um_status cli_target_open_delta(struct cli_target *target, const struct cli_args *args,
+                                     struct um_error *err)
+{
+    enum um_status status = cli_target_open(target, args, err);
+    if (status != UM_OK || target->delta)
+        return status;
+    cli_target_close(target);
+    return cli_fail(err, UM_E_USAGE, "'unmask %s' needs a run folder or --delta", args->command->name);
+}
+
 void cli_target_close(struct cli_target *target)
 {
     um_recipe_free(target->recipe);

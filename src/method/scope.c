@@ -167,7 +167,7 @@ enum um_status um_budget_parse(int64_t *budget, const char *text, int64_t n_base
     return UM_OK;
 }
 
-enum um_status um_budget_check(int64_t *budget, const struct um_scope *scope,
+enum um_status um_budget_work_out(int64_t *budget, const struct um_scope *scope,
                                const struct um_tuning_options *options, struct um_error *err)
 {
     if (options->strategy->is_whole) {

@@ -17,7 +17,7 @@ enum um_status um_scope_work_out(struct um_scope *scope, struct um_param *params
                                  struct um_error *err);
 void um_scope_free(struct um_scope *scope);
 
-enum um_status um_budget_check(int64_t *budget, const struct um_scope *scope,
+enum um_status um_budget_work_out(int64_t *budget, const struct um_scope *scope,
                                const struct um_tuning_options *options, struct um_error *err);
 
 #endif

@@ -34,7 +34,7 @@ enum um_status um_tuning_open(struct um_tuning *tuning, struct um_param *params,
     UM_TRY(um_tuning_options_resolve(o, err));
     bool allots = is_adalora && o->strategy->is_whole && !o->adalora.keeps_ranks;
     UM_TRY(um_scope_work_out(&scope, params, n_params, o, err));
-    UM_TRY(um_budget_check(&tuning->budget, &scope, o, err));
+    UM_TRY(um_budget_work_out(&tuning->budget, &scope, o, err));
     choose_columns(has_column, o, allots);
     if (is_adalora)
         UM_TRY(um_adalora_open(&tuning->adalora, params, n_params, &o->adalora, allots, err));
@@ -230,8 +230,8 @@ static enum um_status offer(struct um_tuning *tuning, struct um_gradient *g, str
     return um_selector_offer(tuning->selector, g, err);
 }
 
-static enum um_status take(struct um_tuning *tuning, struct um_entry *entry,
-                           const struct um_factor *factor, struct um_error *err)
+static enum um_status take_factor(struct um_tuning *tuning, struct um_entry *entry,
+                                  const struct um_factor *factor, struct um_error *err)
 {
     struct um_param *param = entry->param;
     bool is_selecting = tuning->is_selecting && !entry->is_whole;
@@ -251,7 +251,7 @@ static void accept(void *user, struct um_param *param, const struct um_factor *f
     struct um_tuning *tuning = user;
     struct um_entry *entry = tuning->set.of_param[param->index];
     if (tuning->status == UM_OK && entry)
-        tuning->status = take(tuning, entry, factor, &tuning->fault);
+        tuning->status = take_factor(tuning, entry, factor, &tuning->fault);
 }
 
 struct um_sink um_tuning_sink(struct um_tuning *tuning)

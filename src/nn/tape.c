@@ -95,7 +95,7 @@ void um_tape_input(struct um_node *node, struct um_value *value)
 
 bool um_tape_drops(const struct um_tape *tape, float p)
 {
-    return tape->is_training && !tape->keeps_all && p > 0;
+    return tape->is_training && !tape->is_without_dropout && p > 0;
 }
 
 struct um_drop um_tape_drop(const struct um_tape *tape, const struct um_node *node, float p,

@@ -102,7 +102,7 @@ struct um_tape {
     struct um_profile *profile; /* NULL = not measured (borrows) */
     uint64_t seed, stream;      /* of dropout: stream = step and micro-batch */
     bool is_training;           /* dropout is on, a backward pass will follow */
-    bool keeps_all;             /* but dropout is off */
+    bool is_without_dropout;    /* though it trains */
     bool is_rounded;            /* maps and the vocabulary head multiply bfloat16 numbers */
     bool recompute;             /* blocks are computed again in the backward pass */
     bool is_failed;             /* recording: out of memory or shapes that do not fit */

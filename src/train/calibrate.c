@@ -66,9 +66,9 @@ static enum um_status gather_evenly(bool *goes_on, struct um_run *run, struct um
                                     struct um_error *err)
 {
     int64_t n_rows = run->train_tokens.n_rows, n_samples = run->tuning.options.samples;
-    run->tm.engine.keeps_all = true;
+    run->tm.engine.is_without_dropout = true;
     enum um_status status = gather(goes_on, run, c, n_samples < n_rows ? n_samples : n_rows, err);
-    run->tm.engine.keeps_all = false;
+    run->tm.engine.is_without_dropout = false;
     return status;
 }
 

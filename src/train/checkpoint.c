@@ -362,13 +362,13 @@ enum um_status um_checkpoint_load_newest(struct um_run *run, struct um_error *er
     for (size_t i = 0; i < n && is_broken; i++) {
         status = load_step(&is_broken, run, folder, steps[i], err);
         if (is_broken && i + 1 < n)
-            um_run_say(run, "%s: going back to step %lld", err->message, (long long)steps[i + 1]);
+            um_say(&run->callbacks, "%s: going back to step %lld", err->message, (long long)steps[i + 1]);
     }
     run->is_loaded = status == UM_OK && n > 0;
     if (run->is_loaded)
-        um_run_say(run, "continuing from step %lld", (long long)run->state.step);
+        um_say(&run->callbacks, "continuing from step %lld", (long long)run->state.step);
     else if (status == UM_OK)
-        um_run_say(run, "no checkpoint yet: starting anew");
+        um_say(&run->callbacks, "no checkpoint yet: starting anew");
     um_free(folder);
     return status;
 }

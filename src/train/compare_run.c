@@ -208,8 +208,8 @@ static enum um_status note_divergence(const struct um_comparison *c,
     um_str_addf(&line, "%s, %s, lr %g: %s", cell->task, cell->variant->text, rate,
                 err ? err->message : "diverged");
     enum um_status status = um_file_write_str(path, &line, err);
-    if (status == UM_OK && c->callbacks && c->callbacks->message)
-        c->callbacks->message(line.text, c->callbacks->user);
+    if (status == UM_OK)
+        um_say(c->callbacks, "%s", line.text);
     um_str_free(&line);
     return status;
 }

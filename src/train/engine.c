@@ -124,7 +124,7 @@ static void open_tape(struct um_tape *tape, struct um_engine *engine,
     um_tape_open(tape, &engine->pool,
                  (struct um_sequences){.n = batch->n_rows, .offsets = batch->offsets});
     tape->is_training = is_training;
-    tape->keeps_all = engine->keeps_all;
+    tape->is_without_dropout = engine->is_without_dropout;
     tape->is_rounded = is_training && engine->is_rounded;
     tape->recompute = engine->recompute;
     tape->profile = engine->profile;

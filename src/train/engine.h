@@ -48,7 +48,7 @@ struct um_engine {
     enum um_objective objective;
     bool is_rounded;              /* training passes multiply bfloat16 numbers */
     bool recompute;
-    bool keeps_all;               /* training passes are without dropout: for calibration */
+    bool is_without_dropout;      /* training passes are without dropout: for calibration */
     uint64_t seed;
     bool is_trained;              /* weights are no longer those of the file */
 };

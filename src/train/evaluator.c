@@ -64,17 +64,13 @@ static enum um_status forward(double *loss, float *outputs, struct um_evaluator 
 
 void um_evaluator_say_cut(const struct um_evaluator *e, const struct um_callbacks *callbacks)
 {
-    char line[160];
     if (!e->data) /* not opened: there is nothing to evaluate on */
         return;
     um_say_cut(&e->tokens, e->data, "rows to evaluate on",
                um_max_length_of(&e->tm->model, e->config), callbacks);
-    if (!e->questions.n_too_long || !callbacks || !callbacks->message)
-        return;
-    (void)snprintf(line, sizeof(line),
-                   "%lld questions fill the model's context of %lld tokens and count as wrong",
-                   (long long)e->questions.n_too_long, (long long)e->tm->model.dims.P);
-    callbacks->message(line, callbacks->user);
+    if (e->questions.n_too_long)
+        um_say(callbacks, "%lld questions fill the model's context of %lld tokens and count as wrong",
+               (long long)e->questions.n_too_long, (long long)e->tm->model.dims.P);
 }
 
 enum um_status um_evaluator_plan(struct um_generate_need *need, struct um_evaluator *e,

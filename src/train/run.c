@@ -2,23 +2,10 @@
 #include "train/run.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "base/cpu.h"
 #include "train/names.h"
-
-void um_run_say(const struct um_run *run, const char *fmt, ...)
-{
-    char line[512];
-    if (!run->callbacks.message)
-        return;
-    va_list args;
-    va_start(args, fmt);
-    (void)um_vsnprintf(line, sizeof(line), fmt, args);
-    va_end(args);
-    run->callbacks.message(line, run->callbacks.user);
-}
 
 char *um_run_path(const struct um_run *run, const char *name)
 {

@@ -72,8 +72,6 @@ struct um_run {
     bool is_plan;                   /* opened without data: a plan is all it is for */
 };
 
-/* One line through the message callback. */
-void um_run_say(const struct um_run *run, const char *fmt, ...) UM_PRINTF(2, 3);
 /* RUN/NAME; NULL = no memory. Owned. */
 char *um_run_path(const struct um_run *run, const char *name);
 

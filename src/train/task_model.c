@@ -82,10 +82,22 @@ enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_
     return um_encoded_open(encoded, data, &options, err);
 }
 
+void um_say(const struct um_callbacks *callbacks, const char *fmt, ...)
+{
+    char line[1280];
+    va_list args;
+    if (!callbacks || !callbacks->message)
+        return;
+    va_start(args, fmt);
+    (void)um_vsnprintf(line, sizeof(line), fmt, args);
+    va_end(args);
+    callbacks->message(line, callbacks->user);
+}
+
 void um_say_cut(const struct um_encoded *encoded, const struct um_dataset *data, const char *rows,
                 int64_t max_length, const struct um_callbacks *callbacks)
 {
-    char beyond[64], without[64], line[192];
+    char beyond[64], without[64];
     (void)snprintf(beyond, sizeof(beyond), "are longer than %lld tokens and were cut",
                    (long long)max_length);
     (void)snprintf(without, sizeof(without), "have nothing to learn within %lld tokens and were left out",
@@ -96,12 +108,9 @@ void um_say_cut(const struct um_encoded *encoded, const struct um_dataset *data,
     } cases[] = {{data->table.n_skipped, "have too few fields and were left out"},
                  {encoded->n_left_out, without},
                  {encoded->n_truncated, beyond}};
-    for (size_t i = 0; callbacks && callbacks->message && i < UM_COUNT(cases); i++) {
-        if (cases[i].n == 0)
-            continue;
-        (void)snprintf(line, sizeof(line), "%lld %s %s", (long long)cases[i].n, rows, cases[i].what);
-        callbacks->message(line, callbacks->user);
-    }
+    for (size_t i = 0; i < UM_COUNT(cases); i++)
+        if (cases[i].n)
+            um_say(callbacks, "%lld %s %s", (long long)cases[i].n, rows, cases[i].what);
 }
 
 int64_t um_task_model_length(const struct um_task_model *tm, const struct um_encoded *encoded,

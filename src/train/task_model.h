@@ -55,6 +55,8 @@ int64_t um_max_length_of(const struct um_model *model, const struct um_config *c
 enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_task_model *tm,
                                     const struct um_dataset *data, const struct um_config *config,
                                     struct um_error *err);
+/* A line through the message callback, if there is one. */
+void um_say(const struct um_callbacks *callbacks, const char *fmt, ...) UM_PRINTF(2, 3);
 /* Says how many of the `rows` ("rows", "rows to evaluate on") were left out or cut. */
 void um_say_cut(const struct um_encoded *encoded, const struct um_dataset *data, const char *rows,
                 int64_t max_length, const struct um_callbacks *callbacks);
