@@ -43,7 +43,7 @@ struct um_task {
     const char *metrics[UM_TASK_METRICS];   /* the main one first */
 };
 
-extern const struct um_task *const um_tasks[];
+extern const struct um_task um_tasks[];
 extern const size_t um_n_tasks;
 const struct um_task *um_task_find(const char *name); /* NULL if unknown */
 int64_t um_task_n_labels(const struct um_task *task);  /* that it names itself */

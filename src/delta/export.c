@@ -114,8 +114,13 @@ static enum um_status find_format(size_t *f, const struct um_export *x, const ch
     for (*f = 0; *f < UM_COUNT(formats); ++*f)
         if (strcmp(formats[*f].name, format) == 0)
             return UM_OK;
-    return um_fail(err, UM_E_USAGE, "format '%s' is not one of peft, supertuning, shira, gguf",
-                   format);
+    struct um_str names = {0};
+    for (size_t i = 0; i < UM_COUNT(formats); i++)
+        um_str_addf(&names, "%s%s", i ? ", " : "", formats[i].name);
+    enum um_status status = um_fail(err, UM_E_USAGE, "format '%s' is not one of %s", format,
+                                    names.failed ? "those known" : names.text);
+    um_str_free(&names);
+    return status;
 }
 
 enum um_status um_delta_export(const char *model, const char *delta, const char *format,

@@ -2,7 +2,6 @@
 #include "optim/optimizer.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "tensor/kernels.h"
 
@@ -43,11 +42,6 @@ static void adamw_update(struct um_entry *entry, const struct um_optimizer_optio
                     step + 1);
 }
 
-static const struct um_optimizer adamw = {.name = "adamw",
-                                          .summary = "AdamW: decoupled weight decay",
-                                          .columns = adamw_columns,
-                                          .update = adamw_update};
-
 static void sgd_columns(bool has_column[UM_N_COLUMNS], const struct um_optimizer_options *options)
 {
     if (options->momentum > 0)
@@ -70,21 +64,22 @@ static void sgd_update(struct um_entry *entry, const struct um_optimizer_options
     }
 }
 
-static const struct um_optimizer sgd = {.name = "sgd",
-                                        .summary = "SGD, with momentum if optimizer.momentum is set",
-                                        .has_momentum = true,
-                                        .columns = sgd_columns,
-                                        .update = sgd_update};
-
-const struct um_optimizer *const um_optimizers[] = {&adamw, &sgd};
+const struct um_optimizer um_optimizers[] = {
+    {.name = "adamw",
+     .summary = "AdamW: decoupled weight decay",
+     .columns = adamw_columns,
+     .update = adamw_update},
+    {.name = "sgd",
+     .summary = "SGD, with momentum if optimizer.momentum is set",
+     .has_momentum = true,
+     .columns = sgd_columns,
+     .update = sgd_update},
+};
 const size_t um_n_optimizers = UM_COUNT(um_optimizers);
 
 const struct um_optimizer *um_optimizer_find(const char *name)
 {
-    for (size_t i = 0; i < um_n_optimizers; i++)
-        if (strcmp(um_optimizers[i]->name, name) == 0)
-            return um_optimizers[i];
-    return NULL;
+    return um_find_row(um_optimizers, um_n_optimizers, sizeof(*um_optimizers), name);
 }
 
 double um_grad_norm(const struct um_trainable *set)

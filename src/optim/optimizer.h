@@ -28,7 +28,7 @@ struct um_optimizer {
                    double g_scale, int64_t step);
 };
 
-extern const struct um_optimizer *const um_optimizers[];
+extern const struct um_optimizer um_optimizers[];
 extern const size_t um_n_optimizers;
 const struct um_optimizer *um_optimizer_find(const char *name); /* NULL if unknown */
 

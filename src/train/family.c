@@ -29,11 +29,11 @@ DEFINE_GET(importance, &um_importances[i], um_n_importances)
 DEFINE_GET(strategy, &um_strategies[i], um_n_strategies)
 DEFINE_GET(region, &um_regions[i], um_n_regions)
 DEFINE_GET(schedule, &um_schedules[i], um_n_schedules)
-DEFINE_GET(optimizer, um_optimizers[i], um_n_optimizers)
+DEFINE_GET(optimizer, &um_optimizers[i], um_n_optimizers)
 DEFINE_GET(lr_schedule, &um_lr_schedules[i], um_n_lr_schedules)
 DEFINE_GET(addition, &um_additions[i], um_n_additions)
 DEFINE_GET(architecture, um_archs[i], um_n_archs)
-DEFINE_GET(task, um_tasks[i], um_n_tasks)
+DEFINE_GET(task, &um_tasks[i], um_n_tasks)
 DEFINE_GET(metric, &um_metrics[i], um_n_metrics)
 
 /* The model's own, then the table. */

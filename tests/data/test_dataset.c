@@ -191,7 +191,7 @@ static void test_every_task(void **state)
 {
     (void)state;
     for (size_t i = 0; i < um_n_tasks; i++) {
-        const struct um_task *task = um_tasks[i];
+        const struct um_task *task = &um_tasks[i];
         struct um_dataset d;
         struct um_error err;
         struct um_str text = {0};
