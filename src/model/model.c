@@ -161,10 +161,12 @@ bool um_model_other_norm(char *other, size_t size, const char *name)
     return false;
 }
 
+enum { NAME_BYTES = 256 };
+
 /* A norm's weight or bias under its other name. */
 static const struct um_tensor_view *find_old_norm(const struct um_model *model, const char *name)
 {
-    char old[256], full[320];
+    char old[NAME_BYTES], full[NAME_BYTES + 64];
     if (!um_model_other_norm(old, sizeof(old), name))
         return NULL;
     (void)snprintf(full, sizeof(full), "%s%s", model->arch->prefix, old);
@@ -173,15 +175,13 @@ static const struct um_tensor_view *find_old_norm(const struct um_model *model, 
 }
 
 /* The tensor of a weight: by its bare name, or with the architecture's prefix. */
-static const struct um_tensor_view *find_tensor(const struct um_model *model, const char *name,
-                                                char *full, size_t full_size)
+static const struct um_tensor_view *find_tensor(const struct um_model *model, const char *name)
 {
-    (void)snprintf(full, full_size, "%s%s", model->arch->prefix, name);
+    char full[NAME_BYTES + 64];
+    (void)snprintf(full, sizeof(full), "%s%s", model->arch->prefix, name);
     const struct um_tensor_view *tensor = um_folder_find(&model->folder, full);
-    if (tensor)
-        return tensor;
-    (void)snprintf(full, full_size, "%s", name);
-    tensor = um_folder_find(&model->folder, full);
+    if (!tensor)
+        tensor = um_folder_find(&model->folder, name);
     return tensor ? tensor : find_old_norm(model, name);
 }
 
@@ -253,69 +253,85 @@ static bool lacks_vocabulary(const struct um_model *model, const struct um_tenso
     return heads == UM_HEADS_TASK || (heads == UM_HEADS_STORED && model->dims.O > 0 && is_missing);
 }
 
+/* A weight's name in a layer (the table's only conversion is the layer's %d); -1: outside of them. */
+static void write_name(char name[NAME_BYTES], const struct um_weight *weight, int64_t layer)
+{
+    const char *place = layer < 0 ? NULL : strstr(weight->name, "%d");
+    if (place)
+        (void)snprintf(name, NAME_BYTES, "%.*s%lld%s", (int)(place - weight->name), weight->name,
+                       (long long)layer, place + 2);
+    else
+        (void)snprintf(name, NAME_BYTES, "%s", weight->name);
+}
+
+/* What the table and the config say of a parameter. */
+static enum um_status describe(struct um_param *param, const struct um_model *model,
+                               const struct um_weight *weight, int64_t layer, const char *name,
+                               struct um_error *err)
+{
+    bool is_turned = weight->flags & UM_WEIGHT_TURNED, is_gguf = model->folder.gguf;
+    int64_t rows = dim_of(&model->dims, weight->rows), cols = dim_of(&model->dims, weight->cols);
+    if (cols && rows > ELEMENTS_MAX / cols)
+        return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' would be %lld rows of %lld elements",
+                       model->folder.config_path, name, (long long)rows, (long long)cols);
+    *param = (struct um_param){.index = (int)model->n_params,
+                               .rows = is_turned && is_gguf ? cols : rows,
+                               .cols = is_turned && is_gguf ? rows : cols,
+                               .n_dims = weight->cols == '1' ? 1 : 2,
+                               .n_elements = rows * cols,
+                               .is_task_head = weight->flags & UM_WEIGHT_TASK,
+                               .is_map = weight->cols != '1' && !strchr("VPY", weight->rows), /* no table */
+                               .is_turned = is_turned && !is_gguf,
+                               .layer = (int)layer};
+    return UM_OK;
+}
+
+/* Points a parameter at its tensor, or makes it afresh if it may be. */
+static enum um_status fill(struct um_model *model, struct um_param *param,
+                           const struct um_weight *weight, const struct um_tensor_view *tensor,
+                           const char *name, uint64_t seed, struct um_error *err)
+{
+    char full[NAME_BYTES + 64];
+    bool is_head = weight->flags & UM_WEIGHT_HEAD, is_of_task = weight->flags & UM_WEIGHT_TASK;
+    if (tensor)
+        return bind(model, param, tensor, err);
+    (void)snprintf(full, sizeof(full), "%s%s", is_of_task ? "" : model->arch->prefix, name);
+    if (model->is_shape) /* heads of a task are fresh; what belongs to the base (poolers) is there */
+        return um_model_plan_param(model, param, full, is_head && is_of_task, err);
+    return is_head ? make_fresh(model, param, full, seed, err)
+                   : um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is missing",
+                             model->folder.path, name);
+}
+
 static enum um_status add_param(struct um_model *model, const struct um_weight *weight,
                                 int64_t layer, const struct um_model_options *options,
                                 struct um_error *err)
 {
-    char name[256], full[320];
-    if (layer < 0) {
-        (void)snprintf(name, sizeof(name), "%s", weight->name);
-    } else { /* the table's only conversion is the layer's %d */
-        const char *place = strstr(weight->name, "%d");
-        (void)snprintf(name, sizeof(name), "%.*s%lld%s", (int)(place - weight->name), weight->name,
-                       (long long)layer, place + 2);
-    }
-    const struct um_tensor_view *tensor = find_tensor(model, name, full, sizeof(full));
+    char name[NAME_BYTES];
     struct um_param *param = &model->params[model->n_params];
-    *param = (struct um_param){.index = (int)model->n_params,
-                               .rows = dim_of(&model->dims, weight->rows),
-                               .cols = dim_of(&model->dims, weight->cols),
-                               .n_dims = weight->cols == '1' ? 1 : 2,
-                               .is_task_head = weight->flags & UM_WEIGHT_TASK,
-                               .layer = (int)layer};
-    if (param->cols && param->rows > ELEMENTS_MAX / param->cols)
-        return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' would be %lld rows of %lld elements",
-                       model->folder.config_path, name, (long long)param->rows,
-                       (long long)param->cols);
-    param->n_elements = param->rows * param->cols;
-    if (model->folder.gguf && (weight->flags & UM_WEIGHT_TURNED)) {
-        int64_t rows = param->rows;
-        param->rows = param->cols;
-        param->cols = rows;
-    }
-    param->is_map = param->n_dims == 2 && !strchr("VPY", weight->rows); /* no table of rows */
-    param->is_turned = (weight->flags & UM_WEIGHT_TURNED) && !model->folder.gguf;
-    bool is_head = weight->flags & UM_WEIGHT_HEAD;
-    const char *prefix = weight->flags & UM_WEIGHT_TASK ? "" : model->arch->prefix;
-    if (is_head && (param->n_elements == 0 || (tensor && tensor->dims[0] != param->rows)))
-        tensor = NULL; /* no head wanted, or another task's */
     struct um_param **place = &model->by_role[(layer < 0 ? model->dims.L : layer) *
                                                   model->arch->n_roles + weight->role];
-    if (param->n_elements == 0 || (!tensor && (weight->flags & UM_WEIGHT_OPTIONAL) &&
-                                   !(model->is_shape && um_model_plan_has(model, name))))
+    write_name(name, weight, layer);
+    UM_RETURN_IF(describe(param, model, weight, layer, name, err));
+    if (param->n_elements == 0) /* no head wanted */
         return UM_OK;
-    if ((weight->flags & UM_WEIGHT_VOCABULARY) && lacks_vocabulary(model, tensor, options->heads))
+    const struct um_tensor_view *tensor = find_tensor(model, name);
+    if ((weight->flags & UM_WEIGHT_HEAD) && tensor && tensor->dims[0] != param->rows)
+        tensor = NULL; /* another task's */
+    if (!tensor && (weight->flags & UM_WEIGHT_OPTIONAL) &&
+        !(model->is_shape && um_model_plan_has(model, name)))
         return UM_OK;
-    if ((weight->flags & UM_WEIGHT_VOCABULARY) && model->dims.is_tied) {
-        *place = um_model_param(model, model->arch->words, -1);
-        (*place)->is_head = true;
-        return UM_OK;
+    if (weight->flags & UM_WEIGHT_VOCABULARY) {
+        if (lacks_vocabulary(model, tensor, options->heads))
+            return UM_OK;
+        if (model->dims.is_tied) {
+            *place = um_model_param(model, model->arch->words, -1);
+            (*place)->is_head = true;
+            return UM_OK;
+        }
+        param->is_head = true;
     }
-    param->is_head = weight->flags & UM_WEIGHT_VOCABULARY;
-    if (!tensor)
-        (void)snprintf(full, sizeof(full), "%s%s", prefix, name);
-    if (tensor) {
-        UM_RETURN_IF(bind(model, param, tensor, err));
-    } else if (model->is_shape) {
-        /* Heads of a task are fresh; what belongs to the base (poolers) is there. */
-        bool is_fresh = is_head && (weight->flags & UM_WEIGHT_TASK);
-        UM_RETURN_IF(um_model_plan_param(model, param, full, is_fresh, err));
-    } else if (is_head) {
-        UM_RETURN_IF(make_fresh(model, param, full, options->seed, err));
-    } else {
-        return um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is missing",
-                       model->folder.path, name);
-    }
+    UM_RETURN_IF(fill(model, param, weight, tensor, name, options->seed, err));
     *place = param;
     model->n_params++;
     return UM_OK;
@@ -353,12 +369,11 @@ static enum um_status add_params(struct um_model *model, const struct um_model_o
 /* Outputs of the head in the file: rows of its last weight, 0 if there is none. */
 static int64_t stored_outputs(const struct um_model *model)
 {
-    char full[320];
     for (size_t w = 0; w < model->arch->n_weights; w++) {
         const struct um_weight *weight = &model->arch->weights[w];
         if (weight->rows != 'O' || weight->cols == '1')
             continue;
-        const struct um_tensor_view *t = find_tensor(model, weight->name, full, sizeof(full));
+        const struct um_tensor_view *t = find_tensor(model, weight->name);
         if (t && t->n_dims == 2)
             return t->dims[0];
     }
