@@ -76,7 +76,7 @@ done
 # Rates as multiples of the one that each method begins with.
 expect 0 compare recipe.yaml --methods id3,full --budgets 500 --lrs x0.5,x2 --max-steps 12 \
     --trial-epochs 0.5 --out multiples
-for trial in id3.500.lr-0.005 id3.500.lr-0.02 full.all.lr-5e-05 full.all.lr-0.0002; do
+for trial in id3.500.lr-0.0015 id3.500.lr-0.006 full.all.lr-5e-05 full.all.lr-0.0002; do
     [ -d "multiples/trials/classification.$trial.seed-0" ] || fail "trials: $(ls multiples/trials)"
 done
 expect_error 2 "option '--lrs' takes rates or multiples, not '1e-3' beside 'x1'" \
