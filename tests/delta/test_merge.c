@@ -189,6 +189,45 @@ static void test_signs_of_zero_are_a_difference(void **state)
                  UM_E_INPUT, "tensor 'p' differs, but is I64", err);
 }
 
+/* A 16-bit base, and a tuned model saved as fp32: what is unchanged is alike all the same. */
+static void test_diff_of_a_wider_model(void **state)
+{
+    (void)state;
+    struct um_folder base;
+    struct um_safetensors_writer w = {0};
+    struct um_delta_info info;
+    struct um_delta *delta;
+    struct um_error err;
+    assert_ok(um_make_folder(in_folder("wide"), &err), err);
+    put_edited_config(in_folder("wide"), MODEL("bert_bf16"), "{}");
+    assert_ok(um_folder_open(&base, MODEL("bert_bf16"), &err), err);
+    const struct um_safetensors *st = &base.shards[0];
+    assert_ok(um_safetensors_create(&w, &err), err);
+    for (size_t i = 0; i < st->n_tensors; i++)
+        um_safetensors_declare(&w, st->tensors[i].name, UM_F32, st->tensors[i].n_dims, st->tensors[i].dims);
+    assert_ok(um_safetensors_begin(&w, in_folder("wide/model.safetensors"), &err), err);
+    for (size_t i = 0; i < st->n_tensors; i++) {
+        const struct um_tensor_view *t = &st->tensors[i];
+        float *values = UM_NEW(t->n_elements, float);
+        um_to_f32(values, t->bytes, t->dtype, t->n_elements);
+        if (i == 1)
+            values[0] = 0.1f; /* no bfloat16 number */
+        assert_ok(um_safetensors_put(&w, values, (size_t)t->n_elements * sizeof(float), &err), err);
+        um_free(values);
+    }
+    assert_ok(um_safetensors_commit(&w, &err), err);
+    um_safetensors_abandon(&w);
+    const char *out = in_folder("wide.safetensors");
+    assert_ok(um_delta_diff(&info, MODEL("bert_bf16"), in_folder("wide"), out, &err), err);
+    assert_ok(um_delta_open(&delta, out, &err), err);
+    assert_int_equal(delta->n_entries, 1);
+    assert_string_equal(delta->entries[0].name, st->tensors[1].name);
+    assert_int_equal(delta->entries[0].n, 1);
+    assert_true(delta->entries[0].value[0] == 0.1f);
+    um_delta_free(delta);
+    um_folder_close(&base);
+}
+
 static void test_diff_of_unlike_models_is_refused(void **state)
 {
     (void)state;
@@ -297,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_shards_stay),
         cmocka_unit_test(test_16_bit_bases_round_to_nearest_even),
         cmocka_unit_test(test_signs_of_zero_are_a_difference),
+        cmocka_unit_test(test_diff_of_a_wider_model),
         cmocka_unit_test(test_diff_of_unlike_models_is_refused),
         cmocka_unit_test(test_targets_that_are_in_use_stay),
         cmocka_unit_test(test_a_full_disk_leaves_nothing_behind),
