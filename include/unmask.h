@@ -311,8 +311,9 @@ UM_API UM_CHECKED enum um_status um_compare(const struct um_recipe *recipe,
 /* A base model with an optional delta laid over it, ready for one task. Nothing is merged. */
 struct um_predictor;
 
-/* `delta` is a delta file, a run folder, or NULL. What neither model nor delta
- * has is UM_E_INPUT: an encoder without a task head, one whose head lacks a part. Returns owned (free with um_predictor_free). */
+/* `delta` is a delta file, a run folder, or NULL. What neither model nor delta has is
+ * UM_E_INPUT: an encoder without a task head, one whose head lacks a part. Returns owned (free with
+ * um_predictor_free). */
 UM_API UM_CHECKED enum um_status um_predictor_open(struct um_predictor **predictor,
                                                    const char *model, const char *delta,
                                                    struct um_error *err);

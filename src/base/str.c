@@ -61,6 +61,13 @@ const char *um_str_setf(struct um_str *s, const char *fmt, ...)
     return s->failed ? "" : s->text;
 }
 
+void um_str_add_item(struct um_str *s, const char *text)
+{
+    if (s->length)
+        um_str_add(s, ", ");
+    um_str_add(s, text);
+}
+
 void um_str_clear(struct um_str *s)
 {
     s->length = 0;

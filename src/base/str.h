@@ -21,6 +21,7 @@ struct um_str {
 void um_str_add(struct um_str *s, const char *text);
 void um_str_add_n(struct um_str *s, const char *text, size_t n);
 void um_str_addf(struct um_str *s, const char *fmt, ...) UM_PRINTF(2, 3);
+void um_str_add_item(struct um_str *s, const char *text); /* of a list: with ", " before it, but the first */
 void um_str_clear(struct um_str *s); /* keeps the memory */
 /* Writes over what is there. Returns the text, "" once it has failed. */
 const char *um_str_setf(struct um_str *s, const char *fmt, ...) UM_PRINTF(2, 3);

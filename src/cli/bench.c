@@ -61,16 +61,10 @@ static void print_json(const struct um_bench_report *r)
     cli_json_close('}');
 }
 
-/* An interrupt ends the program: there is nothing to save. */
-static void print_note(const char *line, void *user)
-{
-    (void)user;
-    (void)fprintf(stderr, "%s\n", line);
-}
-
 static enum um_status run_bench(const struct cli_args *args, struct um_error *err)
 {
-    const struct um_callbacks callbacks = {.message = print_note};
+    /* An interrupt ends the program: there is nothing to save. */
+    const struct um_callbacks callbacks = {.message = cli_progress_message};
     struct um_recipe *recipe;
     struct um_bench_report report;
     int64_t n_steps = 10;

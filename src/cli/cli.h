@@ -127,6 +127,8 @@ void cli_target_close(struct cli_target *target);
 
 /* Callbacks that show progress on standard error and stop the run at SIGINT or SIGTERM. */
 struct um_callbacks cli_progress_start(void);
+/* Of those, the one for messages: a line on standard error. */
+void cli_progress_message(const char *line, void *user);
 /* Ends the line that is being updated, so that what follows stands on its own. */
 void cli_progress_end(void);
 

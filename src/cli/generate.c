@@ -101,24 +101,15 @@ static enum um_status read_options(struct um_generate_options *o, const char **s
 /* Standard input to its end, less the end of its last line; owned (free). */
 static enum um_status read_input(char **text, struct um_error *err)
 {
-    size_t n = 0, capacity = 4096;
-    *text = malloc(capacity);
-    for (size_t n_read = 1; *text && n_read; n += n_read) {
-        if (n == capacity - 1) {
-            char *larger = realloc(*text, capacity *= 2);
-            if (!larger)
-                break;
-            *text = larger;
-        }
-        n_read = fread(*text + n, 1, capacity - 1 - n, stdin);
-    }
-    if (!*text || n == capacity - 1)
-        return cli_fail(err, UM_E_RUNTIME, "out of memory: standard input is large");
-    if (memchr(*text, '\0', n))
+    size_t capacity = 0;
+    ssize_t n = getdelim(text, &capacity, '\0', stdin);
+    if (n < 0 && !feof(stdin))
+        return cli_fail(err, UM_E_RUNTIME, "cannot read standard input");
+    if (n > 0 && (size_t)n > strlen(*text))
         return cli_fail(err, UM_E_INPUT, "standard input holds a NUL byte");
-    n -= n > 0 && (*text)[n - 1] == '\n';
-    (*text)[n] = '\0';
-    return UM_OK;
+    if (n > 0 && (*text)[n - 1] == '\n')
+        (*text)[--n] = '\0';
+    return n > 0 ? UM_OK : cli_fail(err, UM_E_USAGE, "no prompt: give one, or --prompts FILE");
 }
 
 static bool print_piece(int64_t index, const char *text, size_t n, void *user)
@@ -172,8 +163,6 @@ static enum um_status generate(struct um_predictor *predictor, const struct cli_
         status = read_input(&input, err);
         prompt = input;
     }
-    if (status == UM_OK && input && !*input)
-        status = cli_fail(err, UM_E_USAGE, "no prompt: give one, or --prompts FILE");
     if (status == UM_OK)
         status = generate_one(predictor, prompt, &o, err);
     free(input);

@@ -53,7 +53,7 @@ void cli_progress_end(void)
     state.is_line_open = false;
 }
 
-static void print_message(const char *line, void *user)
+void cli_progress_message(const char *line, void *user)
 {
     (void)user;
     cli_progress_end();
@@ -130,5 +130,5 @@ struct um_callbacks cli_progress_start(void)
     (void)sigaction(SIGTERM, &action, NULL);
     state.is_terminal = isatty(STDERR_FILENO) == 1;
     return (struct um_callbacks){
-        .progress = on_progress, .answering = on_answering, .message = print_message};
+        .progress = on_progress, .answering = on_answering, .message = cli_progress_message};
 }

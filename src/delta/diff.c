@@ -49,7 +49,8 @@ static enum um_status check_like(const struct diff *d, const struct um_tensor_vi
     char shapes[2][UM_SHAPE_TEXT];
     if (base->n_dims != tuned->n_dims || memcmp(base->dims, tuned->dims, sizeof(base->dims)) != 0)
         return um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: tensor '%s' is %s, tuned "
-                       "%s", d->base.path, d->tuned.path, base->name, um_shape_text(shapes[0], base->dims, base->n_dims),
+                       "%s", d->base.path, d->tuned.path, base->name,
+                       um_shape_text(shapes[0], base->dims, base->n_dims),
                        um_shape_text(shapes[1], tuned->dims, tuned->n_dims));
     if (are_of_like_type(base, tuned))
         return UM_OK;

@@ -116,7 +116,7 @@ static enum um_status find_format(size_t *f, const struct um_export *x, const ch
             return UM_OK;
     struct um_str names = {0};
     for (size_t i = 0; i < UM_COUNT(formats); i++)
-        um_str_addf(&names, "%s%s", i ? ", " : "", formats[i].name);
+        um_str_add_item(&names, formats[i].name);
     enum um_status status = um_fail(err, UM_E_USAGE, "format '%s' is not one of %s", format,
                                     names.failed ? "those known" : names.text);
     um_str_free(&names);

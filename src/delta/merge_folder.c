@@ -39,7 +39,7 @@ static enum um_status write_config(const struct um_merge *m, struct um_error *er
     is_done = is_done && um_head_write_labels(config, d);
     if (is_done && (m->has_type || m->base.gguf))
         is_done = set_type(config, m->has_type ? m->type : UM_F32);
-    UM_TRY(is_done ? um_json_save_in(m->partial, "config.json", config, err) : um_fail_memory(err, "config.json", 0));
+    UM_TRY(um_json_save_in(m->partial, "config.json", is_done ? config : NULL, err));
 out:
     json_decref(config);
     return status;
@@ -58,8 +58,8 @@ static enum um_status write_index(const struct um_merge *m, struct um_error *err
                                       json_string(m->shard_names[m->tensors[i].shard])) == 0;
     json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size",
                               (json_int_t)um_merge_plan_bytes(m), "weight_map", map);
-    enum um_status status = is_done ? um_json_save_in(m->partial, "model.safetensors.index.json", index, err)
-                                    : um_fail_memory(err, "the index", 0);
+    enum um_status status =
+        um_json_save_in(m->partial, "model.safetensors.index.json", is_done ? index : NULL, err);
     json_decref(index);
     json_decref(map);
     return status;

@@ -213,7 +213,7 @@ static enum um_status fail_type(const struct reader *r, const char *name, uint32
     struct um_str known = {0};
     for (int t = 0; t < UM_N_DTYPES; t++)
         if (um_gguf_number_of((enum um_dtype)t) >= 0)
-            um_str_addf(&known, "%s%s", known.length ? ", " : "", um_dtype_name((enum um_dtype)t));
+            um_str_add_item(&known, um_dtype_name((enum um_dtype)t));
     const char *unsupported = um_gguf_unsupported(number);
     (void)um_fail(r->err, UM_E_INPUT,
                   "cannot load '%s': tensor '%s' has ggml type %u (%s), which is not supported; "

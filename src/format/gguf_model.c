@@ -215,7 +215,7 @@ static enum um_status find_family(const struct um_gguf_family **family,
             um_str_free(&known);
             return UM_OK;
         }
-        um_str_addf(&known, "%s%s", i ? ", " : "", families[i].name);
+        um_str_add_item(&known, families[i].name);
     }
     bool is_text = pair && pair->type == UM_GGUF_STRING;
     enum um_status status =

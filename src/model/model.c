@@ -30,7 +30,7 @@ enum um_status um_activation_from_name(enum um_activation *out, const char *name
             um_str_free(&known);
             return UM_OK;
         }
-        um_str_addf(&known, "%s%s", i ? ", " : "", activations[i].name);
+        um_str_add_item(&known, activations[i].name);
     }
     enum um_status status = um_fail(err, UM_E_INPUT, "%s: activation '%s' is not one of %s", where,
                                     name, known.text ? known.text : "");
@@ -49,7 +49,7 @@ static enum um_status find_arch(const struct um_arch **arch, const json_t *confi
         return UM_OK;
     for (size_t a = 0; a < um_n_archs; a++)
         for (const char *const *t = um_archs[a]->model_types; *t; t++)
-            um_str_addf(&known, "%s%s", known.length ? ", " : "", *t);
+            um_str_add_item(&known, *t);
     enum um_status status =
         um_fail(err, UM_E_INPUT, "cannot load '%s': model_type is '%s', known are: %s", where,
                 type ? type : "(missing)", known.text ? known.text : "");

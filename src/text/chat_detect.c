@@ -219,7 +219,7 @@ static enum um_status fail_unknown(struct um_error *err)
 {
     struct um_str names = {0};
     for (size_t i = 0; i < um_n_chat_templates; i++)
-        um_str_addf(&names, "%s%s", i ? ", " : "", um_chat_templates[i]->name);
+        um_str_add_item(&names, um_chat_templates[i]->name);
     um_fail(err, UM_E_INPUT, "the model's chat template is not one of those known");
     um_error_hint(err, "name the one that it is like, by data.template (--template): %s",
                   names.text ? names.text : "");

@@ -8,7 +8,7 @@ static enum um_status fail_unknown(const struct um_family *family, const char *t
 {
     struct um_str known = {0};
     for (size_t i = 0; i < family->n_kinds; i++)
-        um_str_addf(&known, "%s%s", i ? ", " : "", family->kinds[i]->type);
+        um_str_add_item(&known, family->kinds[i]->type);
     enum um_status status =
         um_fail(err, UM_E_INPUT, "cannot read '%s': unknown %s '%.100s'; known are: %s", where,
                 family->name, type, known.text ? known.text : "");

@@ -111,7 +111,7 @@ enum um_status um_gguf_cut_find(const struct um_gguf_cut **cut, const char *name
     }
     struct um_str known = {0};
     for (size_t i = 0; i < UM_COUNT(names); i++)
-        um_str_addf(&known, "%s%s", i ? ", " : "", names[i].name);
+        um_str_add_item(&known, names[i].name);
     enum um_status status = um_fail(
         err, UM_E_INPUT, "cannot read '%s': unknown tokenizer.ggml.pre '%.*s'; known are: %s",
         where, n < 100 ? (int)n : 100, name, known.text ? known.text : "");

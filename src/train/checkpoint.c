@@ -1,10 +1,10 @@
 /*
  * Checkpoints: RUN/checkpoints/step-NNNNNNNN.safetensors, each written aside and renamed. One file
  * holds all that a resumed run needs: for every entry of the trainable set NAME.index (sparse ones)
- * and its columns NAME.value, .first, .second, .born, .sensitivity, .uncertainty; where elements can leave the set, NAME.touched
- * (positions that ever were in it) and, if the dropped keep their values, NAME.touched_value; in the
- * metadata the state's numbers. Orders of rows, dropout and random choices are functions of seed and
- * step, so there is no other random state.
+ * and its columns NAME.value, .first, .second, .born, .sensitivity, .uncertainty; where elements can
+ * leave the set, NAME.touched (positions that ever were in it) and, if the dropped keep their values,
+ * NAME.touched_value; in the metadata the state's numbers. Orders of rows, dropout and random choices
+ * are functions of seed and step, so there is no other random state.
  */
 #include <dirent.h>
 #include <math.h>

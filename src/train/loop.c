@@ -219,16 +219,16 @@ static void say_what_is_idle(const struct um_run *run)
     for (size_t i = 0; i < UM_COUNT(settings); i++)
         if (settings[i].is_idle)
             um_say(&run->callbacks, "%s has no effect: method '%s' is of strategy '%s'", settings[i].key,
-                       run->tuning.options.method->name, strategy->name);
+                   run->tuning.options.method->name, strategy->name);
     if (c->eval.patience > 0 && c->eval.every == 0)
         um_say(&run->callbacks, "eval.patience has no effect without eval.every");
     if (c->optimizer.momentum > 0 && !run->optimizer->has_momentum)
         um_say(&run->callbacks, "optimizer.momentum has no effect: optimizer '%s' has none",
-                   run->optimizer->name);
+               run->optimizer->name);
     const struct um_option_info *info = &um_option_find("method.budget")->info;
     if (strategy->is_whole && strcmp(c->method.budget, info->default_value) != 0)
         um_say(&run->callbacks, "method.budget has no effect: method '%s' trains all of its region",
-                   run->tuning.options.method->name);
+               run->tuning.options.method->name);
 }
 
 static void say_what_trains(struct um_run *run)
@@ -237,12 +237,13 @@ static void say_what_trains(struct um_run *run)
     char whole[64] = "";
     if (t->set.n_whole && !t->options.strategy->is_whole)
         (void)snprintf(whole, sizeof(whole), ", %lld of them whole", (long long)t->set.n_whole);
-    um_say(&run->callbacks, "%s: %lld of %lld parameters may change (%.4g %%%s), scope %lld", t->options.method->name,
-               (long long)t->budget, (long long)um_model_n_elements(&run->tm.model, true),
-               100.0 * (double)t->budget / (double)t->n_base, whole, (long long)t->n_scope);
+    um_say(&run->callbacks, "%s: %lld of %lld parameters may change (%.4g %%%s), scope %lld",
+           t->options.method->name,
+           (long long)t->budget, (long long)um_model_n_elements(&run->tm.model, true),
+           100.0 * (double)t->budget / (double)t->n_base, whole, (long long)t->n_scope);
     um_say(&run->callbacks, "%lld steps of %lld rows; %d threads, %s", (long long)run->n_steps,
-               (long long)(run->config->train.batch * run->config->train.accumulate), um_threads(),
-               um_cpu_level_name(um_kernels()->level));
+           (long long)(run->config->train.batch * run->config->train.accumulate), um_threads(),
+           um_cpu_level_name(um_kernels()->level));
     um_say_cut(&run->train_tokens, &run->train, "rows", run->tm.max_length, &run->callbacks);
     um_evaluator_say_cut(&run->evaluator, &run->callbacks);
 }

@@ -19,7 +19,7 @@ static enum um_status fail_none(const char *model, struct um_error *err)
 {
     struct um_str names = {0};
     for (size_t i = 0; i < um_n_chat_templates; i++)
-        um_str_addf(&names, "%s%s", i ? ", " : "", um_chat_templates[i]->name);
+        um_str_add_item(&names, um_chat_templates[i]->name);
     um_fail(err, UM_E_USAGE, "'%s' has no chat template; name one by data.template (--template)",
             model);
     um_error_hint(err, "a new one may be any, as chatml: %s", names.text ? names.text : "");

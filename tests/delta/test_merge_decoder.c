@@ -97,10 +97,11 @@ static int64_t logits_of(float logits[LOGITS_MAX], const char *golden, const cha
     assert_ok(um_model_open(&model, path, &options, &err), err);
     if (delta_path)
         assert_ok(um_delta_open(&delta, delta_path, &err), err);
-    for (size_t e = 0; delta && e < delta->n_entries; e++)
-        for (int64_t p = 0; p < model.n_params; p++)
-            if (strcmp(model.params[p].name, delta->entries[e].name) == 0)
-                um_delta_apply(model.params[p].values, &delta->entries[e]);
+    for (size_t e = 0; delta && e < delta->n_entries; e++) {
+        struct um_param *param = um_model_find_param(&model, delta->entries[e].name);
+        if (param)
+            um_delta_apply(param->values, &delta->entries[e]);
+    }
     assert_ok(um_engine_open(&engine, &model, 64 << 20, &err), err);
     engine.objective = UM_OBJECTIVE_TOKEN;
     int64_t n = golden_tensor(&g, "logit_positions")->n_elements;

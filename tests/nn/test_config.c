@@ -1,6 +1,5 @@
 /* What config.json says and leaves out: defaults as transformers has them, and settings that are refused. */
-#include "folder.h"
-#include "test.h"
+#include "edited_model.h"
 
 #include "model/model.h"
 
@@ -98,39 +97,12 @@ static bool has_param(const struct um_model *model, const char *name)
 /* Puts the golden untied LLaMA into `folder`, with a head of three classes in place of the vocabulary's. */
 static void make_classifier(const char *folder)
 {
-    enum { CLASSES = 3 };
-    struct um_folder from;
-    struct um_safetensors_writer w = {0};
-    struct um_error err;
-    char path[600];
-    static const float score[CLASSES * 16];
-    const int64_t dims[] = {CLASSES, 16};
-    assert_ok(um_make_folder(folder, &err), err);
-    (void)snprintf(path, sizeof(path), "%s/config.json", folder);
-    assert_ok(um_file_copy(path, GOLDEN_DIR "/models/llama_untied/model/config.json", &err), err);
-    assert_ok(um_folder_open(&from, GOLDEN_DIR "/models/llama_untied/model", &err), err);
-    const struct um_safetensors *st = &from.shards[0];
-    assert_ok(um_safetensors_create(&w, &err), err);
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < st->n_tensors; i++) {
-            const struct um_tensor_view *t = &st->tensors[i];
-            if (strcmp(t->name, "lm_head.weight") == 0)
-                continue;
-            if (pass == 0)
-                um_safetensors_declare(&w, t->name, t->dtype, t->n_dims, t->dims);
-            else
-                assert_ok(um_safetensors_put(&w, t->bytes, t->n_bytes, &err), err);
-        }
-        (void)snprintf(path, sizeof(path), "%s/model.safetensors", folder);
-        if (pass == 0) {
-            um_safetensors_declare(&w, "score.weight", UM_F32, 2, dims);
-            assert_ok(um_safetensors_begin(&w, path, &err), err);
-        }
-    }
-    assert_ok(um_safetensors_put(&w, score, (size_t)(dims[0] * dims[1]) * sizeof(float), &err), err);
-    assert_ok(um_safetensors_commit(&w, &err), err);
-    um_safetensors_abandon(&w);
-    um_folder_close(&from);
+    enum { CLASSES = 3, WIDTH = 16 };
+    static float score[CLASSES * WIDTH];
+    const struct um_tensor_view head = {.name = "score.weight", .dtype = UM_F32, .n_dims = 2,
+                                        .dims = {CLASSES, WIDTH}, .n_elements = CLASSES * WIDTH,
+                                        .bytes = (unsigned char *)score, .n_bytes = sizeof(score)};
+    put_edited_model(folder, GOLDEN_DIR "/models/llama_untied/model", "lm_head.weight", &head);
 }
 
 /* Of two heads the one that is not in use is no parameter, and need not be there. */

@@ -1,11 +1,11 @@
 /* The public API: several runs and predictors in one process, callbacks that cancel, a run that goes
  * on; none of them disturbs another. */
+#include "edited_model.h"
 #include "train/runs.h"
 
 #include <pthread.h>
 
 #include "base/cpu.h"
-#include "format/folder.h"
 
 static bool stop_at_three(const struct um_progress *progress, void *user)
 {
@@ -78,32 +78,9 @@ static void test_predictors_side_by_side(void **state)
 static void test_untrained_parts_do_not_predict(void **state)
 {
     (void)state;
-    static const char from[] = GOLDEN_DIR "/models/bert_cls/model";
-    struct um_folder folder;
-    struct um_safetensors_writer w = {0};
     struct um_predictor *p;
     struct um_error err;
-    assert_ok(um_make_folder(in_folder("headed"), &err), err);
-    put_edited_config(in_folder("headed"), from, "{}");
-    assert_ok(um_folder_open(&folder, from, &err), err);
-    const struct um_safetensors *st = &folder.shards[0];
-    assert_ok(um_safetensors_create(&w, &err), err);
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < st->n_tensors; i++) {
-            const struct um_tensor_view *t = &st->tensors[i];
-            if (strstr(t->name, "pooler"))
-                continue;
-            if (pass == 0)
-                um_safetensors_declare(&w, t->name, t->dtype, t->n_dims, t->dims);
-            else
-                assert_ok(um_safetensors_put(&w, t->bytes, t->n_bytes, &err), err);
-        }
-        if (pass == 0)
-            assert_ok(um_safetensors_begin(&w, in_folder("headed/model.safetensors"), &err), err);
-    }
-    assert_ok(um_safetensors_commit(&w, &err), err);
-    um_safetensors_abandon(&w);
-    um_folder_close(&folder);
+    put_edited_model(in_folder("headed"), GOLDEN_DIR "/models/bert_cls/model", "pooler", NULL);
     assert_fails(um_predictor_open(&p, in_folder("headed"), NULL, &err), UM_E_INPUT,
                  "nobody trained its 'bert.pooler.dense.weight'", err);
     assert_int_equal(um_predictor_open(&p, in_folder("headed"), NULL, NULL), UM_E_INPUT);
