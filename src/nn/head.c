@@ -31,9 +31,9 @@ struct chunk {
     int64_t ldx;
     float *logits, *capped; /* capped: NULL without a soft cap */
     float *lse;             /* [n] */
-    /* In a rounded pass: the same weight and columns, and room for d_logits. */
-    struct um_bf16 rounded_w, rounded_x;
-    float *rounding;
+    /* In a rounded pass: the same weight, room for a product, and for the right operand of one. */
+    struct um_bf16 rounded_w;
+    float *product, *right;
 };
 
 /* logits = W x, capped if the head is; kept in `capped` too, as the softmax overwrites them. */
@@ -41,8 +41,10 @@ static void chunk_logits(const struct um_kernels *k, const struct um_head *head,
                          const struct chunk *c)
 {
     const struct um_param *w = head->weight;
-    if (c->rounding)
-        um_gemm_bf16(c->logits, c->ld, c->rounded_w, c->rounded_x, w->rows, c->n, w->cols, 0);
+    if (c->product)
+        um_gemm_bf16(c->logits, c->ld, c->rounded_w, UM_PLAIN,
+                     um_round_bf16(c->right, c->x, c->ldx, w->cols, c->n), NULL, false,
+                     c->product);
     else
         um_gemm(c->logits, c->ld, c->w, w->cols, UM_PLAIN, c->x, c->ldx, UM_PLAIN, w->rows, c->n,
                 w->cols, 0);
@@ -104,16 +106,13 @@ static void chunk_gradient(const struct um_kernels *k, const struct um_head *hea
 static void chunk_input_gradient(float *dx, const struct um_head *head, const struct chunk *c)
 {
     const struct um_param *w = head->weight;
-    if (!c->rounding) {
+    if (c->product)
+        um_gemm_bf16(dx, c->ldx, c->rounded_w, UM_TRANSPOSED,
+                     um_round_bf16(c->right, c->logits, c->ld, w->rows, c->n), NULL, false,
+                     c->product);
+    else
         um_gemm(dx, c->ldx, c->w, w->cols, UM_TRANSPOSED, c->logits, c->ld, UM_PLAIN, w->cols,
                 c->n, w->rows, 0);
-        return;
-    }
-    struct um_bf16 a = c->rounded_w;
-    a.trans = UM_TRANSPOSED;
-    um_gemm_bf16(dx, c->ldx, a,
-                 um_round_bf16(c->rounding, c->logits, c->ld, w->rows, c->n, UM_PLAIN), w->cols,
-                 c->n, w->rows, 0);
 }
 
 /* dx of the chunk into saved memory, and the weight's part to the sink. */
@@ -136,15 +135,12 @@ static void chunk_backward(struct um_tape *tape, const struct um_head *head, con
     um_profile_enter(tape->profile, was);
 }
 
-/* Rounds x and the weight for all chunks. */
-static void round_operands(struct chunk *c, struct um_node *node, float *scratch)
+/* Rounds the weight, for all chunks. */
+static void round_weight(struct chunk *c, const struct um_param *w, float *scratch)
 {
-    const struct um_value *x = node->in[0];
-    const struct um_param *w = ((const struct um_head *)node->options)->weight;
-    c->rounded_x = um_round_bf16(scratch, x->data, x->ld, x->rows, x->cols, UM_PLAIN);
-    scratch += um_bf16_floats(x->rows, x->cols);
-    c->rounded_w = um_round_bf16(scratch, c->w, w->cols, w->rows, w->cols, UM_PLAIN);
-    c->rounding = scratch + um_bf16_floats(w->rows, w->cols);
+    c->rounded_w = um_round_bf16(scratch, c->w, w->cols, w->rows, w->cols);
+    c->product = scratch + um_bf16_floats(w->rows, w->cols);
+    c->right = c->product + um_gemm_bf16_floats();
 }
 
 /* Saved: lse [n], then dx laid out as x. */
@@ -163,9 +159,9 @@ static void forward(struct um_tape *tape, struct um_node *node)
     }
     c.w = um_param_read(head->weight, 0, V, scratch);
     if (tape->is_rounded)
-        round_operands(&c, node, scratch + um_param_scratch(head->weight));
+        round_weight(&c, head->weight, scratch + um_param_scratch(head->weight));
     double loss = 0;
-    for (; c.first < x->cols; c.first += step, c.rounded_x.values += step) {
+    for (; c.first < x->cols; c.first += step) {
         c.n = x->cols - c.first < step ? x->cols - c.first : step;
         c.x = x->data + c.first;
         c.lse = node->saved + c.first;
@@ -222,15 +218,15 @@ struct um_value *um_head_loss(struct um_tape *tape, struct um_value *x, struct u
     node->n_saved = x->cols + x->rows * x->ld;
     node->n_scratch_forward = w->rows * ld * (head.cap != 0 ? 2 : 1) + um_param_scratch(w);
     if (tape->is_rounded)
-        node->n_scratch_forward += um_bf16_floats(x->rows, x->cols) +
-                                   um_bf16_floats(w->rows, w->cols) + um_bf16_floats(w->rows, step);
+        node->n_scratch_forward += um_bf16_floats(w->rows, w->cols) + um_gemm_bf16_floats() +
+                                   um_bf16_floats(w->rows > w->cols ? w->rows : w->cols, step);
     loss->is_output = true;
     return loss;
 }
 
 int64_t um_head_rows_scratch(const struct um_param *weight, int64_t n_rows, int64_t n)
 {
-    return n_rows * weight->cols + um_gemm_rounded_floats(n_rows, n, weight->cols, UM_PLAIN);
+    return n_rows * weight->cols + um_gemm_rounded_floats(n_rows, n, weight->cols);
 }
 
 void um_head_rows(float *d_logits, int64_t ld, const struct um_head *head, const float *x,
@@ -246,8 +242,8 @@ void um_head_rows(float *d_logits, int64_t ld, const struct um_head *head, const
             memcpy(to, from, (size_t)w->cols * sizeof(float));
     }
     if (head->is_rounded) /* as they were made first */
-        um_gemm_rounded(d_logits, ld, scratch, w->cols, UM_PLAIN, x, ldx, n_rows, n, w->cols, 0,
-                        scratch + n_rows * w->cols);
+        um_gemm_rounded(d_logits, ld, scratch, w->cols, UM_PLAIN, x, ldx, n_rows, n, w->cols, NULL,
+                        false, scratch + n_rows * w->cols);
     else
         um_gemm(d_logits, ld, scratch, w->cols, UM_PLAIN, x, ldx, UM_PLAIN, n_rows, n, w->cols, 0);
 #pragma omp parallel for schedule(static) if (n_rows > 1)

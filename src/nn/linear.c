@@ -45,43 +45,46 @@ static bool is_narrow(const struct um_tape *tape, const struct options *o, int64
 static int64_t multiply_scratch(const struct um_tape *tape, const struct um_param *weight,
                                 enum um_trans trans, int64_t n_tokens)
 {
-    int64_t n = um_param_scratch(weight);
     int64_t n_to = trans == UM_PLAIN ? weight->rows : weight->cols;
     int64_t n_from = trans == UM_PLAIN ? weight->cols : weight->rows;
-    if (tape->is_rounded)
-        n += um_gemm_rounded_floats(n_to, n_tokens, n_from, trans);
-    return n;
+    return um_param_scratch(weight) +
+           (tape->is_rounded ? um_gemm_rounded_floats(n_to, n_tokens, n_from) : 0);
 }
 
-/* to = op(W) from, or added to it; `from` has the tokens of `node`'s output. */
+/* to = op(W) from + bias, or (without bias) added to it; `from` has the tokens of `node`'s output. */
 static void multiply(struct um_tape *tape, const struct um_node *node, struct matrix to,
-                     enum um_trans trans, struct matrix from, bool adds)
+                     enum um_trans trans, struct matrix from, const float *bias, bool adds,
+                     float *scratch)
 {
     const struct um_param *weight = ((const struct options *)node->options)->weight;
-    const float *w = um_param_read(weight, 0, weight->rows, node->scratch);
+    const float *w = um_param_read(weight, 0, weight->rows, scratch);
     int64_t n = node->out->cols;
-    if (tape->is_rounded)
+    if (tape->is_rounded) {
         um_gemm_rounded(to.values, to.ld, w, weight->cols, trans, from.values, from.ld, to.rows, n,
-                        from.rows, adds, node->scratch + um_param_scratch(weight));
-    else
-        um_gemm(to.values, to.ld, w, weight->cols, trans, from.values, from.ld, UM_PLAIN, to.rows,
-                n, from.rows, adds);
+                        from.rows, bias, adds, scratch + um_param_scratch(weight));
+        return;
+    }
+    if (bias) {
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < to.rows; i++)
+            tape->kernels->fill(to.values + i * to.ld, bias[i], n);
+    }
+    um_gemm(to.values, to.ld, w, weight->cols, trans, from.values, from.ld, UM_PLAIN, to.rows, n,
+            from.rows, bias || adds);
+}
+
+static int64_t bias_scratch(const struct options *o)
+{
+    return o->bias ? um_param_scratch(o->bias) : 0;
 }
 
 static void all_columns(struct um_tape *tape, struct um_node *node)
 {
     const struct options *o = node->options;
-    const struct um_value *x = node->in[0];
-    struct um_value *y = node->out;
-    if (o->bias) {
-        const float *b = um_param_read(o->bias, 0, o->bias->rows, node->scratch);
-#pragma omp parallel for schedule(static)
-        for (int64_t i = 0; i < y->rows; i++)
-            tape->kernels->fill(y->data + i * y->ld, b[i], y->cols);
-    }
-    multiply(tape, node, (struct matrix){y->data, y->rows, y->ld},
-             forward_trans(o),
-             (struct matrix){x->data, x->rows, x->ld}, o->bias);
+    const struct um_value *x = node->in[0], *y = node->out;
+    const float *bias = o->bias ? um_param_read(o->bias, 0, o->bias->rows, node->scratch) : NULL;
+    multiply(tape, node, (struct matrix){y->data, y->rows, y->ld}, forward_trans(o),
+             (struct matrix){x->data, x->rows, x->ld}, bias, false, node->scratch + bias_scratch(o));
 }
 
 static void forward(struct um_tape *tape, struct um_node *node)
@@ -139,9 +142,8 @@ static void backward(struct um_tape *tape, struct um_node *node)
     struct um_value *x = node->in[0], *y = node->out;
     enum um_part was = um_profile_enter(tape->profile, UM_PART_GEMM_BACKWARD);
     if (x->wants_grad) {
-        multiply(tape, node, (struct matrix){x->grad, x->rows, x->ld},
-                 backward_trans(o),
-                 (struct matrix){y->grad, y->rows, y->ld}, node->adds[0]);
+        multiply(tape, node, (struct matrix){x->grad, x->rows, x->ld}, backward_trans(o),
+                 (struct matrix){y->grad, y->rows, y->ld}, NULL, node->adds[0], node->scratch);
         um_profile_count(tape->profile, flop(node, o->weight));
     }
     um_profile_enter(tape->profile, UM_PART_SELECTION);
@@ -197,10 +199,9 @@ static struct um_value *record_map(struct um_tape *tape, struct um_value *x, str
         node->keeps_inputs |= wants_grad ? 2U : 0U;
         node->wants_grad = node->wants_grad || wants_grad;
     }
-    int64_t n_forward = multiply_scratch(tape, o.weight, forward_trans(&o), x->cols);
+    int64_t n_forward =
+        bias_scratch(&o) + multiply_scratch(tape, o.weight, forward_trans(&o), x->cols);
     int64_t n_backward = multiply_scratch(tape, o.weight, backward_trans(&o), x->cols);
-    if (o.bias && n_forward < um_param_scratch(o.bias))
-        n_forward = um_param_scratch(o.bias);
     node->n_scratch_forward = is_narrow(tape, &o, x->cols)
                                   ? um_narrow_scratch(o.weight, o.bias, x->cols)
                                   : n_forward;
