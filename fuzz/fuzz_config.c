@@ -1,5 +1,5 @@
-/* Any bytes as a model's config.json: a model is planned from it; if it is a small one, weights of the
- * shapes it wants are written, it is opened with them, and a batch goes through it and back. */
+/* Any bytes as a model's config.json: a model is planned from it; if it is a small one, weights of
+ * the shapes it wants are written, it is opened with them, and a batch goes through it and back. */
 #define _DEFAULT_SOURCE /* mkdtemp */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Any bytes as a GGUF file: its tokenizer is built; a text that has something for every part (and
- * the file's own general.name, if it is there) is encoded, alone and as a pair, and decoded. What the
- * file's vocabulary becomes as a tokenizer.json is read again, and put to the same use. */
+ * the file's own general.name, if it is there) is encoded, alone and as a pair, and decoded. What
+ * the file's vocabulary becomes as a tokenizer.json is read again, and put to the same use. */
 #define _GNU_SOURCE /* memfd_create */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /*
- * From the bytes of a data file to tokens with what is learnt of them. Input: a line of options, and
- * the file. Options: the task (i instruct, c completion, m chat, t text, g a test with answers, k
- * classification, r regression), 'l' learns all, 'p' packs, 'v' CSV instead of JSON, 'h' holds rows out,
- * and the number of a chat template from 'A' on; or '%' alone: the file is a template's program, by
- * which a conversation is written if it is recognised.
+ * From the bytes of a data file to tokens with what is learnt of them. Input: a line of options,
+ * and the file. Options: the task (i instruct, c completion, m chat, t text, g a test with answers,
+ * k classification, r regression), 'l' learns all, 'p' packs, 'v' CSV instead of JSON, 'h' holds
+ * rows out, and the number of a chat template from 'A' on; or '%' alone: the file is a template's
+ * program, by which a conversation is written if it is recognised.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +81,8 @@ static void hold_out(struct um_dataset *data)
     struct um_found truth;
     struct um_error err;
     enum um_status status = um_dataset_hold_out(&held, data, 0.5, 2, &err);
-    for (int64_t i = 0; i < held.n_rows && status == UM_OK && data->task->answer != UM_ANSWER_NONE; i++)
+    for (int64_t i = 0; i < held.n_rows && status == UM_OK && data->task->answer != UM_ANSWER_NONE;
+         i++)
         status = um_answer_truth(&truth, data->task->answer, &held.rows[i], "fuzz", &err);
     um_dataset_close(&held);
 }

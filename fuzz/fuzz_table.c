@@ -1,7 +1,7 @@
 /*
  * Input: a line of options (its first character the format: t, c or j; then 'h' with header, 's'
- * skips short rows), and the table behind it, of which JSON's columns "a" and "b" are wanted. What is
- * read must be whole: texts end where they say.
+ * skips short rows), and the table behind it, of which JSON's columns "a" and "b" are wanted. What
+ * is read must be whole: texts end where they say.
  */
 #include <stdlib.h>
 #include <string.h>

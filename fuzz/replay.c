@@ -1,5 +1,5 @@
-/* Replays a corpus folder through a fuzz target: once as it is, then with each allocation failing in
- * turn, so that every out-of-memory path runs under the sanitizers. */
+/* Replays a corpus folder through a fuzz target: once as it is, then with each allocation failing
+ * in turn, so that every out-of-memory path runs under the sanitizers. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

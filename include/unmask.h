@@ -83,7 +83,8 @@ struct um_option_info {
 /* Returns an owned recipe with every option at its default (free with um_recipe_free). */
 UM_API UM_CHECKED enum um_status um_recipe_new(struct um_recipe **recipe, struct um_error *err);
 UM_API void um_recipe_free(struct um_recipe *recipe);
-/* Reads a YAML file over what is set. Unknown keys, wrong types and ranges: UM_E_USAGE, with line. */
+/* Reads a YAML file over what is set. Unknown keys, wrong types and ranges: UM_E_USAGE, with
+ * line. */
 UM_API UM_CHECKED enum um_status um_recipe_load(struct um_recipe *recipe, const char *path,
                                                 struct um_error *err);
 /* Sets one key from text, as a flag or --set does. A list is given as "a,b,c". */
@@ -98,7 +99,8 @@ UM_API UM_CHECKED enum um_status um_recipe_save(const struct um_recipe *recipe, 
 UM_API const struct um_option_info *um_recipe_option(size_t index);
 
 /* The members of a family ("method", "importance", "strategy", "schedule", "region", "task",
- * "addition", "architecture", "lr_schedule", "optimizer", "metric", "template"): name and one-line summary. */
+ * "addition", "architecture", "lr_schedule", "optimizer", "metric", "template"): name and one-line
+ * summary. */
 struct um_member_info {
     const char *name, *summary;
 };
@@ -126,11 +128,11 @@ struct um_plan {
     int64_t n_base_parameters;  /* of the base model alone: what a budget's share refers to */
     int64_t n_scope;            /* parameters that may change */
     int64_t n_whole;            /* of those, trained from the first step */
-    int64_t budget;             /* parameters that may change, whole ones included; where the dropped keep
-                                   their values (method.dropped), at a time */
+    int64_t budget; /* parameters that may change, whole ones included; where the dropped keep
+                       their values (method.dropped), at a time */
     int64_t n_steps, n_train_rows, n_eval_rows, n_truncated_rows;
-    int64_t batch, accumulate, max_length; /* a step: so many texts, so many times, of so many tokens
-                                              at most */
+    int64_t batch, accumulate, max_length; /* a step: so many texts, so many times, of so many
+                                              tokens at most */
     int64_t eval_batch;
     bool recompute;
     int64_t max_tokens_per_step;
@@ -172,17 +174,19 @@ struct um_progress {
     bool is_best;          /* the best evaluation so far */
 };
 
-/* How far an evaluation is: rows answered by generation, or scored by what the model makes of them. */
+/* How far an evaluation is: rows answered by generation, or scored by what the model makes of
+ * them. */
 struct um_answering {
     int64_t n_done, n_rows, n_right; /* rows done, of how many; answered right */
     double tokens_per_second;        /* new ones, in the mean */
     double seconds, seconds_left;
-    bool is_scoring; /* nothing is generated: n_right and tokens_per_second are 0. An evaluation that
-                        generates may score all rows before, for their loss. Of texts that are packed
-                        or cut up, the rows are those of batches */
+    bool is_scoring; /* nothing is generated: n_right and tokens_per_second are 0. An evaluation
+                        that generates may score all rows before, for their loss. Of texts that are
+                        packed or cut up, the rows are those of batches */
 };
 
-/* Returning false stops the run: a checkpoint is saved and um_run_train returns UM_E_INTERRUPTED. */
+/* Returning false stops the run: a checkpoint is saved and um_run_train returns
+ * UM_E_INTERRUPTED. */
 typedef bool um_progress_fn(const struct um_progress *progress, void *user);
 /* A line of what the run says about itself (table of what trains, warnings). */
 typedef void um_message_fn(const char *line, void *user);
@@ -198,13 +202,13 @@ struct um_callbacks {
     void *user;
 };
 
-/* What a finished run promises, counted and verified: of the weights in its delta, which are those of
- * the best evaluation, or the last ones where there was none. */
+/* What a finished run promises, counted and verified: of the weights in its delta, which are those
+ * of the best evaluation, or the last ones where there was none. */
 struct um_summary {
     int64_t n_steps, budget, n_changed, n_unmasked, n_updates;
-    int64_t n_touched;     /* parameters that ever were unmasked: n_unmasked, unless some are dropped */
-    bool is_within_budget; /* n_unmasked <= budget; n_changed too, unless the dropped keep their values
-                              (method.dropped: keep): then n_changed <= n_touched */
+    int64_t n_touched; /* parameters that ever were unmasked: n_unmasked, unless some are dropped */
+    bool is_within_budget; /* n_unmasked <= budget; n_changed too, unless the dropped keep their
+                              values (method.dropped: keep): then n_changed <= n_touched */
     bool is_base_intact;   /* every masked parameter bit-identical to the base */
     const char *metric;    /* the one that tells the best: eval.best, or the task's main one */
     double metric_before, metric_best, metric_last; /* NaN where not evaluated */
@@ -215,7 +219,8 @@ struct um_summary {
 };
 
 /* Opens everything a recipe names: model, tokenizer, data, method. Nothing is written yet.
- * `callbacks` (copied) may be NULL. Returns an owned run (free with um_run_free). The recipe is copied. */
+ * `callbacks` (copied) may be NULL. Returns an owned run (free with um_run_free). The recipe is
+ * copied. */
 UM_API UM_CHECKED enum um_status um_run_open(struct um_run **run, const struct um_recipe *recipe,
                                              const struct um_callbacks *callbacks,
                                              struct um_error *err);
@@ -228,9 +233,9 @@ UM_API UM_CHECKED enum um_status um_run_resume(struct um_run **run, const char *
  * stands alone; weights that are there are looked at for their types only. `dtype` is the type of
  * weights that are missing ("bf16", "Q4_K"); NULL: what config.json says. Each step is taken to be
  * train.accumulate times train.batch texts of train.max_length tokens, all learnt; without
- * train.max_steps there are 1000. Without a task, a decoder is to learn texts. Nothing of the model's
- * size is allocated. Such a run can be planned; um_run_train refuses it (UM_E_USAGE). Owned (free with
- * um_run_free). UM_E_INPUT: an unknown model_type, missing keys. */
+ * train.max_steps there are 1000. Without a task, a decoder is to learn texts. Nothing of the
+ * model's size is allocated. Such a run can be planned; um_run_train refuses it (UM_E_USAGE). Owned
+ * (free with um_run_free). UM_E_INPUT: an unknown model_type, missing keys. */
 UM_API UM_CHECKED enum um_status um_run_open_plan(struct um_run **run,
                                                   const struct um_recipe *recipe,
                                                   const char *dtype, struct um_error *err);
@@ -238,8 +243,9 @@ UM_API UM_CHECKED enum um_status um_run_open_plan(struct um_run **run,
  * that is not there. */
 UM_API UM_CHECKED enum um_status um_run_plan(struct um_plan *plan, struct um_run *run,
                                              struct um_error *err);
-/* What lowers the peak of that plan: recomputation, half the batch with twice the accumulation, half
- * the batch of evaluation, half the length. Each is planned in full; only those that need less are told. */
+/* What lowers the peak of that plan: recomputation, half the batch with twice the accumulation,
+ * half the batch of evaluation, half the length. Each is planned in full; only those that need less
+ * are told. */
 UM_API UM_CHECKED enum um_status um_run_plan_savings(struct um_saving savings[UM_SAVINGS_MAX],
                                                      size_t *n_savings, const struct um_plan *plan,
                                                      struct um_run *run, struct um_error *err);
@@ -252,15 +258,16 @@ UM_API void um_run_free(struct um_run *run);
 struct um_example_token {
     int32_t id;
     const char *token; /* as the vocabulary has it */
-    const char *text;  /* what it adds to the text: n_text bytes, 0 while a character is not whole */
+    const char *text; /* what it adds to the text: n_text bytes, 0 while a character is not whole */
     size_t n_text;
     bool is_learnt;    /* the loss is of its prediction */
     bool is_start;     /* starts a sequence, which sees none of those before it in the row */
     int segment;       /* of a pair of texts: 0 or 1 */
 };
 typedef void um_example_fn(const struct um_example_token *token, void *user);
-/* A row of the training data: what one row of a batch is. Documents may make several rows, and several
- * texts be packed into one; rows with nothing to learn within train.max_length are not there. */
+/* A row of the training data: what one row of a batch is. Documents may make several rows, and
+ * several texts be packed into one; rows with nothing to learn within train.max_length are not
+ * there. */
 struct um_example {
     int64_t row, n_rows;             /* which, from 0, and of how many */
     int64_t n_tokens, n_learnt, n_sequences;
@@ -271,36 +278,37 @@ UM_API UM_CHECKED enum um_status um_run_example(struct um_example *example, stru
                                                 int64_t row, um_example_fn *visit, void *user,
                                                 struct um_error *err);
 
-/* `n` values of a tensor were unmasked in the steps up to `step`, since the line before; less than 0:
- * more were dropped. The last step is told in any case, if nothing came by NULL and 0. */
+/* `n` values of a tensor were unmasked in the steps up to `step`, since the line before; less than
+ * 0: more were dropped. The last step is told in any case, if nothing came by NULL and 0. */
 typedef void um_history_fn(int64_t step, const char *tensor, int64_t n, void *user);
 /* Reads where a run unmasked and when, from its folder (unmasked.jsonl), in order of steps. */
 UM_API UM_CHECKED enum um_status um_run_history(const char *folder, um_history_fn *visit,
                                                 void *user, struct um_error *err);
 
-/* -------------------------------------------------------- comparisons: methods against each other */
+/* ----------------------------------------------------- comparisons: methods against each other */
 
 /* What is compared. Lists are borrowed; an empty one stands for what the recipe says. */
 struct um_compare_options {
     const char *out;                /* folder of the runs and tables */
-    const char *const *variants;    /* "NAME" or "NAME:key=value:...": a method with settings of its own;
-                                       the others are compared with the first */
+    const char *const *variants;    /* "NAME" or "NAME:key=value:...": a method with settings of its
+                                       own; the others are compared with the first */
     const char *const *budgets;     /* of the methods that have one */
     const char *const *tasks;
     const double *rates;            /* learning rates that each method tries on held-out rows */
-    bool are_factors;               /* the rates are multiples of the rate that a method begins with */
+    bool are_factors; /* the rates are multiples of the rate that a method begins with */
     size_t n_variants, n_budgets, n_tasks, n_rates;
     int64_t n_seeds;                /* runs of each: seeds 1 to n_seeds */
     double holdout;                 /* share of the training rows that trials are scored on */
     double trial_epochs;            /* of a trial; 0: the recipe's */
 };
 
-/* Trains the whole grid, every run in a folder of its own under `out`, and writes table.md, table.csv
- * and table.json there after each: mean, deviation, paired difference from the first variant with its p,
- * parameters changed, updates, seconds, peak memory, bytes of delta. Runs that are done are not done
- * again, those that were stopped go on; one that other settings made is an error (UM_E_USAGE), one that
- * diverged has no value. Several processes given the same `out` share the work, each taking what no other
- * has; each ends when all is done. UM_E_INTERRUPTED when a callback stopped it. */
+/* Trains the whole grid, every run in a folder of its own under `out`, and writes table.md,
+ * table.csv and table.json there after each: mean, deviation, paired difference from the first
+ * variant with its p, parameters changed, updates, seconds, peak memory, bytes of delta. Runs that
+ * are done are not done again, those that were stopped go on; one that other settings made is an
+ * error (UM_E_USAGE), one that diverged has no value. Several processes given the same `out` share
+ * the work, each taking what no other has; each ends when all is done. UM_E_INTERRUPTED when a
+ * callback stopped it. */
 UM_API UM_CHECKED enum um_status um_compare(const struct um_recipe *recipe,
                                             const struct um_compare_options *options,
                                             const struct um_callbacks *callbacks,
@@ -329,8 +337,8 @@ UM_API UM_CHECKED enum um_status um_predictor_run(float *logits, struct um_predi
                                                   int64_t n, const char *const *texts,
                                                   const char *const *pairs, struct um_error *err);
 
-/* How a decoder goes on with texts. All zero: greedily, until the text ends or the model's context is
- * full. */
+/* How a decoder goes on with texts. All zero: greedily, until the text ends or the model's context
+ * is full. */
 struct um_generate_options {
     int64_t max_new_tokens;    /* 0: no limit but the model's */
     double temperature;        /* 0: the likeliest token; else logits are divided by it */
@@ -341,10 +349,10 @@ struct um_generate_options {
     const char *const *stops;  /* texts that end a text when they appear; left out of it */
     size_t n_stops;
     int64_t batch;             /* texts at a time; 0: 8 */
-    bool is_raw;               /* prompts as they are; else each is a user message, by a chat template
-                                  if there is one */
-    const char *chat_template; /* one by name; NULL: as the delta's training data was written (Alpaca
-                                  for records), without a delta the model's own */
+    bool is_raw; /* prompts as they are; else each is a user message, by a chat template
+                    if there is one */
+    const char *chat_template; /* one by name; NULL: as the delta's training data was written
+                                  (Alpaca for records), without a delta the model's own */
 };
 enum um_stop { UM_STOP_END, UM_STOP_TEXT, UM_STOP_LENGTH, UM_STOP_CALLER };
 struct um_generation {
@@ -358,8 +366,9 @@ struct um_generation {
 /* A piece of new text of prompt `index`, as it comes. Returning false ends that text. */
 typedef bool um_text_fn(int64_t index, const char *text, size_t n, void *user);
 
-/* Goes on with n prompts, several at a time, into out[0..n): owned, free each with um_generation_free,
- * also after a failure. What does not fit the context is UM_E_INPUT. `visit` may be NULL. */
+/* Goes on with n prompts, several at a time, into out[0..n): owned, free each with
+ * um_generation_free, also after a failure. What does not fit the context is UM_E_INPUT. `visit`
+ * may be NULL. */
 UM_API UM_CHECKED enum um_status um_predictor_generate(struct um_generation *out,
                                                        struct um_predictor *predictor, int64_t n,
                                                        const char *const *prompts,
@@ -367,15 +376,15 @@ UM_API UM_CHECKED enum um_status um_predictor_generate(struct um_generation *out
                                                        um_text_fn *visit, void *user,
                                                        struct um_error *err);
 UM_API void um_generation_free(struct um_generation *generation);
-/* The same for column "prompt" of a data file (JSONL, TSV, CSV); writes a JSON object per line: prompt,
- * text, ids, prompt_tokens, prompt_seconds, seconds. */
-UM_API UM_CHECKED enum um_status um_predictor_generate_file(struct um_predictor *predictor,
-                                                            const char *prompts, const char *out,
-                                                            const struct um_generate_options *options,
-                                                            um_text_fn *visit, void *user,
-                                                            struct um_error *err);
-/* The threads that calls from this thread compute with from now on; 0: all. Opening a run, evaluating and
- * um_bench set it to the recipe's; a run that is then trained in another thread has that thread's. */
+/* The same for column "prompt" of a data file (JSONL, TSV, CSV); writes a JSON object per line:
+ * prompt, text, ids, prompt_tokens, prompt_seconds, seconds. */
+UM_API UM_CHECKED enum um_status
+um_predictor_generate_file(struct um_predictor *predictor, const char *prompts, const char *out,
+                           const struct um_generate_options *options, um_text_fn *visit, void *user,
+                           struct um_error *err);
+/* The threads that calls from this thread compute with from now on; 0: all. Opening a run,
+ * evaluating and um_bench set it to the recipe's; a run that is then trained in another thread has
+ * that thread's. */
 UM_API void um_set_threads(int threads);
 
 struct um_metric_value {
@@ -390,18 +399,19 @@ struct um_evaluation {
 };
 /* Scores data as training does. `recipe` names task, data, columns, batch, rows at most and new
  * tokens at most. A task with an answer rule is scored by what the model writes; one that only goes
- * on with texts by its loss, which is NaN where the data has no completions. `predictions` is a file
- * to write, or NULL: TSV (row, label, prediction, scores), or of answers a JSON object a row (row,
- * line, prompt, text, prediction, answer, correct, tokens). Data of a task with a head may lack labels if
- * only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL; messages go there, and
- * how far it is. UM_E_INTERRUPTED when a callback stopped it. */
+ * on with texts by its loss, which is NaN where the data has no completions. `predictions` is a
+ * file to write, or NULL: TSV (row, label, prediction, scores), or of answers a JSON object a row
+ * (row, line, prompt, text, prediction, answer, correct, tokens). Data of a task with a head may
+ * lack labels if only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL;
+ * messages go there, and how far it is. UM_E_INTERRUPTED when a callback stopped it. */
 UM_API UM_CHECKED enum um_status um_predictor_evaluate(struct um_evaluation *evaluation,
                                                        struct um_predictor *predictor,
                                                        const struct um_recipe *recipe,
                                                        const char *predictions,
                                                        const struct um_callbacks *callbacks,
                                                        struct um_error *err);
-/* Writes the predictions alone, of data that may lack labels: also the column that the recipe names. */
+/* Writes the predictions alone, of data that may lack labels: also the column that the recipe
+ * names. */
 UM_API UM_CHECKED enum um_status um_predictor_predict_file(struct um_predictor *predictor,
                                                            const struct um_recipe *recipe,
                                                            const char *out,
@@ -423,8 +433,9 @@ struct um_delta_tensor {
 };
 struct um_delta;
 
-/* Opens a delta: a file, or the one of a run folder. Returns owned (free with um_delta_free). Wherever
- * else a delta is named by its path, it may be either, too. UM_E_INPUT: not a delta, or not a sound one. */
+/* Opens a delta: a file, or the one of a run folder. Returns owned (free with um_delta_free).
+ * Wherever else a delta is named by its path, it may be either, too. UM_E_INPUT: not a delta, or
+ * not a sound one. */
 UM_API UM_CHECKED enum um_status um_delta_open(struct um_delta **delta, const char *path,
                                                struct um_error *err);
 UM_API void um_delta_free(struct um_delta *delta);
@@ -432,28 +443,29 @@ UM_API void um_delta_get_info(struct um_delta_info *info, const struct um_delta 
 UM_API bool um_delta_get_tensor(struct um_delta_tensor *tensor, const struct um_delta *delta,
                                 int64_t index); /* false past the end */
 
-/* What a merge writes. All zero (or NULL for the whole): the form by the name of `out`, the base's own
- * types. */
+/* What a merge writes. All zero (or NULL for the whole): the form by the name of `out`, the base's
+ * own types. */
 struct um_merge_options {
     const char *format; /* "folder" or "gguf"; NULL: gguf if `out` ends in .gguf, else folder */
     /* Type of the values: "f32", "f16", "bf16"; in GGUF files also "q8_0". NULL: what the base has;
      * of a GGUF base, f32 in a folder, and f16 for the tensors that the delta touches in a GGUF
-     * file (the others stay as they are, with any `type`). In GGUF files vectors and norms are f32. */
+     * file (the others stay as they are, with any `type`). In GGUF files vectors and norms are
+     * f32. */
     const char *type;
 };
 
 struct um_merge_report {
     int64_t n_tensors, n_changed, n_written; /* values that differ from the base; values written */
-    int64_t n_rounded; /* values written that are base + delta rounded to their type, not it exactly */
+    int64_t n_rounded;   /* values written that are base + delta rounded to their type */
     int64_t n_untouched; /* tensors that are the base's, byte for byte */
     int64_t bytes;
     bool is_gguf;
     bool is_verified; /* read back: each value is base + delta in its type, bit for bit */
     char note[600];   /* what a user should know, a line each; "" if nothing */
 };
-/* Writes model + delta as a model of its own, piece by piece (no tensor is held whole), then reads it
- * back and verifies. The model is a folder or a GGUF file, `out` either; it must not exist, or be an
- * empty folder. `options` may be NULL. UM_E_USAGE: the model cannot be put into that form. */
+/* Writes model + delta as a model of its own, piece by piece (no tensor is held whole), then reads
+ * it back and verifies. The model is a folder or a GGUF file, `out` either; it must not exist, or
+ * be an empty folder. `options` may be NULL. UM_E_USAGE: the model cannot be put into that form. */
 UM_API UM_CHECKED enum um_status um_delta_merge(struct um_merge_report *report, const char *model,
                                                 const char *delta, const char *out,
                                                 const struct um_merge_options *options,
@@ -477,9 +489,9 @@ UM_API UM_CHECKED enum um_status um_delta_import_peft(struct um_delta_info *info
 /* Checks that the delta fits the base (architecture, SHA-256 of the tensors touched, shapes). */
 UM_API UM_CHECKED enum um_status um_delta_verify(const char *model, const char *delta,
                                                  struct um_error *err);
-/* Writes the delta that turns one model into another of the same parameters, which may lack what else
- * the base's file holds (buffers, heads of other classes). UM_E_USAGE: one is a folder, the other a GGUF
- * file. */
+/* Writes the delta that turns one model into another of the same parameters, which may lack what
+ * else the base's file holds (buffers, heads of other classes). UM_E_USAGE: one is a folder, the
+ * other a GGUF file. */
 UM_API UM_CHECKED enum um_status um_delta_diff(struct um_delta_info *info, const char *base,
                                                const char *tuned, const char *out,
                                                struct um_error *err);
@@ -498,8 +510,9 @@ enum um_conflict {
     UM_CONFLICT_ERROR, /* UM_E_INPUT, unless all come to the same value */
 };
 /* Writes base + the sum of factor * (delta - base) as a delta, for deltas that all fit the base at
- * `model`. Parameters that the base does not have (task heads) are no differences: where the deltas have
- * different ones, `heads` (first, last, mean) says what is taken; by sum or error that is UM_E_INPUT. */
+ * `model`. Parameters that the base does not have (task heads) are no differences: where the deltas
+ * have different ones, `heads` (first, last, mean) says what is taken; by sum or error that is
+ * UM_E_INPUT. */
 UM_API UM_CHECKED enum um_status um_delta_combine(struct um_delta_info *info, const char *model,
                                                   const struct um_delta_term *terms, size_t n_terms,
                                                   enum um_conflict on_conflict,

@@ -6,8 +6,8 @@
 
 #include "format/folder.h"
 
-/* Makes the test's folder TO of the model FROM: its config, its tensors less those with `without` in their
- * names, and `extra` behind them (NULL: none). */
+/* Makes the test's folder TO of the model FROM: its config, its tensors less those with `without`
+ * in their names, and `extra` behind them (NULL: none). */
 static inline void put_edited_model(const char *to, const char *from, const char *without,
                                     const struct um_tensor_view *extra)
 {

@@ -49,8 +49,8 @@ static inline const char *put_file(const char *name, const void *bytes, size_t n
     return path;
 }
 
-/* Writes folder TO's config.json: that of folder FROM with `edits` (JSON) put over it; a member "-KEY"
- * removes KEY. */
+/* Writes folder TO's config.json: that of folder FROM with `edits` (JSON) put over it; a member
+ * "-KEY" removes KEY. */
 static inline void put_edited_config(const char *to, const char *from, const char *edits)
 {
     struct um_error err;

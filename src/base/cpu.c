@@ -62,8 +62,8 @@ enum um_status um_check_environment(struct um_error *err)
                    level_names[UM_CPU_AVX512]);
 }
 
-/* OpenMP keeps a number for each thread, and begins with that of OMP_NUM_THREADS, else of the processors
- * this process may use. */
+/* OpenMP keeps a number for each thread, and begins with that of OMP_NUM_THREADS, else of the
+ * processors this process may use. */
 void um_set_threads(int n)
 {
     static UM_THREAD_LOCAL int own;

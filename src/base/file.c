@@ -1,5 +1,5 @@
-/* Files: private maps, whole reads, locks, and atomic writes (aside, fsync, rename, fsync of the folder).
- * What is no regular file (a device, a pipe) is written to as it stands. */
+/* Files: private maps, whole reads, locks, and atomic writes (aside, fsync, rename, fsync of the
+ * folder). What is no regular file (a device, a pipe) is written to as it stands. */
 #define _GNU_SOURCE /* fileno, flock, fsync, mkdir, statvfs under -std=c17 */
 #include "base/file.h"
 
@@ -90,8 +90,8 @@ static char *parent_of(const char *path)
     return um_strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-/* Where the link at `path` points to, from the same place as `path` itself; *target is NULL, and the
- * result true, if there is no link. False: out of memory. */
+/* Where the link at `path` points to, from the same place as `path` itself; *target is NULL, and
+ * the result true, if there is no link. False: out of memory. */
 static bool read_link(char **target, const char *path)
 {
     char text[4096];
@@ -106,8 +106,8 @@ static bool read_link(char **target, const char *path)
     return *target != NULL;
 }
 
-/* The place that `path` names by way of symbolic links, whether or not anything is there yet. Returns
- * owned text, NULL when out of memory. */
+/* The place that `path` names by way of symbolic links, whether or not anything is there yet.
+ * Returns owned text, NULL when out of memory. */
 static char *follow_links(const char *path)
 {
     enum { LINKS_MAX = 40 }; /* as Linux has it: more are a circle */

@@ -21,9 +21,9 @@ void um_map_forget(const void *bytes, size_t n);
 enum um_status um_file_read(char **text, size_t *n_bytes, const char *path, struct um_error *err);
 
 /* A file that is written aside (PATH.partial) and renamed into place by commit, after fsync. Until
- * then what stood at `path` is intact. A symbolic link stays: this is done to what it points to. What
- * is no regular file (a pipe, a device) and where standard output goes are written to directly. Each
- * write may fail: disk full, no permission. */
+ * then what stood at `path` is intact. A symbolic link stays: this is done to what it points to.
+ * What is no regular file (a pipe, a device) and where standard output goes are written to
+ * directly. Each write may fail: disk full, no permission. */
 struct um_writer {
     FILE *file;
     char *path, *partial; /* owned; partial NULL: `path` itself is written to */
@@ -31,7 +31,8 @@ struct um_writer {
 };
 
 enum um_status um_writer_open(struct um_writer *w, const char *path, struct um_error *err);
-enum um_status um_writer_put(struct um_writer *w, const void *bytes, size_t n, struct um_error *err);
+enum um_status um_writer_put(struct um_writer *w, const void *bytes, size_t n,
+                             struct um_error *err);
 enum um_status um_writer_commit(struct um_writer *w, struct um_error *err); /* closes too */
 void um_writer_abandon(struct um_writer *w); /* removes the partial file; legal after commit */
 
@@ -53,9 +54,9 @@ char *um_path_whole(const char *path);
 enum um_status um_make_folder(const char *path, struct um_error *err);
 /* Removes a folder with the files in it, one level of subfolders included. */
 enum um_status um_remove_folder(const char *path, struct um_error *err);
-/* Takes the file, made if need be, for this process alone: until *lock is closed (fclose) or the process
- * ends, however it does. *lock is NULL where another has it, unless this `waits`; a signal ends the wait
- * with UM_E_INTERRUPTED. */
+/* Takes the file, made if need be, for this process alone: until *lock is closed (fclose) or the
+ * process ends, however it does. *lock is NULL where another has it, unless this `waits`; a signal
+ * ends the wait with UM_E_INTERRUPTED. */
 enum um_status um_lock_take(FILE **lock, const char *path, bool waits, struct um_error *err);
 /* Makes a rename durable: fsync of the folder that holds `path`. */
 enum um_status um_sync_parent(const char *path, struct um_error *err);

@@ -10,8 +10,9 @@
 
 #include "base/str.h"
 
-/* jansson's own, without duplicate keys; whole numbers that are too big (1e30 written out for "no limit",
- * a hash) make all of them reals. Owned (free with json_decref), NULL with *fault filled. */
+/* jansson's own, without duplicate keys; whole numbers that are too big (1e30 written out for "no
+ * limit", a hash) make all of them reals. Owned (free with json_decref), NULL with *fault
+ * filled. */
 json_t *um_json_decode(const char *text, size_t n, size_t flags, json_error_t *fault);
 /* Parses text[0..n). `where` names it in errors. Returns an owned value (free with json_decref).
  * Duplicate keys, trailing text and invalid UTF-8 are errors (UM_E_INPUT). */
@@ -33,8 +34,8 @@ enum um_status um_json_get_str(const char **out, const json_t *object, const cha
 /* A number as JSON has it: null where it is none. */
 json_t *um_json_real(double value);
 
-/* `json` as text, keys in insertion order, atomically to `path`; or to FOLDER/NAME. NULL: it could not be
- * made for want of memory. */
+/* `json` as text, keys in insertion order, atomically to `path`; or to FOLDER/NAME. NULL: it could
+ * not be made for want of memory. */
 enum um_status um_json_save(const char *path, const json_t *json, struct um_error *err);
 enum um_status um_json_save_in(const char *folder, const char *name, const json_t *json,
                                struct um_error *err);

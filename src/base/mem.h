@@ -1,8 +1,8 @@
 /*
  * The one counted allocator and the arenas over it.
  *
- * Every allocation of the library goes through um_alloc and friends, so that a high-water mark and a
- * fail-the-nth-allocation hook (for tests) hold everywhere. Lifetimes are arenas.
+ * Every allocation of the library goes through um_alloc and friends, so that a high-water mark and
+ * a fail-the-nth-allocation hook (for tests) hold everywhere. Lifetimes are arenas.
  */
 #ifndef UM_BASE_MEM_H
 #define UM_BASE_MEM_H
@@ -27,7 +27,8 @@ size_t um_mem_peak(void);
 void um_mem_fail_after(int64_t n);
 int64_t um_mem_left(void); /* of that: 1 when the next fails, or some have */
 
-/* Grows an array to hold at least `need` elements of `bytes`, at least doubling; false = no memory. */
+/* Grows an array to hold at least `need` elements of `bytes`, at least doubling; false = no
+ * memory. */
 bool um_grow(void *array_pointer, size_t *capacity, size_t need, size_t bytes);
 
 /* An arena: allocations that live and die together. */

@@ -11,7 +11,8 @@
 
 #include "base/compiler.h"
 
-/* One block of four words. `rounds` is 10 for statistics, 7 (Crush-resistant) where speed counts. */
+/* One block of four words. `rounds` is 10 for statistics, 7 (Crush-resistant) where speed
+ * counts. */
 static inline void um_philox(uint32_t out[4], uint64_t seed, uint64_t stream, uint64_t counter,
                              int rounds)
 {

@@ -169,8 +169,8 @@ bool um_glob(const char *pattern, const char *text)
     return *pattern == '\0';
 }
 
-/* Puts this thread into the C locale. Returns the one it was in, for leave_c_locale. To the C library
- * the C locale is a constant: making it costs nothing and does not fail. */
+/* Puts this thread into the C locale. Returns the one it was in, for leave_c_locale. To the C
+ * library the C locale is a constant: making it costs nothing and does not fail. */
 static locale_t enter_c_locale(locale_t *c)
 {
     *c = newlocale(LC_ALL_MASK, "C", (locale_t)0);

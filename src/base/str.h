@@ -1,8 +1,8 @@
 /*
  * Text: a growing string, glob patterns, numbers, UTF-8. (um_nearest, um_format_bytes: unmask.h)
  *
- * A program may have set a locale in which a number has a comma. What is written and read here has a
- * point, always: numbers with decimals are formatted and parsed by these functions only.
+ * A program may have set a locale in which a number has a comma. What is written and read here has
+ * a point, always: numbers with decimals are formatted and parsed by these functions only.
  */
 #ifndef UM_BASE_STR_H
 #define UM_BASE_STR_H
@@ -11,7 +11,8 @@
 
 #include "base/mem.h"
 
-/* A growing, always NUL-terminated string. Once out of memory it stays `failed`; check at the end. */
+/* A growing, always NUL-terminated string. Once out of memory it stays `failed`; check at the
+ * end. */
 struct um_str {
     char *text; /* owned (free with um_str_free); NULL while nothing was added */
     size_t length, capacity;
@@ -21,7 +22,7 @@ struct um_str {
 void um_str_add(struct um_str *s, const char *text);
 void um_str_add_n(struct um_str *s, const char *text, size_t n);
 void um_str_addf(struct um_str *s, const char *fmt, ...) UM_PRINTF(2, 3);
-void um_str_add_item(struct um_str *s, const char *text); /* of a list: with ", " before it, but the first */
+void um_str_add_item(struct um_str *s, const char *text); /* with ", " before it, but the first */
 void um_str_clear(struct um_str *s); /* keeps the memory */
 /* Writes over what is there. Returns the text, "" once it has failed. */
 const char *um_str_setf(struct um_str *s, const char *fmt, ...) UM_PRINTF(2, 3);

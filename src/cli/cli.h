@@ -1,6 +1,6 @@
 /*
- * The program: a table of subcommands, each a const descriptor (those of a kind in one file), over the
- * public API alone. The program's own names begin with cli_, the library's with um_.
+ * The program: a table of subcommands, each a const descriptor (those of a kind in one file), over
+ * the public API alone. The program's own names begin with cli_, the library's with um_.
  *
  * Results go to standard output, everything else to standard error. A command returns a status with
  * `err` filled; main prints it (one line `unmask: ...`, at most one line `hint: ...`) and exits.
@@ -71,11 +71,13 @@ bool cli_has(const struct cli_args *args, const char *flag);
 const char *cli_value(const struct cli_args *args, const char *flag);
 /* Whether the command line sets a recipe key, by its flag or by --set. */
 bool cli_sets(const struct cli_args *args, const char *key);
-/* A whole number >= least (and below 2^31) given to an option of the command; `*number` stays if it was not given.
- */
+/* A whole number >= least (and below 2^31) given to an option of the command; `*number` stays if it
+ * was not
+ * given. */
 enum um_status cli_number(int64_t *number, const struct cli_args *args, const char *flag,
                           int64_t least, struct um_error *err);
-/* A text that is a number between two others, less and more than these; `flag` names it in errors. */
+/* A text that is a number between two others, less and more than these; `flag` names it in
+ * errors. */
 enum um_status cli_real(double *number, const char *text, const char *flag, double above,
                         double below, struct um_error *err);
 enum { CLI_ITEMS_MAX = 64 };

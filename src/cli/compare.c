@@ -16,11 +16,12 @@ static const char *const examples[] = {
 };
 
 static const struct cli_option options[] = {
-    {"--methods", "LIST", "methods; NAME:KEY=VALUE:... goes with settings (a list's items with ; between)",
-     false},
+    {"--methods", "LIST",
+     "methods; NAME:KEY=VALUE:... goes with settings (a list's items with ; between)", false},
     {"--budgets", "LIST", "budgets (default: the recipe's)", false},
     {"--tasks", "LIST", "tasks (default: the recipe's)", false},
-    {"--lrs", "LIST", "learning rates to try; x3: thrice a method's (default: the recipe's)", false},
+    {"--lrs", "LIST", "learning rates to try; x3: thrice a method's (default: the recipe's)",
+     false},
     {"--seeds", "N", "runs of each, with seeds 1 to N (default 1)", false},
     {"--holdout", "SHARE", "of the training rows, to score trials on (default 0.1)", false},
     {"--trial-epochs", "X", "epochs of a trial (default: the recipe's)", false},
@@ -133,12 +134,12 @@ const struct cli_command cli_compare = {
         "own under --out, and writes table.md, table.csv and table.json there: mean, deviation, "
         "paired difference from the first method with its p, parameters changed, updates done, "
         "time, memory, bytes of delta. What is done already is not done again: a comparison that "
-        "was stopped goes on, and one that is called with more seeds or methods adds them. Calls at the "
-        "same time share the work, each doing what no other is at.\n\n"
-        "With several learning rates (x0.3,x1,x3 are multiples of the rate that a method begins with, "
-        "which differs from method to method) every method tries each of them once on the same held-out "
-        "part of the training data, and takes the best (of equal ones, that of the lower loss). One "
-        "at which training diverges loses; a run that diverges has no value.",
+        "was stopped goes on, and one that is called with more seeds or methods adds them. Calls "
+        "at the same time share the work, each doing what no other is at.\n\nWith several "
+        "learning rates (x0.3,x1,x3 are multiples of the rate that a method begins with, which "
+        "differs from method to method) every method tries each of them once on the same held-out "
+        "part of the training data, and takes the best (of equal ones, that of the lower loss). "
+        "One at which training diverges loses; a run that diverges has no value.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

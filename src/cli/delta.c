@@ -5,7 +5,8 @@ static const char *const model_keys[] = {"model", NULL};
 
 /* ---------------------------------------------------------------------------------------- info */
 
-static const char *const info_usage[] = {"FILE|RUN [--tensors] [--json]", "RUN --by layer,module", NULL};
+static const char *const info_usage[] = {"FILE|RUN [--tensors] [--json]", "RUN --by layer,module",
+                                         NULL};
 
 static const struct cli_option info_options[] = {
     {"--tensors", NULL, "list the tensors touched", false},

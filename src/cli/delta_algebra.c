@@ -1,4 +1,5 @@
-/* unmask delta add, subtract, scale, compose, overlap: what can be made of several deltas of one base. */
+/* unmask delta add, subtract, scale, compose, overlap: what can be made of several deltas of one
+ * base. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +17,8 @@ static const struct {
                  {"error", UM_CONFLICT_ERROR}};
 
 #define CONFLICT_OPTION(summary) {"--on-conflict", "RULE", summary, false}
-#define HEADS_OPTION                                                                               \
-    {"--heads", "RULE", "where task heads differ: first, last or mean (default: by --on-conflict)", \
-     false}
+#define HEADS_SUMMARY "where task heads differ: first, last or mean (default: by --on-conflict)"
+#define HEADS_OPTION {"--heads", "RULE", HEADS_SUMMARY, false}
 #define OUT_OPTION {"--out", "FILE", "delta to write", false}
 
 static const struct cli_option sum_options[] = {
@@ -106,10 +106,11 @@ static enum um_status run_scale(const struct cli_args *args, struct um_error *er
 }
 
 #define NOTE                                                                                       \
-    "\n\nAll deltas must fit the base that --model names. Parameters that the base does not have, "  \
+    "\n\nAll deltas must fit the base that --model names. Parameters that the base does not "      \
+    "have, "                                                                                       \
     "such as a task head, are no differences: --heads says whose is taken where they differ."
 #define SCALE_NOTE                                                                                 \
-    "\n\nThe delta must fit the base that --model names. Parameters that the base does not have, "  \
+    "\n\nThe delta must fit the base that --model names. Parameters that the base does not have, " \
     "such as a task head, are no differences: they stay as they are."
 
 static const char *const add_usage[] = {"DELTA... --model DIR --out FILE", NULL};
@@ -239,8 +240,9 @@ const struct cli_command cli_delta_overlap = {
     .name = "delta overlap",
     .summary = "count what two deltas have in common",
     .usage = overlap_usage,
-    .description = "Counts the values of two deltas, the positions that both touch, and those where "
-                   "both hold the same value; the Jaccard index is both over either.",
+    .description =
+        "Counts the values of two deltas, the positions that both touch, and those where "
+        "both hold the same value; the Jaccard index is both over either.",
     .options = overlap_options,
     .n_options = CLI_COUNT(overlap_options),
     .n_positionals_max = 2,

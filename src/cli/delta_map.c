@@ -1,6 +1,6 @@
 /*
- * unmask delta map: where the parameters are. A grid of layers, modules or times of a run: the share of
- * each group's parameters that a delta holds, as text and as an SVG picture.
+ * unmask delta map: where the parameters are. A grid of layers, modules or times of a run: the
+ * share of each group's parameters that a delta holds, as text and as an SVG picture.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -41,7 +41,8 @@ static bool is_number(const char *text, size_t n)
     return n > 0 && strspn(text, "0123456789") >= n;
 }
 
-/* The layer's number within the name, and what stands behind it; the whole name if there is none. */
+/* The layer's number within the name, and what stands behind it; the whole name if there is
+ * none. */
 static const char *behind_layer(const char *name, const char **layer, size_t *n_layer)
 {
     *n_layer = 0;
@@ -252,8 +253,10 @@ static void print_text(const struct map *map)
     for (int c = 0; c < map->labels[1].n; c++)
         printf("%4d  %s\n", c + 1, map->labels[1].names[c]);
     if (map->n_elsewhere)
-        printf("\nNot on the map: %lld values of what the base does not have (a task head, low-rank "
-               "changes, adapters)\n", (long long)map->n_elsewhere);
+        printf(
+            "\nNot on the map: %lld values of what the base does not have (a task head, low-rank "
+            "changes, adapters)\n",
+            (long long)map->n_elsewhere);
 }
 
 /* ---- SVG: a square for each group, the darker the greater its share */
@@ -384,9 +387,10 @@ const struct cli_command cli_delta_map = {
     .name = "delta map",
     .summary = "show where a delta's parameters are",
     .usage = usage,
-    .description = "Prints, for each layer and each kind of module, the share of its parameters that "
-                   "a delta holds; as an SVG picture, too, with --svg. With `step` as one axis: "
-                   "what share came in each tenth of the run (below 0: more was dropped than came).",
+    .description =
+        "Prints, for each layer and each kind of module, the share of its parameters that "
+        "a delta holds; as an SVG picture, too, with --svg. With `step` as one axis: "
+        "what share came in each tenth of the run (below 0: more was dropped than came).",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

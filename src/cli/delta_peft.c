@@ -37,13 +37,12 @@ const struct cli_command cli_delta_export = {
     .description =
         "Format peft takes LoRA, DoRA and AdaLoRA; supertuning and shira take single weights of "
         "linear maps, as ID3 and the other selective methods change them, if nothing else of the "
-        "base is changed (train with --region maps). All three write "
-        "adapter_config.json and adapter_model.safetensors, which Hugging Face PEFT loads over the "
-        "same base, with a task head as a module saved along; the weights are the delta's bit for "
-        "bit.\n\n"
-        "Format gguf takes LoRA and AdaLoRA of a decoder and writes an adapter that llama.cpp loads "
-        "(--lora) over the same base as GGUF.\n\n"
-        "Without --format it is peft, or supertuning if the delta adds no parameters to the base.",
+        "base is changed (train with --region maps). All three write adapter_config.json and "
+        "adapter_model.safetensors, which Hugging Face PEFT loads over the same base, with a task "
+        "head as a module saved along; the weights are the delta's bit for bit.\n\nFormat gguf "
+        "takes LoRA and AdaLoRA of a decoder and writes an adapter that llama.cpp loads (--lora) "
+        "over the same base as GGUF.\n\nWithout --format it is peft, or supertuning if the delta "
+        "adds no parameters to the base.",
     .options = export_options,
     .n_options = CLI_COUNT(export_options),
     .recipe_keys = export_keys,

@@ -115,7 +115,8 @@ static enum um_status evaluate_tasks(const struct session *s, const struct cli_l
                                      const char *predictions, struct um_error *err)
 {
     enum um_status status = UM_OK;
-    for (size_t i = 0; i < tasks->n && status == UM_OK; i++) /* before hours are spent on the first */
+    /* before hours are spent on the first */
+    for (size_t i = 0; i < tasks->n && status == UM_OK; i++)
         status = um_recipe_set(s->recipe, "task", tasks->items[i], err);
     if (status == UM_OK && predictions && mkdir(predictions, 0777) != 0 && errno != EEXIST)
         status = cli_fail(err, UM_E_RUNTIME, "cannot make the folder '%s': %s", predictions,
@@ -164,17 +165,16 @@ const struct cli_command cli_eval = {
     .summary = "score a run or a model on labelled data",
     .usage = usage,
     .description =
-        "Scores a model on the evaluation file of its task, with the metrics of the "
-        "task. Of a run, model, delta, task and data are known; options say otherwise (all rows "
-        "are scored, however few the run looked at while it trained; those that it held out of its "
-        "training data, unless --data, --task or --tasks is given). The delta is laid over the "
-        "model in memory; nothing is merged.\n\n"
-        "A task with answers, such as gsm8k, is scored by what the model writes: it goes on with "
-        "each row's prompt, the likeliest token each time, and the answer is looked for in that "
-        "text: the last number, or the first letter from A to E.\n\n"
-        "--predictions writes a TSV of row, label, prediction and scores; of answers a JSON "
-        "object a row: row, line, prompt, text, prediction, answer, correct, tokens. With --tasks it "
-        "names a folder, for a file of each task.",
+        "Scores a model on the evaluation file of its task, with the metrics of the task. Of a "
+        "run, model, delta, task and data are known; options say otherwise (all rows are scored, "
+        "however few the run looked at while it trained; those that it held out of its training "
+        "data, unless --data, --task or --tasks is given). The delta is laid over the model in "
+        "memory; nothing is merged.\n\nA task with answers, such as gsm8k, is scored by what the "
+        "model writes: it goes on with each row's prompt, the likeliest token each time, and the "
+        "answer is looked for in that text: the last number, or the first letter from A to "
+        "E.\n\n--predictions writes a TSV of row, label, prediction and scores; of answers a JSON "
+        "object a row: row, line, prompt, text, prediction, answer, correct, tokens. With --tasks "
+        "it names a folder, for a file of each task.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

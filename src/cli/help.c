@@ -168,11 +168,12 @@ static void print_methods(FILE *to)
                 "name others. lora, dora, adalora, houlsby and pfeiffer train what they put\n"
                 "beside the model; method.on puts it under any other method.\n\n",
                 to);
-    (void)fprintf(to, "  %-13s %-10s %-19s %-11s %s\n", "method", "strategy", "importance", "region",
-                  "lr");
+    (void)fprintf(to, "  %-13s %-10s %-19s %-11s %s\n", "method", "strategy", "importance",
+                  "region", "lr");
     for (size_t i = 0; um_method_get_info(&m, i); i++)
         (void)fprintf(to, "  %-13s %-10s %-19s %-11s %g\n", m.name, m.strategy,
-                      m.importance ? m.importance : "-", m.addition ? m.addition : m.region, m.rate);
+                      m.importance ? m.importance : "-", m.addition ? m.addition : m.region,
+                      m.rate);
     static const char *const families[][2] = {{"Methods", "method"},
                                               {"Strategies", "strategy"},
                                               {"Importances", "importance"},
@@ -220,9 +221,10 @@ const struct cli_command cli_help = {
     .name = "help",
     .summary = "help on a command, on recipes, or on methods",
     .usage = usage,
-    .description = "Prints the commands, the help of a command, with 'recipe' all settings, with 'methods' "
-                   "what methods are made of, or what there is of tasks, templates, metrics, schedules, "
-                   "strategies, importances, regions, optimizers, additions or architectures.",
+    .description =
+        "Prints the commands, the help of a command, with 'recipe' all settings, with 'methods' "
+        "what methods are made of, or what there is of tasks, templates, metrics, schedules, "
+        "strategies, importances, regions, optimizers, additions or architectures.",
     .options = options,
     .n_options = CLI_COUNT(options),
     .n_positionals_max = 2,

@@ -23,7 +23,8 @@ static const struct cli_option options[] = {
     {"--tensors", NULL, "list each tensor instead of groups of like ones", false},
     {"--plan", NULL, "print what training by a recipe needs: the same as train --dry-run", false},
     {"--example", NULL, "print row N (default 1) of the training data, token by token", false},
-    {"--dtype", "TYPE", "with --plan: plan without data, missing weights being of this type", false},
+    {"--dtype", "TYPE", "with --plan: plan without data, missing weights being of this type",
+     false},
     {"--json", NULL, "print as JSON", false},
     {"--set", "KEY=VALUE", "with --plan or --example: set any recipe key", true},
 };
@@ -254,16 +255,17 @@ const struct cli_command cli_inspect = {
     .name = "inspect",
     .summary = "say what a model is made of, or what a recipe needs and trains on",
     .usage = usage,
-    .description = "Lists a model's parameters, tensors that differ only in the layer's number "
-                   "together; the names are what the patterns of scope.include and its like "
-                   "match.\n\nWith --plan: steps, budget and memory of a recipe, before any training, "
-                   "and the settings that would need less. Without data (no --data or --train-file), "
-                   "every step is taken to be full: train.batch texts of train.max_length tokens, "
-                   "all learnt, 1000 times unless --max-steps says how often. Then "
-                   "--model may also be a folder without weights, or the config.json alone: "
-                   "whether a model fits can be told before it is downloaded.\n\n"
-                   "With --example: a row of the training data as the model will see it, token by "
-                   "token, with '+' at those that are learnt and '|' where a packed text begins.",
+    .description =
+        "Lists a model's parameters, tensors that differ only in the layer's number "
+        "together; the names are what the patterns of scope.include and its like "
+        "match.\n\nWith --plan: steps, budget and memory of a recipe, before any training, "
+        "and the settings that would need less. Without data (no --data or --train-file), "
+        "every step is taken to be full: train.batch texts of train.max_length tokens, "
+        "all learnt, 1000 times unless --max-steps says how often. Then "
+        "--model may also be a folder without weights, or the config.json alone: "
+        "whether a model fits can be told before it is downloaded.\n\n"
+        "With --example: a row of the training data as the model will see it, token by "
+        "token, with '+' at those that are learnt and '|' where a packed text begins.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

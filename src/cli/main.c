@@ -134,9 +134,9 @@ static void print_line(const char *label, const char *text)
 
 /*
  * OpenMP's threads spin for a while before they sleep, which on a machine that others use too can
- * cost ten times the work itself (seen: 4.0 s a step against 0.6 s beside one busy process). A short
- * spin loses nothing on an idle machine. The setting is read when the library is loaded, so the
- * program starts itself anew with it, unless the user has one.
+ * cost ten times the work itself (seen: 4.0 s a step against 0.6 s beside one busy process). A
+ * short spin loses nothing on an idle machine. The setting is read when the library is loaded, so
+ * the program starts itself anew with it, unless the user has one.
  */
 static void spin_briefly(char **argv)
 {

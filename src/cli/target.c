@@ -28,8 +28,8 @@ static bool names_run(const struct cli_args *args)
            (path_of_recipe(recipe, args->positionals[0]) && stat(recipe, &info) == 0);
 }
 
-/* Where the command line names other data, or another task, the run's files and the rows that it held
- * out are not what is meant. */
+/* Where the command line names other data, or another task, the run's files and the rows that it
+ * held out are not what is meant. */
 static enum um_status forget_data(struct um_recipe *recipe, const struct cli_args *args,
                                   struct um_error *err)
 {
@@ -76,7 +76,8 @@ static enum um_status refuse_unused(const struct cli_args *args, struct um_error
 {
     const char *text = args->positionals[0];
     if (cli_has(args, "--delta"))
-        return cli_fail(err, UM_E_USAGE, "'%s' and --delta: give a run, or --model and --delta", text);
+        return cli_fail(err, UM_E_USAGE, "'%s' and --delta: give a run, or --model and --delta",
+                        text);
     (void)cli_fail(err, UM_E_INPUT, "'%s' is not a run folder", text);
     cli_hint(err, "a delta file goes over --model by --delta FILE");
     return UM_E_INPUT;
@@ -116,7 +117,8 @@ enum um_status cli_target_open_delta(struct cli_target *target, const struct cli
     if (status != UM_OK || target->delta)
         return status;
     cli_target_close(target);
-    return cli_fail(err, UM_E_USAGE, "'unmask %s' needs a run folder or --delta", args->command->name);
+    return cli_fail(err, UM_E_USAGE, "'unmask %s' needs a run folder or --delta",
+                    args->command->name);
 }
 
 void cli_target_close(struct cli_target *target)

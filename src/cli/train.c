@@ -26,7 +26,8 @@ static const struct cli_option options[] = {
 
 static const char *const keys[] = {"*", NULL};
 
-/* Opens a run to go on with. Its results do not depend on the number of threads: that may be another. */
+/* Opens a run to go on with. Its results do not depend on the number of threads: that may be
+ * another. */
 static enum um_status resume_run(struct um_run **run, const char *folder,
                                  const struct cli_args *args, const struct um_callbacks *callbacks,
                                  struct um_error *err)
@@ -106,12 +107,11 @@ const struct cli_command cli_train = {
     .usage = usage,
     .description =
         "Fine-tunes a model as a recipe says, or as the options say; options stand over the "
-        "recipe. "
-        "The run folder --out receives the resolved recipe.yaml, metrics.jsonl, "
-        "unmasked.jsonl, checkpoints, delta.safetensors and summary.json.\n\n"
-        "At the end the run's promises are checked and printed: no more parameters changed than "
-        "the budget allows, and every other one is bit-identical to the base model.\n\n"
-        "Interrupt it with Ctrl-C: a checkpoint is saved, and --resume continues from there.",
+        "recipe. The run folder --out receives the resolved recipe.yaml, metrics.jsonl, "
+        "unmasked.jsonl, checkpoints, delta.safetensors and summary.json.\n\nAt the end the run's "
+        "promises are checked and printed: no more parameters changed than the budget allows, and "
+        "every other one is bit-identical to the base model.\n\nInterrupt it with Ctrl-C: a "
+        "checkpoint is saved, and --resume continues from there.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

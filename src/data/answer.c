@@ -84,8 +84,8 @@ enum um_status um_answer_truth(struct um_found *truth, enum um_answer rule,
 {
     *truth = (struct um_found){0};
     if (!row->answer)
-        return um_fail(err, UM_E_INPUT, "%s:%lld: no 'answer', by which the row is to be scored", path,
-                       (long long)row->line);
+        return um_fail(err, UM_E_INPUT, "%s:%lld: no 'answer', by which the row is to be scored",
+                       path, (long long)row->line);
     if (rule == UM_ANSWER_NUMBER && um_parse_f64(&truth->number, row->answer))
         truth->is_there = true; /* in any notation, such as 1e3 */
     else

@@ -52,7 +52,8 @@ static const char *column_name(const char *given, const char *own)
 
 static int compare_numbers(const void *a, const void *b)
 {
-    long x = strtol(*(const char *const *)a, NULL, 10), y = strtol(*(const char *const *)b, NULL, 10);
+    long x = strtol(*(const char *const *)a, NULL, 10),
+         y = strtol(*(const char *const *)b, NULL, 10);
     return (x > y) - (x < y);
 }
 
@@ -180,8 +181,8 @@ static bool read_class_number(int64_t *number, const char *label, int64_t n_clas
     return um_parse_i64(number, label) && *number >= 0 && *number < n_classes;
 }
 
-/* Classes in the model's order, where the data calls them as the model does or by their numbers, though
- * it has not all of them. To train on others the model may learn them anew. */
+/* Classes in the model's order, where the data calls them as the model does or by their numbers,
+ * though it has not all of them. To train on others the model may learn them anew. */
 static enum um_status match_names(struct um_dataset *data, const struct um_data_options *o,
                                   struct um_error *err)
 {

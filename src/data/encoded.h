@@ -34,9 +34,9 @@ struct um_encode_options {
 enum um_status um_check_ids(const struct um_tokenizer *tokenizer, const int32_t *ids, size_t n,
                             int64_t n_vocabulary, struct um_error *err);
 /*
- * Encodes every row of a data set, cut to max_length tokens. A document (style PLAIN) is cut into as
- * many rows as it takes; rows of other styles with nothing left to learn are left out. So row i of
- * the result is row i of the data set for style PAIR only.
+ * Encodes every row of a data set, cut to max_length tokens. A document (style PLAIN) is cut into
+ * as many rows as it takes; rows of other styles with nothing left to learn are left out. So row i
+ * of the result is row i of the data set for style PAIR only.
  */
 enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_dataset *data,
                                const struct um_encode_options *options, struct um_error *err);

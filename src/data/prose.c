@@ -130,7 +130,8 @@ static enum um_status mark(struct um_marked *m, const struct um_prose *p, size_t
     return UM_OK;
 }
 
-static enum um_status append(struct um_marked *m, const int32_t *ids, size_t n, struct um_error *err)
+static enum um_status append(struct um_marked *m, const int32_t *ids, size_t n,
+                             struct um_error *err)
 {
     size_t most = m->n + n + 1; /* and an end token */
     if (!um_grow(&m->ids, &m->ids_capacity, most, sizeof(*m->ids)) ||
@@ -148,8 +149,9 @@ static size_t length_without_end(const struct um_tokens *prompt, int32_t end_id)
     return prompt->n - (prompt->n && prompt->ids[prompt->n - 1] == end_id);
 }
 
-/* A completion's tokens, where they are not those of the whole text: behind a line's end, so that no
- * tokenizer begins it as it begins a text (SentencePiece's with a space), if that stands apart. */
+/* A completion's tokens, where they are not those of the whole text: behind a line's end, so that
+ * no tokenizer begins it as it begins a text (SentencePiece's with a space), if that stands
+ * apart. */
 static enum um_status append_completion(struct um_marked *m, const char *text, size_t n,
                                         const struct um_tokenizer *tokenizer, struct um_error *err)
 {
@@ -161,7 +163,8 @@ static enum um_status append_completion(struct um_marked *m, const char *text, s
     if (joined.failed)
         UM_TRY(um_fail_memory(err, "a completion", n));
     UM_TRY(um_tokenizer_encode(line, tokenizer, "\n", 1, NULL, 0, false, 0, err));
-    UM_TRY(um_tokenizer_encode(whole, tokenizer, joined.text, joined.length, NULL, 0, false, 0, err));
+    UM_TRY(
+        um_tokenizer_encode(whole, tokenizer, joined.text, joined.length, NULL, 0, false, 0, err));
     size_t k = line->n;
     if (k == 0 || k > whole->n || memcmp(whole->ids, line->ids, k * sizeof(*line->ids)) != 0) {
         k = 0;

@@ -38,8 +38,8 @@ struct um_prose_options {
 };
 
 /* Puts a row together. `is_prompt`: only up to where the model is to go on; of a conversation, all
- * but its last answer. UM_E_INPUT with the row's line: an empty completion, or messages that are none
- * or out of order. `path` names the file in errors. */
+ * but its last answer. UM_E_INPUT with the row's line: an empty completion, or messages that are
+ * none or out of order. `path` names the file in errors. */
 enum um_status um_prose_render(struct um_prose *prose, const struct um_row *row,
                                const struct um_prose_options *options, bool is_prompt,
                                const char *path, struct um_error *err);
@@ -64,7 +64,8 @@ void um_marked_free(struct um_marked *marked);
 
 /* The tokens of a prose: those of the whole text; but where they would join a prompt's end with its
  * completion (newlines, say), prompt and completion apart, as a model that answers the prompt sees
- * them. Within a conversation a token that an answer begins in is learnt, one that it ends in is not. */
+ * them. Within a conversation a token that an answer begins in is learnt, one that it ends in is
+ * not. */
 enum um_status um_prose_encode(struct um_marked *marked, const struct um_prose *prose,
                                const struct um_tokenizer *tokenizer, int32_t end_id,
                                struct um_error *err);

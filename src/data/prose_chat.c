@@ -1,4 +1,5 @@
-/* Rows as conversations: a JSON array of messages, or an instruction and its answer as two of them. */
+/* Rows as conversations: a JSON array of messages, or an instruction and its answer as two of
+ * them. */
 #include <string.h>
 
 #include "base/json.h"

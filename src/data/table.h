@@ -19,7 +19,8 @@ enum { UM_TABLE_WANTED_MAX = 4 };
 
 struct um_table_options {
     enum um_table_format format;
-    const char *wanted[UM_TABLE_WANTED_MAX]; /* JSON: columns also where the first object lacks them */
+    const char
+        *wanted[UM_TABLE_WANTED_MAX]; /* JSON: columns also where the first object lacks them */
     bool has_header;       /* TSV and CSV: the first row names the columns */
     bool keeps_json;       /* JSON: arrays and objects are cells too, as JSON text */
     bool skips_short_rows; /* rows with too few fields are left out and counted, no error */
@@ -46,7 +47,8 @@ enum um_status um_table_format_of(enum um_table_format *format, const char *name
                                   struct um_error *err);
 enum um_status um_table_open(struct um_table *table, const char *path,
                              const struct um_table_options *options, struct um_error *err);
-/* As um_table_open, from memory (which is borrowed for the call only); `path` names it in errors. */
+/* As um_table_open, from memory (which is borrowed for the call only); `path` names it in
+ * errors. */
 enum um_status um_table_parse(struct um_table *table, const char *text, size_t n, const char *path,
                               const struct um_table_options *options, struct um_error *err);
 void um_table_drop_cells(struct um_table *table); /* frees the texts; no cell may be read after */

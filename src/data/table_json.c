@@ -1,6 +1,6 @@
 /* JSON: an object per line, or one array of objects, read an object at a time. The first object
- * names the columns, and wanted ones are added by the first that has them; objects may lack some, or
- * hold more, which are not read. */
+ * names the columns, and wanted ones are added by the first that has them; objects may lack some,
+ * or hold more, which are not read. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,7 +87,8 @@ static enum um_status add_column(struct um_table *t, const char *name, struct um
 {
     size_t n = t->n_columns, n_rows = (size_t)t->n_rows;
     t->columns[n] = um_arena_strdup(&t->arena, name);
-    if (!t->columns[n] || !um_grow(&t->cells, &t->cells_capacity, n_rows * (n + 1), sizeof(*t->cells)))
+    if (!t->columns[n] ||
+        !um_grow(&t->cells, &t->cells_capacity, n_rows * (n + 1), sizeof(*t->cells)))
         return um_fail_memory(err, t->path, n_rows * sizeof(*t->cells));
     for (size_t row = n_rows; row-- > 0;) {
         memmove(t->cells + row * (n + 1), t->cells + row * n, n * sizeof(*t->cells));
@@ -161,8 +162,9 @@ static enum um_status read_array(struct um_table_reader *r, struct um_error *err
         next = skip_space(r);
     } while (next == ',');
     if (skip_space(r) != ']')
-        return um_fail(err, UM_E_INPUT, "%s:%lld: ',' or ']' expected behind an object of the array",
-                       r->table->path, (long long)r->line);
+        return um_fail(err, UM_E_INPUT,
+                       "%s:%lld: ',' or ']' expected behind an object of the array", r->table->path,
+                       (long long)r->line);
     r->at++;
     return skip_space(r) ? um_fail(err, UM_E_INPUT, "%s:%lld: text behind the array",
                                    r->table->path, (long long)r->line)

@@ -13,7 +13,8 @@ struct um_table_reader {
     int64_t line;     /* number of the line at `at` */
     size_t row_cells; /* cells of the row being read */
     bool has_header;  /* the next row is the header */
-    const char *late[UM_TABLE_WANTED_MAX]; /* JSON: wanted columns that no object had so far; NULL: none */
+    const char
+        *late[UM_TABLE_WANTED_MAX]; /* JSON: wanted columns that no object had so far; NULL: none */
     char *pool;       /* memory for texts that are copied; from the table's arena */
     size_t pool_left;
 };

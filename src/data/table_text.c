@@ -92,7 +92,8 @@ static enum um_status read_field(bool *is_last, struct um_table_reader *r, struc
     } else {
         while (end < r->n && r->text[end] != ',' && r->text[end] != '\n')
             end++;
-        size_t cut = end > start && r->text[end - 1] == '\r' && (end == r->n || r->text[end] == '\n');
+        size_t cut =
+            end > start && r->text[end - 1] == '\r' && (end == r->n || r->text[end] == '\n');
         UM_RETURN_IF(copy_cell(r, r->text + start, end - start - cut, err));
     }
     *is_last = end == r->n || r->text[end] == '\n';

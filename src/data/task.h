@@ -33,7 +33,7 @@ struct um_task {
     const char *folder;            /* GLUE's name of it, for data: PARENT */
     const char *train, *eval;      /* file names; NULL: data.train and data.eval must be given */
     bool has_header;
-    bool skips_short_rows;         /* rows with too few fields are left out, as the data set needs */
+    bool skips_short_rows; /* rows with too few fields are left out, as the data set needs */
     bool skips_empty;              /* and so are rows with an empty completion */
     const char *text, *pair, *label; /* columns by name or number; pair NULL if there is none */
     enum um_style style;
@@ -74,7 +74,7 @@ struct um_data_options {
     const char *file;              /* data.train or data.eval, "" = the task's own */
     const char *text, *pair, *label; /* columns; "" = the task's own */
     const char *format;              /* "" = by the file's name */
-    char *const *names;              /* n_names; of a model's classes: their order, if they are the data's */
+    char *const *names; /* n_names; of a model's classes: their order, if they are the data's */
     int64_t n_names;                 /* 0: the model has none */
     int64_t n_classes;               /* that the model tells apart; 0: not known yet */
     const char *header;              /* is there one? yes, no; "" = the task's own */
@@ -96,8 +96,8 @@ enum um_status um_dataset_parse(struct um_dataset *data, const struct um_task *t
                                 const struct um_data_options *options, const char *text, size_t n,
                                 const char *path, struct um_error *err);
 /* Moves a share of the rows, chosen by chance (always the same), into `held`, which keeps the first
- * n_rows_max of them (0: all); its texts and labels are borrowed from `data`. UM_E_USAGE if none would be
- * left on one side. */
+ * n_rows_max of them (0: all); its texts and labels are borrowed from `data`. UM_E_USAGE if none
+ * would be left on one side. */
 enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *data, double share,
                                    int64_t n_rows_max, struct um_error *err);
 /* Frees the texts when they are encoded; labels and counts stay. Nobody may have borrowed them. */

@@ -1,8 +1,9 @@
 /*
- * The algebra of deltas of one base: base + sum of factor * (delta - base), position by position, and
- * what two deltas have in common. A delta holds new values, so the base is needed; where one delta
- * alone touches a position with a factor of 1, its value is taken as it is, bit for bit. A parameter
- * that the base does not have (a task head, a low-rank pair) is no difference: it is taken as it is.
+ * The algebra of deltas of one base: base + sum of factor * (delta - base), position by position,
+ * and what two deltas have in common. A delta holds new values, so the base is needed; where one
+ * delta alone touches a position with a factor of 1, its value is taken as it is, bit for bit. A
+ * parameter that the base does not have (a task head, a low-rank pair) is no difference: it is
+ * taken as it is.
  */
 #include "delta/delta.h"
 
@@ -165,7 +166,8 @@ static enum um_status mean_added(struct um_delta_entry *mean, struct combination
 }
 
 /* Rows of heads are classes, which the deltas must number alike. */
-static enum um_status check_classes(const struct combination *c, const char *name, struct um_error *err)
+static enum um_status check_classes(const struct combination *c, const char *name,
+                                    struct um_error *err)
 {
     const struct um_delta *first = NULL;
     for (size_t k = 0; k < c->n; k++) {
@@ -177,15 +179,16 @@ static enum um_status check_classes(const struct combination *c, const char *nam
         for (size_t i = 0; are_same && i < d->n_labels; i++)
             are_same = strcmp(d->labels[i], first->labels[i]) == 0;
         if (!are_same)
-            return um_fail(err, UM_E_INPUT, "the mean of '%s' means nothing: '%s' has other classes "
-                           "than the deltas before it, or numbers them otherwise", name,
-                           c->terms[k].delta);
+            return um_fail(err, UM_E_INPUT,
+                           "the mean of '%s' means nothing: '%s' has other classes "
+                           "than the deltas before it, or numbers them otherwise",
+                           name, c->terms[k].delta);
     }
     return UM_OK;
 }
 
-/* A parameter that the base lacks is no difference: where deltas have others, the rule for heads says
- * whose is taken. */
+/* A parameter that the base lacks is no difference: where deltas have others, the rule for heads
+ * says whose is taken. */
 static enum um_status combine_added(struct combination *c, const char *name, struct um_error *err)
 {
     struct um_delta_entry chosen = {0};

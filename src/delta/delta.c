@@ -400,8 +400,8 @@ static enum um_status find_base(const struct um_tensor_view **tensor,
     return UM_OK;
 }
 
-/* The tensors that a delta stands on: those it touches, or all weights if it only adds to them. NULL in
- * their places for what is added. */
+/* The tensors that a delta stands on: those it touches, or all weights if it only adds to them.
+ * NULL in their places for what is added. */
 static enum um_status find_ground(const struct um_tensor_view ***tensors, size_t *n,
                                   const struct um_delta *d, const struct um_folder *base,
                                   struct um_error *err)

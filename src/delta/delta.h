@@ -1,7 +1,7 @@
 /*
  * Sparse deltas: what a run changed, in O(changed) bytes. A safetensors file with, for each touched
- * tensor NAME of the base, NAME.index (I64, ascending flat row-major positions) and NAME.value (F32,
- * the new values); whole parameters stand under their own name. Metadata:
+ * tensor NAME of the base, NAME.index (I64, ascending flat row-major positions) and NAME.value
+ * (F32, the new values); whole parameters stand under their own name. Metadata:
  *
  *   format = unmask.delta, version = 1, method, budget, task, labels (a JSON array)
  *   template            the chat template that the task's rows were written by, if one was named
@@ -13,9 +13,9 @@
  *                       low-rank change, adapters
  *   prefix              what merge puts before base names that lack it ("bert."), so that
  *                       transformers loads the result as task_class
- *   task_class          transformers' class of base and head ("BertForSequenceClassification"); of a
- *                       decoder that goes on with texts "LlamaForCausalLM" and the like
- *   problem_type        config.json's, of a classifier that was tuned elsewhere
+ *   task_class          transformers' class of base and head ("BertForSequenceClassification"); of
+ * a decoder that goes on with texts "LlamaForCausalLM" and the like problem_type config.json's, of
+ * a classifier that was tuned elsewhere
  */
 #ifndef UM_DELTA_DELTA_H
 #define UM_DELTA_DELTA_H
@@ -35,8 +35,8 @@ struct um_delta_entry {
 
 struct um_delta {
     /* Metadata; texts are "" where there is none. */
-    const char *method, *task, *template, *architecture, *base_sha256, *prefix, *task_class, *attached,
-        *problem_type;
+    const char *method, *task, *template, *architecture, *base_sha256, *prefix, *task_class,
+        *attached, *problem_type;
     int64_t budget;
     const char **labels;
     size_t n_labels;
@@ -53,8 +53,8 @@ enum um_status um_delta_save(const struct um_delta *delta, const char *path,
                              struct um_error *err);
 
 /* The same, with the hash of what it stands on in `base` put in. */
-enum um_status um_delta_write(struct um_delta *delta, const struct um_folder *base, const char *path,
-                              struct um_error *err);
+enum um_status um_delta_write(struct um_delta *delta, const struct um_folder *base,
+                              const char *path, struct um_error *err);
 
 /* The hash of the touched base tensors as they stand in `base`. UM_E_INPUT if one is missing. */
 enum um_status um_delta_hash(char text[UM_SHA256_TEXT], const struct um_delta *delta,
@@ -76,7 +76,8 @@ enum um_status um_delta_add(struct um_delta *delta, size_t *capacity, struct um_
                             struct um_error *err);
 /* Sorts entries by name, as the hash and a file have them. */
 void um_delta_sort(struct um_delta *delta);
-/* The entry of a tensor by name, of a sorted delta (as an opened one is); NULL if it is not there. */
+/* The entry of a tensor by name, of a sorted delta (as an opened one is); NULL if it is not
+ * there. */
 struct um_delta_entry *um_delta_find(const struct um_delta *delta, const char *name);
 
 #endif

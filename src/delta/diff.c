@@ -1,7 +1,7 @@
 /* The delta between two checkpoints of one model: values whose bits differ. A tensor of which more
- * than a third differs is stored whole, which takes less room. What the base's file holds beside the
- * model (buffers, heads of other classes) may be missing in the other, and its norms may have their
- * other names there, as in checkpoints that transformers has read and saved again. */
+ * than a third differs is stored whole, which takes less room. What the base's file holds beside
+ * the model (buffers, heads of other classes) may be missing in the other, and its norms may have
+ * their other names there, as in checkpoints that transformers has read and saved again. */
 #include <string.h>
 
 #include "delta/attached.h"
@@ -33,8 +33,8 @@ static enum um_status add_whole(struct diff *d, const char *name,
     return um_delta_add(&d->delta, &d->capacity, entry, err);
 }
 
-/* Tensors of one type; or of others where what is unchanged is still alike: a tuned model saved as F32,
- * or if one is quantised, whose values take more room when they change. */
+/* Tensors of one type; or of others where what is unchanged is still alike: a tuned model saved as
+ * F32, or if one is quantised, whose values take more room when they change. */
 static bool are_of_like_type(const struct um_tensor_view *base, const struct um_tensor_view *tuned)
 {
     return base->dtype == tuned->dtype ||
@@ -48,21 +48,25 @@ static enum um_status check_like(const struct diff *d, const struct um_tensor_vi
 {
     char shapes[2][UM_SHAPE_TEXT];
     if (base->n_dims != tuned->n_dims || memcmp(base->dims, tuned->dims, sizeof(base->dims)) != 0)
-        return um_fail(err, UM_E_INPUT, "'%s' and '%s' are not of one model: tensor '%s' is %s, tuned "
-                       "%s", d->base.path, d->tuned.path, base->name,
+        return um_fail(err, UM_E_INPUT,
+                       "'%s' and '%s' are not of one model: tensor '%s' is %s, tuned "
+                       "%s",
+                       d->base.path, d->tuned.path, base->name,
                        um_shape_text(shapes[0], base->dims, base->n_dims),
                        um_shape_text(shapes[1], tuned->dims, tuned->n_dims));
     if (are_of_like_type(base, tuned))
         return UM_OK;
-    (void)um_fail(err, UM_E_INPUT, "tensor '%s' is %s in '%s' and %s in '%s': rounding changed nearly "
-                  "all of it", base->name, um_dtype_name(base->dtype), d->base.path,
-                  um_dtype_name(tuned->dtype), d->tuned.path);
+    (void)um_fail(err, UM_E_INPUT,
+                  "tensor '%s' is %s in '%s' and %s in '%s': rounding changed nearly "
+                  "all of it",
+                  base->name, um_dtype_name(base->dtype), d->base.path, um_dtype_name(tuned->dtype),
+                  d->tuned.path);
     um_error_hint(err, "compare with the base saved in the tuned model's type");
     return UM_E_INPUT;
 }
 
-/* Calls for both tensors' values piece by piece: counts those that differ, and keeps them if there is
- * where to. */
+/* Calls for both tensors' values piece by piece: counts those that differ, and keeps them if there
+ * is where to. */
 static int64_t find_changes(int64_t *index, float *value, float *pieces[2],
                             const struct um_tensor_view *base, const struct um_tensor_view *tuned)
 {
@@ -105,7 +109,8 @@ static enum um_status compare_tensor(struct diff *d, const struct um_tensor_view
     if (!index || !value)
         return um_fail_memory(err, base->name, (size_t)n * 12);
     (void)find_changes(index, value, pieces, base, tuned);
-    const struct um_delta_entry entry = {.name = base->name, .n = n, .index = index, .value = value};
+    const struct um_delta_entry entry = {
+        .name = base->name, .n = n, .index = index, .value = value};
     return um_delta_add(&d->delta, &d->capacity, entry, err);
 }
 
@@ -121,7 +126,8 @@ static const struct um_tensor_view *find(const struct um_folder *folder, const c
     return um_folder_find(folder, other);
 }
 
-/* The base's words, or else its first weight (buffers come and go between versions of transformers). */
+/* The base's words, or else its first weight (buffers come and go between versions of
+ * transformers). */
 static const char *first_weight(const struct diff *d)
 {
     const struct um_tensor_view *view;
@@ -150,8 +156,8 @@ static const char *find_prefix(struct diff *d)
     return "";
 }
 
-/* Whether a tuned model of the base must have the tensor: a parameter, but no pooler, which some heads
- * have no use for. */
+/* Whether a tuned model of the base must have the tensor: a parameter, but no pooler, which some
+ * heads have no use for. */
 static bool is_needed(const struct diff *d, const struct um_tensor_view *view)
 {
     const struct um_model *model = &d->model;

@@ -28,7 +28,8 @@ bool um_head_is_classifier(const char *task_class)
 
 bool um_head_is_last(const char *name, int n_dims)
 {
-    return n_dims == 2 && (strcmp(name, "classifier.weight") == 0 || strcmp(name, "score.weight") == 0);
+    return n_dims == 2 &&
+           (strcmp(name, "classifier.weight") == 0 || strcmp(name, "score.weight") == 0);
 }
 
 int64_t um_delta_outputs(const struct um_delta *d)

@@ -5,8 +5,8 @@
 
 #include "delta/delta.h"
 
-/* Whether the tensor is the vocabulary head a second time, though the table of words serves as one.
- */
+/* Whether the tensor is the vocabulary head a second time, though the table of words serves as
+ * one. */
 bool um_head_is_tied_copy(const struct um_folder *folder, const char *name);
 
 /* Whether models of transformers' class tell the classes of sequences or tokens by names. */
@@ -14,8 +14,8 @@ bool um_head_is_classifier(const char *task_class);
 
 /* Outputs of the last layer of a task head that the delta holds whole; 0: it holds none. */
 int64_t um_delta_outputs(const struct um_delta *delta);
-/* Whether a parameter of this name, and so many dimensions, is a task head's last layer: a row for each
- * output. */
+/* Whether a parameter of this name, and so many dimensions, is a task head's last layer: a row for
+ * each output. */
 bool um_head_is_last(const char *name, int n_dims);
 
 /* Class names and problem_type of a tuned model of delta->task_class, into the delta (borrows them

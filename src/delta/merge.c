@@ -1,8 +1,8 @@
 /*
  * Merging: base + delta as a model of its own, a Hugging Face folder or a GGUF file, from either.
- * Written beside the target as OUT.partial, piece by piece, read back and compared bit for bit, then
- * renamed. Types of 16 and 8 bits take base + delta rounded to nearest. Low-rank changes are folded
- * into the maps that they are attached to.
+ * Written beside the target as OUT.partial, piece by piece, read back and compared bit for bit,
+ * then renamed. Types of 16 and 8 bits take base + delta rounded to nearest. Low-rank changes are
+ * folded into the maps that they are attached to.
  */
 #include <dirent.h>
 #include <errno.h>

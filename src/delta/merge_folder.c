@@ -74,7 +74,8 @@ static bool is_written(const char *name)
            strcmp(name, "model.safetensors.index.json") == 0;
 }
 
-/* The base's weights once more, for other frameworks: after a merge they would be another model's. */
+/* The base's weights once more, for other frameworks: after a merge they would be another
+ * model's. */
 static bool is_of_others(const char *name)
 {
     static const char *const endings[] = {".h5",   ".msgpack", ".onnx", ".ot",    ".gguf",
@@ -96,7 +97,8 @@ static enum um_status copy_side_files(struct um_merge *m, struct um_error *err)
         if (entry->d_name[0] == '.' || is_written(entry->d_name))
             continue;
         if (is_of_others(entry->d_name)) {
-            um_merge_note(m, "'%s' is not copied: it holds the weights as they were", entry->d_name);
+            um_merge_note(m, "'%s' is not copied: it holds the weights as they were",
+                          entry->d_name);
             continue;
         }
         char *from = um_path_join(m->base.path, entry->d_name);
@@ -120,7 +122,8 @@ static enum um_status make_side_files(struct um_merge *m, struct um_error *err)
     enum um_status status;
     UM_TRY(um_vocabulary_from_gguf(&tokenizer, &config, &reason, m->base.gguf, m->base.path, err));
     if (reason) {
-        um_merge_note(m, "no tokenizer.json is written (%s): put the original model's there", reason);
+        um_merge_note(m, "no tokenizer.json is written (%s): put the original model's there",
+                      reason);
         return UM_OK;
     }
     UM_TRY(um_json_save_in(m->partial, "tokenizer.json", tokenizer, err));

@@ -1,7 +1,7 @@
 /*
- * Which tensors the merged model has, by which names, in which types and shapes, and what becomes of
- * each on the way: from folder or GGUF file to either. A head that is tied to the table of words is
- * not written.
+ * Which tensors the merged model has, by which names, in which types and shapes, and what becomes
+ * of each on the way: from folder or GGUF file to either. A head that is tied to the table of words
+ * is not written.
  */
 #include <math.h>
 #include <stdio.h>
@@ -150,8 +150,8 @@ static enum um_status plan_gguf_to_folder(struct um_merge *m, struct um_error *e
 
 /* ---- folder to GGUF */
 
-/* llama.cpp wants vectors, norms and learnt positions in F32; rows (of the file to be) that are no whole
- * number of Q8_0's blocks stay F16. */
+/* llama.cpp wants vectors, norms and learnt positions in F32; rows (of the file to be) that are no
+ * whole number of Q8_0's blocks stay F16. */
 static enum um_dtype gguf_type(enum um_dtype type, const struct um_tensor_view *view,
                                enum um_gguf_change change, const char *name)
 {

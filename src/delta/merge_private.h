@@ -18,7 +18,7 @@ struct um_merge_tensor {
     size_t shard;                       /* of a folder */
     const struct um_tensor_view *base;  /* NULL: a parameter that the delta adds */
     const struct um_delta_entry *entry; /* what the delta changes in it, or NULL */
-    const struct um_param *folded;      /* the map with its low-rank change (and the entry), or NULL */
+    const struct um_param *folded; /* the map with its low-rank change (and the entry), or NULL */
     enum um_gguf_change change;         /* on the way to GGUF, or, */
     bool is_undone;                     /* from it */
     int64_t head_rows;                  /* of UM_GGUF_PAIRED: rows of a head */
@@ -79,8 +79,8 @@ enum um_status um_merge_write_tensors(struct um_merge *m, struct um_gguf_writer 
                                       struct um_error *err);
 /* Reads all tensors back and compares them with base + delta, byte by byte. */
 enum um_status um_merge_verify(struct um_merge *m, struct um_error *err);
-/* Checks that what was written is a model of the base's own settings. UM_E_USAGE: the form cannot say
- * one of them. */
+/* Checks that what was written is a model of the base's own settings. UM_E_USAGE: the form cannot
+ * say one of them. */
 enum um_status um_merge_check_settings(struct um_merge *m, struct um_error *err);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * The bytes of a merged tensor, some rows at a time: the base's values, the delta over them (its
- * positions are those of the base's own layout), the change of layout that the other form wants, and
- * rounding to the type. Where only single values change, all other bytes stay as they are.
+ * positions are those of the base's own layout), the change of layout that the other form wants,
+ * and rounding to the type. Where only single values change, all other bytes stay as they are.
  */
 #include <math.h>
 #include <string.h>
@@ -55,8 +55,8 @@ static void read_base(float *to, const struct um_merge *m, const struct um_merge
         to[entry->index[k] - first] = entry->value[k];
 }
 
-/* Rows [first, first + n) of the merged tensor: of a map that is turned, from a column of each of the
- * base's rows. */
+/* Rows [first, first + n) of the merged tensor: of a map that is turned, from a column of each of
+ * the base's rows. */
 static void read_rows(float *to, struct um_merge *m, const struct um_merge_tensor *t,
                       bool with_delta, int64_t first, int64_t n)
 {
@@ -93,7 +93,8 @@ static void patch(struct um_merge *m, const struct um_merge_tensor *t, int64_t f
     int64_t block = um_dtype_block(t->dtype);
     float values[256];
     memcpy(m->bytes, t->base->bytes + um_dtype_size(t->dtype, first), um_dtype_size(t->dtype, n));
-    for (int64_t k = um_place_from(entry->index, entry->n, first); k < entry->n && entry->index[k] < first + n;) {
+    for (int64_t k = um_place_from(entry->index, entry->n, first);
+         k < entry->n && entry->index[k] < first + n;) {
         int64_t start = entry->index[k] - entry->index[k] % block;
         read_base(values, m, t, true, start, block);
         um_from_f32(m->bytes + um_dtype_size(t->dtype, start - first), values, t->dtype, block);

@@ -1,6 +1,7 @@
 /*
  * Whether what was written means the same model: it is opened as any other, and its settings are
- * compared with the base's. GGUF knows fewer settings than config.json; the rest it takes for given.
+ * compared with the base's. GGUF knows fewer settings than config.json; the rest it takes for
+ * given.
  */
 #include <math.h>
 

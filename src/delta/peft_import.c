@@ -1,8 +1,9 @@
 /*
- * A PEFT folder (LoRA, rsLoRA, DoRA, AdaLoRA) as a delta. Which maps are changed is read from the names
- * of the tensors; target patterns of the config are not needed. What other settings would change the
- * outputs is refused by name. Modules saved along become whole parameters. Of an AdaLoRA whose ranks
- * were lowered, PEFT's file holds those in use: they go to their places, the others are zero.
+ * A PEFT folder (LoRA, rsLoRA, DoRA, AdaLoRA) as a delta. Which maps are changed is read from the
+ * names of the tensors; target patterns of the config are not needed. What other settings would
+ * change the outputs is refused by name. Modules saved along become whole parameters. Of an AdaLoRA
+ * whose ranks were lowered, PEFT's file holds those in use: they go to their places, the others are
+ * zero.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,8 @@ static bool is_empty(const json_t *value)
            (json_is_array(value) && json_array_size(value) == 0);
 }
 
-/* Some ways to initialise (PiSSA, OLoRA, CorDA, LoftQ) change the base, too, when PEFT loads the folder. */
+/* Some ways to initialise (PiSSA, OLoRA, CorDA, LoftQ) change the base, too, when PEFT loads the
+ * folder. */
 static enum um_status check_init(const struct import *x, struct um_error *err)
 {
     static const char *const harmless[] = {"gaussian", "orthogonal", "eva"};
@@ -46,10 +48,12 @@ static enum um_status check_init(const struct import *x, struct um_error *err)
             return UM_OK;
     if (is_empty(init) || json_is_true(init))
         return UM_OK;
-    (void)um_fail(err, UM_E_INPUT, "cannot import '%s': its init_lora_weights '%s' changes the base",
-                  x->folder, name ? name : "(not a text)");
-    um_error_hint(err, "save it by PEFT with path_initial_model_for_weight_conversion, as LoRA over "
-                       "the base as it was");
+    (void)um_fail(err, UM_E_INPUT,
+                  "cannot import '%s': its init_lora_weights '%s' changes the base", x->folder,
+                  name ? name : "(not a text)");
+    um_error_hint(err,
+                  "save it by PEFT with path_initial_model_for_weight_conversion, as LoRA over "
+                  "the base as it was");
     return UM_E_INPUT;
 }
 
@@ -167,8 +171,10 @@ static enum um_status read_values(float *values, const struct import *x,
     enum um_gguf_change change =
         x->model.folder.gguf ? um_delta_gguf_change(&x->model, p) : UM_GGUF_SAME;
     if (change != UM_GGUF_SAME && !p->is_attached)
-        return um_fail(err, UM_E_INPUT, "cannot import '%s': it holds the whole of '%s', which '%s' "
-                       "stores in another form", x->folder, view->name, x->model.folder.path);
+        return um_fail(err, UM_E_INPUT,
+                       "cannot import '%s': it holds the whole of '%s', which '%s' "
+                       "stores in another form",
+                       x->folder, view->name, x->model.folder.path);
     for (int64_t r = 0; r < p->rows; r++) {
         int64_t from = change == UM_GGUF_PAIRED ? um_gguf_paired_row(r, x->model.dims.E) : r;
         um_to_f32(values + r * p->cols,
@@ -179,8 +185,8 @@ static enum um_status read_values(float *values, const struct import *x,
 
 /* ---- AdaLoRA's ranks in use */
 
-/* Which ranks PEFT has kept of a change that the tensor is a part of: a list of true and false by the
- * name of the change's lambda; NULL: all. */
+/* Which ranks PEFT has kept of a change that the tensor is a part of: a list of true and false by
+ * the name of the change's lambda; NULL: all. */
 static const json_t *find_kept(const struct import *x, const char *name)
 {
     const json_t *patterns = json_object_get(x->config, "rank_pattern"), *kept;
@@ -212,7 +218,8 @@ static int64_t count_kept(const json_t *kept, int64_t rank)
     return n;
 }
 
-/* *full: the tensor, or one of all ranks (made in the arena) with those of the file at their places. */
+/* *full: the tensor, or one of all ranks (made in the arena) with those of the file at their
+ * places. */
 static enum um_status untrim(struct um_tensor_view *full, struct import *x,
                              const struct um_param *p, const struct um_tensor_view *view,
                              struct um_error *err)
@@ -225,8 +232,10 @@ static enum um_status untrim(struct um_tensor_view *full, struct import *x,
     int64_t rank = up ? p->cols : p->rows, others = up ? p->rows : p->cols;
     int64_t n_kept = count_kept(kept, rank), from = 0;
     if (n_kept < 0)
-        return um_fail(err, UM_E_INPUT, "cannot import '%s': the rank_pattern of '%s' is no list of "
-                       "%lld times true or false", x->folder, view->name, (long long)rank);
+        return um_fail(err, UM_E_INPUT,
+                       "cannot import '%s': the rank_pattern of '%s' is no list of "
+                       "%lld times true or false",
+                       x->folder, view->name, (long long)rank);
     if (view->n_dims != 2 || view->dims[up] != n_kept || view->dims[!up] != others ||
         !um_dtype_is_weight(view->dtype) || um_dtype_is_quantised(view->dtype))
         return um_fail(err, UM_E_INPUT, "cannot import '%s': '%s' does not fit its rank_pattern, "

@@ -94,7 +94,8 @@ static enum um_status fail_no_weights(const struct um_folder *folder, struct um_
 {
     um_fail(err, UM_E_INPUT, "cannot open '%s': neither " SINGLE " nor " INDEX " is there",
             folder->path);
-    um_error_hint(err, "by its config.json alone it can be planned for: inspect --plan, without data");
+    um_error_hint(err,
+                  "by its config.json alone it can be planned for: inspect --plan, without data");
     char *old = um_path_join(folder->path, "pytorch_model.bin");
     if (old && um_path_exists(old))
         um_error_hint(err, "pytorch_model.bin holds pickled code, which is not read; save the "

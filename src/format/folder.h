@@ -22,11 +22,11 @@ struct um_folder {
     size_t n_shards;
 };
 
-/* Opens a GGUF file, or a folder, and checks everything: config.json, model.safetensors or all shards of
- * model.safetensors.index.json. UM_E_INPUT names what is missing or wrong. */
+/* Opens a GGUF file, or a folder, and checks everything: config.json, model.safetensors or all
+ * shards of model.safetensors.index.json. UM_E_INPUT names what is missing or wrong. */
 enum um_status um_folder_open(struct um_folder *folder, const char *path, struct um_error *err);
-/* The same where settings may suffice: a folder whose weights are missing (n_shards 0), or the path of
- * a config.json, which then stands alone. */
+/* The same where settings may suffice: a folder whose weights are missing (n_shards 0), or the path
+ * of a config.json, which then stands alone. */
 enum um_status um_folder_open_config(struct um_folder *folder, const char *path,
                                      struct um_error *err);
 void um_folder_close(struct um_folder *folder);

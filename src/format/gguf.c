@@ -366,8 +366,10 @@ static enum um_status check_whole(const struct reader *r)
     const struct um_gguf_pair *part = um_gguf_pair(r->gguf, "split.no");
     if (!count || count->integer <= 1)
         return UM_OK;
-    um_fail(r->err, UM_E_INPUT, "cannot load '%s': it is part %lld of a GGUF file that is split into "
-            "%lld", r->path, part ? (long long)part->integer + 1 : 1LL, (long long)count->integer);
+    um_fail(r->err, UM_E_INPUT,
+            "cannot load '%s': it is part %lld of a GGUF file that is split into "
+            "%lld",
+            r->path, part ? (long long)part->integer + 1 : 1LL, (long long)count->integer);
     um_error_hint(r->err, "llama.cpp's `llama-gguf-split --merge` joins the parts");
     return UM_E_INPUT;
 }

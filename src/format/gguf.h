@@ -23,7 +23,7 @@ struct um_gguf_pair {
     enum um_gguf_type type;    /* an array's is UM_GGUF_ARRAY */
     int64_t integer;           /* of integer and bool types (a U64 from 2^63 on is negative) */
     double real;               /* of every number type */
-    const char *text;          /* of a string: n bytes, NOT terminated; valid UTF-8 was not checked */
+    const char *text; /* of a string: n bytes, NOT terminated; valid UTF-8 was not checked */
     enum um_gguf_type element; /* of an array: its elements' type (no arrays of arrays) */
     size_t n;                  /* bytes of a string, elements of an array */
     const unsigned char *bytes; /* where the value stands; of an array: its first element */

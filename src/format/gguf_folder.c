@@ -11,7 +11,8 @@ static const double two_pi = 6.283185307179586;
 
 /* ---- LLaMA 3.1's rotary frequencies */
 
-/* Where a frequency lies between those that are kept (1) and those that are divided by `most` (0). */
+/* Where a frequency lies between those that are kept (1) and those that are divided by `most`
+ * (0). */
 static double smooth_of(double factor, double most)
 {
     return (1 / factor - 1 / most) / (1 - 1 / most);
@@ -25,9 +26,9 @@ static float factor_at(const struct um_tensor_view *view, int64_t i)
 }
 
 /*
- * The converter divides frequency f by 1 / ((1 - s) / factor + s), where s = (f original / 2 pi - low) /
- * (high - low), cut to [0, 1]. Only (original : low : high) matters, so low is 1; two of the numbers in
- * between fix the line, one does with transformers' own high of 4.
+ * The converter divides frequency f by 1 / ((1 - s) / factor + s), where s = (f original / 2 pi -
+ * low) / (high - low), cut to [0, 1]. Only (original : low : high) matters, so low is 1; two of the
+ * numbers in between fix the line, one does with transformers' own high of 4.
  */
 static void fit_line(double *original, double *high, const struct um_tensor_view *view, double most,
                      double theta)

@@ -261,7 +261,8 @@ static enum um_status get_real(double *value, const struct um_gguf *gguf,
 }
 
 /* YaRN's own settings, as config.json has them. llama.cpp multiplies its usual sharpening by
- * attn_factor, and mixes by ext_factor, which is 1 (or -1, for "as usual") in every file of a model. */
+ * attn_factor, and mixes by ext_factor, which is 1 (or -1, for "as usual") in every file of a
+ * model. */
 static enum um_status read_yarn(json_t *scaling, double factor, const struct um_gguf *gguf,
                                 const struct um_gguf_family *family, const char *path,
                                 struct um_error *err)
@@ -272,7 +273,8 @@ static enum um_status read_yarn(json_t *scaling, double factor, const struct um_
     UM_RETURN_IF(get_real(&sharper, gguf, family, "rope.scaling.attn_factor", path, err));
     UM_RETURN_IF(get_real(&sharper, gguf, family, "rope.scaling.yarn_attn_factor", path, err));
     UM_RETURN_IF(get_real(&mix, gguf, family, "rope.scaling.yarn_ext_factor", path, err));
-    UM_RETURN_IF(get_real(&multiplier, gguf, family, "rope.scaling.yarn_log_multiplier", path, err));
+    UM_RETURN_IF(
+        get_real(&multiplier, gguf, family, "rope.scaling.yarn_log_multiplier", path, err));
     if ((mix != 1 && mix != -1) || multiplier != 0)
         return um_fail(err, UM_E_INPUT,
                        "cannot load '%s': yarn with ext_factor %g and log_multiplier %g is not "
@@ -314,8 +316,8 @@ static enum um_status read_scaling(json_t *config, const struct um_gguf *gguf,
     return is_yarn ? read_yarn(scaling, factor->real, gguf, family, path, err) : UM_OK;
 }
 
-/* Which layers see a window: every so manieth does not, or layer by layer; else as the architecture's
- * name has it. */
+/* Which layers see a window: every so manieth does not, or layer by layer; else as the
+ * architecture's name has it. */
 static int add_pattern(json_t *config, const struct um_gguf *gguf,
                        const struct um_gguf_family *family)
 {

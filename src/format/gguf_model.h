@@ -1,8 +1,8 @@
 /*
  * GGUF's names for what Hugging Face folders hold: tensors ("blk.3.attn_q.weight" is
  * "model.layers.3.self_attn.q_proj.weight") and settings ("llama.block_count" is
- * config.json's "num_hidden_layers"), as llama.cpp's gguf-py/gguf/tensor_mapping.py and constants.py
- * have them; and what its converter does to the values on the way.
+ * config.json's "num_hidden_layers"), as llama.cpp's gguf-py/gguf/tensor_mapping.py and
+ * constants.py have them; and what its converter does to the values on the way.
  */
 #ifndef UM_FORMAT_GGUF_MODEL_H
 #define UM_FORMAT_GGUF_MODEL_H
@@ -32,8 +32,8 @@ bool um_gguf_name_to_folder(char *out, const struct um_gguf_family *family, cons
 bool um_gguf_name_from_folder(char *out, enum um_gguf_change *change,
                               const struct um_gguf_family *family, const char *name);
 
-/* Which row of a folder's UM_GGUF_PAIRED map is row `row` of the GGUF file's, heads of E rows each: halves
- * (i, i + E/2) become neighbours (2i, 2i + 1); and the other way. */
+/* Which row of a folder's UM_GGUF_PAIRED map is row `row` of the GGUF file's, heads of E rows each:
+ * halves (i, i + E/2) become neighbours (2i, 2i + 1); and the other way. */
 int64_t um_gguf_paired_row(int64_t row, int64_t E);
 int64_t um_gguf_unpaired_row(int64_t row, int64_t E);
 
@@ -48,8 +48,9 @@ enum um_status um_gguf_config(json_t **config, const struct um_gguf_family **fam
                               const struct um_gguf *gguf, const char *path, struct um_error *err);
 
 /* The same as transformers wants it, for a folder made of the file (without "architectures"): its
- * keys, layer by layer where it wants that, LLaMA 3.1's frequencies as rope_scaling. Owned (free with
- * json_decref, also after a failure). UM_E_USAGE: other rotary factors, which it cannot say. */
+ * keys, layer by layer where it wants that, LLaMA 3.1's frequencies as rope_scaling. Owned (free
+ * with json_decref, also after a failure). UM_E_USAGE: other rotary factors, which it cannot
+ * say. */
 enum um_status um_gguf_folder_config(json_t **out, const json_t *config, const struct um_gguf *gguf,
                                      const char *path, struct um_error *err);
 

@@ -1,11 +1,12 @@
 /*
- * AdaLoRA (Zhang et al. 2023) beyond its form: a penalty that keeps `down` and `up` orthogonal, and the
- * allotment of ranks. After every step each element's importance |w g| is smoothed to a sensitivity,
- * and its distance from that to an uncertainty; a rank's score is sensitivity times uncertainty of its
- * lambda plus the means over its row of `down` and column of `up`. The ranks of lowest score, over all
- * maps, have their lambda set to zero, so that as many are left as the schedule says: all up to step
- * tinit, then falling along a cube, to target_rank a map on average at step n - tfinal, and fixed from
- * there on. As in PEFT, a rank that was set to zero comes back until then if its score does.
+ * AdaLoRA (Zhang et al. 2023) beyond its form: a penalty that keeps `down` and `up` orthogonal, and
+ * the allotment of ranks. After every step each element's importance |w g| is smoothed to a
+ * sensitivity, and its distance from that to an uncertainty; a rank's score is sensitivity times
+ * uncertainty of its lambda plus the means over its row of `down` and column of `up`. The ranks of
+ * lowest score, over all maps, have their lambda set to zero, so that as many are left as the
+ * schedule says: all up to step tinit, then falling along a cube, to target_rank a map on average
+ * at step n - tfinal, and fixed from there on. As in PEFT, a rank that was set to zero comes back
+ * until then if its score does.
  */
 #ifndef UM_METHOD_ADALORA_H
 #define UM_METHOD_ADALORA_H
@@ -40,12 +41,12 @@ enum um_status um_adalora_check(const struct um_adalora *adalora, const struct u
                                 struct um_error *err);
 void um_adalora_close(struct um_adalora *adalora);
 
-/* Adds the penalty's gradient at the set's elements, and returns the penalty: orthogonality times the
- * mean of |down down^T - I| and |up^T up - I| (Frobenius) over all maps. */
+/* Adds the penalty's gradient at the set's elements, and returns the penalty: orthogonality times
+ * the mean of |down down^T - I| and |up^T up - I| (Frobenius) over all maps. */
 double um_adalora_penalty(const struct um_adalora *adalora, struct um_trainable *set);
 
-/* After the optimizer's step number `step` of n_steps, with gradients that it multiplied by g_scale:
- * importances, and which ranks stay. */
+/* After the optimizer's step number `step` of n_steps, with gradients that it multiplied by
+ * g_scale: importances, and which ranks stay. */
 void um_adalora_allot(struct um_adalora *adalora, struct um_trainable *set, int64_t step,
                       int64_t n_steps, double g_scale);
 

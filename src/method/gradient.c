@@ -248,7 +248,8 @@ void um_gradient_dense(float *out, const struct um_gradient *g, bool adds)
                              g->cols);
 }
 
-/* Rows of the dense form and the entry's positions both ascend; rows that are not there are zero. */
+/* Rows of the dense form and the entry's positions both ascend; rows that are not there are
+ * zero. */
 static void add_dense(struct um_entry *entry, const struct um_gradient *g)
 {
     float *out = entry->column[UM_COLUMN_GRAD];

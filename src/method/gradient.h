@@ -43,8 +43,8 @@ struct um_gradient_work {
     size_t pairs_capacity, dots_capacity, made_capacity, weights_capacity;
 };
 void um_gradient_work_free(struct um_gradient_work *work);
-/* For plans: bytes of scratch of n_tokens look-ups; to make rows of a head's dy again; and to add the
- * gradient at n sparse elements of a matrix. */
+/* For plans: bytes of scratch of n_tokens look-ups; to make rows of a head's dy again; and to add
+ * the gradient at n sparse elements of a matrix. */
 int64_t um_gradient_lookup_bytes(const struct um_param *table, int64_t n_tokens);
 int64_t um_gradient_made_bytes(const struct um_param *head, int64_t n_tokens);
 int64_t um_gradient_pairs_bytes(int64_t n);
@@ -58,8 +58,8 @@ enum um_status um_gradient_of(struct um_gradient *gradient, struct um_gradient_w
                               struct um_param *param, const struct um_factor *factor,
                               struct um_error *err);
 
-/* Adds the gradient at the entry's elements to its gradient column: dot products for sparse entries,
- * a GEMM for whole ones. */
+/* Adds the gradient at the entry's elements to its gradient column: dot products for sparse
+ * entries, a GEMM for whole ones. */
 enum um_status um_gradient_add(struct um_entry *entry, struct um_gradient_work *work,
                                const struct um_gradient *gradient, struct um_error *err);
 

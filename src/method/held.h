@@ -1,8 +1,8 @@
 /*
  * The vocabulary head's gradient until the end of a step. Its d_logits pass in chunks and are gone;
  * selection needs the whole gradient, and comes last, when the cut is high. So this much is held of
- * all micro-batches: the norms of the rows of d_logits, what it takes to make rows of them again (x,
- * lse, labels), and, if the head is tied to the table of words, what the look-ups add.
+ * all micro-batches: the norms of the rows of d_logits, what it takes to make rows of them again
+ * (x, lse, labels), and, if the head is tied to the table of words, what the look-ups add.
  */
 #ifndef UM_METHOD_HELD_H
 #define UM_METHOD_HELD_H
@@ -38,8 +38,8 @@ void um_held_begin(struct um_held *held);
 enum um_status um_held_add(struct um_held *held, struct um_param *param,
                            const struct um_factor *factor, struct um_error *err);
 
-/* Offers the whole gradient to a selector: looked-up rows dense, the others by bounds. UM_E_DIVERGED:
- * it is not finite. */
+/* Offers the whole gradient to a selector: looked-up rows dense, the others by bounds.
+ * UM_E_DIVERGED: it is not finite. */
 enum um_status um_held_offer(struct um_held *held, struct um_selector *selector,
                              struct um_error *err);
 

@@ -93,7 +93,7 @@ struct um_tuning_options {
     struct um_patterns include, exclude, whole;
     struct um_adalora_options adalora;
     bool has_column[UM_N_COLUMNS]; /* the optimizer's state */
-    bool is_plan;             /* scope and budget only, no state: um_tuning_bytes is all it is for */
+    bool is_plan; /* scope and budget only, no state: um_tuning_bytes is all it is for */
 };
 
 /* Puts the method's own in place of what is left open. UM_E_USAGE: families that do not go
@@ -146,8 +146,8 @@ struct um_tuning_load {
     const struct um_param *words, *head; /* a decoder's table of words in scope, and its vocabulary
                                             head, which may be the same; NULL: none */
 };
-/* need.c: bytes of state (the budget used up), sums over micro-batches and scratch, at the most that
- * a run will have of them at a time. Nothing of it needs to be there yet. */
+/* need.c: bytes of state (the budget used up), sums over micro-batches and scratch, at the most
+ * that a run will have of them at a time. Nothing of it needs to be there yet. */
 int64_t um_tuning_bytes(const struct um_tuning *tuning, const struct um_tuning_load *load);
 /* Of those, what is there since the tuning was opened. */
 int64_t um_tuning_opened_bytes(const struct um_tuning *tuning);

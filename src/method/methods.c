@@ -1,7 +1,7 @@
 /*
- * The table of named methods. A new method is a row. Rates are what a small encoder wants (MiniLM-L6 on
- * GLUE at 0.17 %, docs/results.md): the less of the gradient is in the parameters that move, the longer the
- * steps.
+ * The table of named methods. A new method is a row. Rates are what a small encoder wants
+ * (MiniLM-L6 on GLUE at 0.17 %, docs/results.md): the less of the gradient is in the parameters
+ * that move, the longer the steps.
  */
 
 #include "method/method.h"
@@ -100,7 +100,8 @@ const struct um_method um_methods[] = {
      .addition = "adalora"},
     {.name = "houlsby",
      .rate = 1e-3,
-     .summary = "bottleneck adapters behind attention and feed-forward layers (Houlsby et al. 2019)",
+     .summary =
+         "bottleneck adapters behind attention and feed-forward layers (Houlsby et al. 2019)",
      .strategy = "whole",
      .addition = "houlsby"},
     {.name = "pfeiffer",

@@ -48,8 +48,8 @@ static int64_t work_bytes(const struct um_tuning *tuning, const struct um_tuning
     return pairs + (load->words ? um_gradient_lookup_bytes(load->words, load->n_tokens) : 0);
 }
 
-/* While elements leave and come the old set stands beside the new; where they were is remembered. How
- * many that will be is not known: as if twice the budget were touched. */
+/* While elements leave and come the old set stands beside the new; where they were is remembered.
+ * How many that will be is not known: as if twice the budget were touched. */
 static int64_t fresh_bytes(const struct um_tuning *tuning)
 {
     int64_t n = tuning->budget - tuning->set.n_whole;

@@ -49,7 +49,8 @@ const struct um_region um_regions[] = {
     {"biases", "biases", is_bias},
     {"vectors", "biases and the weights of norms", is_vector},
     {"matrices", "all but those", is_matrix},
-    {"maps", "of those, linear maps inside the layers: no table of words, no vocabulary's head", is_map},
+    {"maps", "of those, linear maps inside the layers: no table of words, no vocabulary's head",
+     is_map},
     {"top-layers", "the last scope.layers layers, and the head", is_on_top},
     {"head", "the task's head, or the vocabulary's of a model that has no other", is_head},
 };

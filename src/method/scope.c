@@ -42,8 +42,9 @@ static bool is_fresh_head(const struct um_param *param)
 }
 
 /* A fresh head trains whatever is excluded; a pattern that is of no more than it has no effect. */
-static enum um_status check_excluded(const struct um_patterns *exclude, const struct um_param *params,
-                                     int64_t n_params, struct um_error *err)
+static enum um_status check_excluded(const struct um_patterns *exclude,
+                                     const struct um_param *params, int64_t n_params,
+                                     struct um_error *err)
 {
     for (size_t i = 0; i < exclude->n; i++) {
         int64_t p = 0;
@@ -51,8 +52,10 @@ static enum um_status check_excluded(const struct um_patterns *exclude, const st
                (is_fresh_head(&params[p]) || !um_glob(exclude->items[i], params[p].name)))
             p++;
         if (p == n_params)
-            return um_fail(err, UM_E_USAGE, "scope.exclude: '%s' matches only the fresh head, which "
-                           "trains in any case", exclude->items[i]);
+            return um_fail(err, UM_E_USAGE,
+                           "scope.exclude: '%s' matches only the fresh head, which "
+                           "trains in any case",
+                           exclude->items[i]);
     }
     return UM_OK;
 }
@@ -95,7 +98,8 @@ enum um_status um_scope_work_out(struct um_scope *scope, struct um_param *params
         scope->n_attached += params[p].is_attached ? params[p].n_elements : 0;
     for (int64_t p = 0; p < n_params; p++) {
         struct um_param *param = &params[p];
-        /* Beside an addition the task's head trains also where the model came with it, as in PEFT. */
+        /* Beside an addition the task's head trains also where the model came with it, as in
+         * PEFT. */
         bool is_head = is_fresh_head(param) ||
                        (scope->n_attached > 0 && param->is_task_head && !param->is_head);
         bool is_whole = is_head || matches_any(&options->whole, param->name);

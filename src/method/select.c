@@ -67,8 +67,9 @@ static float scan_scale(const struct um_selector *s, double row_norm, int64_t n_
     if (cut == 0)
         return INFINITY;
     double bound = row_norm * slack(n_tokens);
-    return um_selector_is_sized(s) ? upper(pow(bound, s->options.importance->power) / cut, s->row_power)
-                       : upper(bound / pow(cut, s->row_power), 1);
+    return um_selector_is_sized(s)
+               ? upper(pow(bound, s->options.importance->power) / cut, s->row_power)
+               : upper(bound / pow(cut, s->row_power), 1);
 }
 
 enum um_status um_selector_panel_room(struct um_selector *s, int64_t n_rows, int64_t n,
@@ -270,7 +271,8 @@ static double kth_greatest(double *values, int64_t n, int64_t k)
     return values[k - 1];
 }
 
-/* Computes the pairs first..first+n-1 exactly, all threads at once, and offers what reaches the cut. */
+/* Computes the pairs first..first+n-1 exactly, all threads at once, and offers what reaches the
+ * cut. */
 static enum um_status confirm(struct um_selector *s, const struct um_gradient *g, int64_t first,
                               int64_t n, struct um_error *err)
 {
@@ -293,8 +295,8 @@ static enum um_status confirm(struct um_selector *s, const struct um_gradient *g
     return UM_OK;
 }
 
-/* Moves the pairs whose bounds are at least `least` to the front, both parts in order; returns their
- * number. (`dots`, `scores` and the second half of `pairs` are free to be written over.) */
+/* Moves the pairs whose bounds are at least `least` to the front, both parts in order; returns
+ * their number. (`dots`, `scores` and the second half of `pairs` are free to be written over.) */
 static int64_t split(struct um_selector *s, int64_t n, double least)
 {
     struct um_pair *rest = s->pairs + n;

@@ -2,15 +2,14 @@
  * Exact selection without the dense gradient: the u masked parameters of greatest importance over
  * the whole scope (or so many of each tensor), from gradient factors or stored values alone.
  *
- * Importance of a gradient is |g|^power / (|theta| + eps)^exp. By Cauchy-Schwarz |g_ij| = |sum_t dy_it x_jt| <=
- * r_i c_j with r, c the norms of the rows of dy and x, so an entry whose bound stays below the
- * running cut (the u-th best score so far) cannot be chosen and is never computed. Three bounds,
- * each tighter and dearer, all confirmed by the same dot product, hence with the same result:
- *   rank-1     r_i c_j: one comparison per entry;
- *   segments   sum_s r_is c_js over S runs of tokens: a GEMM with inner size S;
- *   tiles      the gradient itself by a GEMM tile that is thrown away, give or take its rounding.
- * Ties go to the lower (parameter order, flat index); scores that are not finite are never chosen;
- * zero scores are, in order, when nothing better is left.
+ * Importance of a gradient is |g|^power / (|theta| + eps)^exp. By Cauchy-Schwarz |g_ij| = |sum_t
+ * dy_it x_jt| <= r_i c_j with r, c the norms of the rows of dy and x, so an entry whose bound stays
+ * below the running cut (the u-th best score so far) cannot be chosen and is never computed. Three
+ * bounds, each tighter and dearer, all confirmed by the same dot product, hence with the same
+ * result: rank-1     r_i c_j: one comparison per entry; segments   sum_s r_is c_js over S runs of
+ * tokens: a GEMM with inner size S; tiles      the gradient itself by a GEMM tile that is thrown
+ * away, give or take its rounding. Ties go to the lower (parameter order, flat index); scores that
+ * are not finite are never chosen; zero scores are, in order, when nothing better is left.
  */
 #ifndef UM_METHOD_SELECT_H
 #define UM_METHOD_SELECT_H
@@ -76,8 +75,8 @@ void um_selector_free(struct um_selector *selector);
 /* Starts a selection. */
 enum um_status um_selector_begin(struct um_selector *selector,
                                  const struct um_selection *selection, struct um_error *err);
-/* Offers the whole gradient of a parameter in scope; elements of the set are passed over, unless the
- * choice is fresh. */
+/* Offers the whole gradient of a parameter in scope; elements of the set are passed over, unless
+ * the choice is fresh. */
 enum um_status um_selector_offer(struct um_selector *selector, const struct um_gradient *gradient,
                                  struct um_error *err);
 /* Offers all sparse entries of the set by an importance of values. */
@@ -87,8 +86,8 @@ enum um_status um_selector_finish(struct um_selector *selector, const struct um_
                                   int64_t *n_picks, struct um_select_stats *stats,
                                   struct um_error *err);
 
-/* Bytes that selections of so many entries take of scratch: for plans. The head's dy, if it is in the
- * set, is made again for n_tokens tokens. */
+/* Bytes that selections of so many entries take of scratch: for plans. The head's dy, if it is in
+ * the set, is made again for n_tokens tokens. */
 int64_t um_selector_bytes(const struct um_trainable *set, int64_t n_wanted, int64_t n_tokens);
 
 /* Score of one entry: the importance by which entries are ranked. */

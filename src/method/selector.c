@@ -185,7 +185,8 @@ int64_t um_selector_bytes(const struct um_trainable *set, int64_t n_wanted, int6
         if (param->is_head && !set->entries[e].is_whole)
             made = um_gradient_made_bytes(param, n_tokens);
     }
-    /* The first panel, while there is no cut, is all hits; tiles only where a bound is tightened. */
+    /* The first panel, while there is no cut, is all hits; tiles only where a bound is
+     * tightened. */
     int64_t panel = UM_PANEL_MAX > widest ? UM_PANEL_MAX : widest;
     int64_t hits = 4 * n_wanted < panel ? 4 * n_wanted : panel;
     hits = hits > widest ? hits : widest;

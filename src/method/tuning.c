@@ -101,7 +101,8 @@ bool um_tuning_selects_by_steps(const struct um_tuning *tuning)
            o->select.importance->source == UM_SOURCE_GRADIENT;
 }
 
-/* Elements that are to be in the set, whole ones aside, once the selection of step `step` is done. */
+/* Elements that are to be in the set, whole ones aside, once the selection of step `step` is
+ * done. */
 static int64_t total_after(const struct um_tuning *tuning, int64_t step, int64_t n_steps)
 {
     const struct um_tuning_options *o = &tuning->options;

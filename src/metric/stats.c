@@ -1,7 +1,7 @@
 /*
- * Statistics of repeated runs. The p of a t with v degrees of freedom is I_x(v/2, 1/2) at x = v / (v +
- * t^2), the incomplete beta function, by its continued fraction (Abramowitz and Stegun 26.5.8, 26.7.1)
- * and Lentz's way of working one out.
+ * Statistics of repeated runs. The p of a t with v degrees of freedom is I_x(v/2, 1/2) at x = v /
+ * (v + t^2), the incomplete beta function, by its continued fraction (Abramowitz and
+ * Stegun 26.5.8, 26.7.1) and Lentz's way of working one out.
  */
 #include "metric/stats.h"
 

@@ -34,7 +34,8 @@ const struct um_addition *um_addition_find(const char *name)
 /* How an attached parameter starts. */
 enum start {
     START_ZERO,
-    START_KAIMING, /* uniform within 1 / sqrt(inputs): PyTorch's kaiming_uniform_ with a = sqrt(5) */
+    START_KAIMING, /* uniform within 1 / sqrt(inputs): PyTorch's kaiming_uniform_ with a = sqrt(5)
+                    */
     START_NORMAL,  /* deviation 0.02 */
     START_LENGTHS, /* of the rows of `weight` */
 };

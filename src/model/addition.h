@@ -1,11 +1,11 @@
 /*
- * Additions: parameters that a method puts beside a model's own. A family of const descriptors: low-rank
- * changes of linear maps (LoRA, DoRA, AdaLoRA) and bottleneck adapters at sites (Houlsby, Pfeiffer).
- * Attached, they are ordinary parameters at the end of the model's table, named
- *   MODULE.lora_A.weight, .lora_B.weight, .lora_E (AdaLoRA), .lora_magnitude_vector (DoRA), as in PEFT;
- *   adapters.LAYER.SITE.down.weight, .down.bias, .up.weight, .up.bias.
- * Their first values are a function of the seed and their place in the table, so that a run can tell
- * at its end which of them have changed.
+ * Additions: parameters that a method puts beside a model's own. A family of const descriptors:
+ * low-rank changes of linear maps (LoRA, DoRA, AdaLoRA) and bottleneck adapters at sites (Houlsby,
+ * Pfeiffer). Attached, they are ordinary parameters at the end of the model's table, named
+ *   MODULE.lora_A.weight, .lora_B.weight, .lora_E (AdaLoRA), .lora_magnitude_vector (DoRA), as in
+ * PEFT; adapters.LAYER.SITE.down.weight, .down.bias, .up.weight, .up.bias. Their first values are a
+ * function of the seed and their place in the table, so that a run can tell at its end which of
+ * them have changed.
  */
 #ifndef UM_MODEL_ADDITION_H
 #define UM_MODEL_ADDITION_H

@@ -21,7 +21,8 @@ static const struct um_config_key keys[] = {
     {"type_vocab_size", offsetof(struct um_dims, Y), false, UM_KEY_REQUIRED},
     {"layer_norm_eps", offsetof(struct um_dims, norm_eps), true, UM_KEY_OPTIONAL},
     {"hidden_dropout_prob", offsetof(struct um_dims, dropout), true, UM_KEY_OPTIONAL},
-    {"attention_probs_dropout_prob", offsetof(struct um_dims, attention_dropout), true, UM_KEY_OPTIONAL},
+    {"attention_probs_dropout_prob", offsetof(struct um_dims, attention_dropout), true,
+     UM_KEY_OPTIONAL},
     {"classifier_dropout", offsetof(struct um_dims, head_dropout), true, UM_KEY_OPTIONAL},
     {"initializer_range", offsetof(struct um_dims, init_std), true, UM_KEY_OPTIONAL},
 };

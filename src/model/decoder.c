@@ -104,7 +104,8 @@ static enum um_status read_yarn(struct um_rope_options *rope, const json_t *json
                                 const char *where, struct um_error *err)
 {
     double mscale = 0, mscale_all = 0;
-    bool is_truncated = true; /* where the ramp between the bands begins and ends: at whole numbers */
+    bool is_truncated =
+        true; /* where the ramp between the bands begins and ends: at whole numbers */
     rope->beta_fast = 32;
     rope->beta_slow = 1;
     UM_RETURN_IF(um_json_get_f64(&rope->beta_fast, json, "beta_fast", where, err));

@@ -82,8 +82,9 @@ struct um_value *um_decoder_score(const struct um_model *model, struct um_tape *
 /* Modules that low-rank changes go to by default, as in PEFT. */
 extern const char *const um_decoder_targets[];
 
-/* Rotary settings: from `rope_parameters` (or `rope_scaling` and `rope_theta`, as older configs have
- * it); `kind` is the key within rope_parameters of models with two kinds of layers, or NULL. */
+/* Rotary settings: from `rope_parameters` (or `rope_scaling` and `rope_theta`, as older configs
+ * have it); `kind` is the key within rope_parameters of models with two kinds of layers, or
+ * NULL. */
 enum um_status um_decoder_read_rope(struct um_rope_options *rope, const json_t *config,
                                     const char *kind, const char *where, struct um_error *err);
 /* Which layers see a window only: `layer_types`, or every layer l with (l + 1) % pattern != 0;

@@ -46,7 +46,8 @@ static struct um_value *encoder_layer(const struct um_model *model, struct um_ta
     struct um_value *v = um_encoder_linear(model, tape, x, UM_ENCODER_VALUE, l);
     struct um_value *seen = um_attention(tape, q, k, v, attention);
     seen = um_encoder_linear(model, tape, seen, UM_ENCODER_OUTPUT, l);
-    struct um_value *h = join(model, tape, x, seen, UM_SITE_ATTENTION, UM_ENCODER_ATTENTION_NORM, l);
+    struct um_value *h =
+        join(model, tape, x, seen, UM_SITE_ATTENTION, UM_ENCODER_ATTENTION_NORM, l);
     struct um_value *wide = um_encoder_linear(model, tape, h, UM_ENCODER_UP, l);
     wide = um_activate(tape, wide, dims->activation);
     struct um_value *y = um_encoder_linear(model, tape, wide, UM_ENCODER_DOWN, l);

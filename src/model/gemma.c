@@ -103,7 +103,8 @@ static const char *const gemma3_types[] = {"gemma3_text", NULL};
 #define SHARED                                                                                     \
     .prefix = "model.", .keys = keys, .activation_key = "hidden_activation",                       \
     .n_roles = UM_DECODER_ROLES, .is_decoder = true, .words = UM_DECODER_WORDS,                    \
-    .vocabulary = UM_DECODER_HEAD, .targets = um_decoder_targets, .hidden = um_decoder_hidden, .head = um_decoder_score
+    .vocabulary = UM_DECODER_HEAD, .targets = um_decoder_targets, .hidden = um_decoder_hidden,     \
+    .head = um_decoder_score
 
 const struct um_arch um_arch_gemma = {.name = "gemma",
                                       .summary = "Gemma 1",

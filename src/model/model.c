@@ -191,7 +191,8 @@ static enum um_status fail_shape(const struct um_model *model, const struct um_t
     char found[UM_SHAPE_TEXT], expected[UM_SHAPE_TEXT];
     const int64_t dims[] = {param->rows, param->cols};
     return um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is %s, config.json says %s",
-                   model->folder.path, tensor->name, um_shape_text(found, tensor->dims, tensor->n_dims),
+                   model->folder.path, tensor->name,
+                   um_shape_text(found, tensor->dims, tensor->n_dims),
                    um_shape_text(expected, dims, param->n_dims));
 }
 
@@ -229,7 +230,8 @@ static enum um_status bind(struct um_model *model, struct um_param *param,
     return UM_OK;
 }
 
-/* A fresh weight: matrices normal with the config's deviation, biases zero, as transformers does. */
+/* A fresh weight: matrices normal with the config's deviation, biases zero, as transformers
+ * does. */
 static enum um_status make_fresh(struct um_model *model, struct um_param *param, const char *name,
                                  uint64_t seed, struct um_error *err)
 {
@@ -245,7 +247,8 @@ static enum um_status make_fresh(struct um_model *model, struct um_param *param,
     return UM_OK;
 }
 
-/* Whether the model does without a vocabulary head: classifiers that transformers saved have none. */
+/* Whether the model does without a vocabulary head: classifiers that transformers saved have
+ * none. */
 static bool lacks_vocabulary(const struct um_model *model, const struct um_tensor_view *tensor,
                              enum um_heads heads)
 {
@@ -253,7 +256,8 @@ static bool lacks_vocabulary(const struct um_model *model, const struct um_tenso
     return heads == UM_HEADS_TASK || (heads == UM_HEADS_STORED && model->dims.O > 0 && is_missing);
 }
 
-/* A weight's name in a layer (the table's only conversion is the layer's %d); -1: outside of them. */
+/* A weight's name in a layer (the table's only conversion is the layer's %d); -1: outside of
+ * them. */
 static void write_name(char name[NAME_BYTES], const struct um_weight *weight, int64_t layer)
 {
     const char *place = layer < 0 ? NULL : strstr(weight->name, "%d");
@@ -272,7 +276,8 @@ static enum um_status describe(struct um_param *param, const struct um_model *mo
     bool is_turned = weight->flags & UM_WEIGHT_TURNED, is_gguf = model->folder.gguf;
     int64_t rows = dim_of(&model->dims, weight->rows), cols = dim_of(&model->dims, weight->cols);
     if (cols && rows > ELEMENTS_MAX / cols)
-        return um_fail(err, UM_E_INPUT, "cannot load '%s': '%s' would be %lld rows of %lld elements",
+        return um_fail(err, UM_E_INPUT,
+                       "cannot load '%s': '%s' would be %lld rows of %lld elements",
                        model->folder.config_path, name, (long long)rows, (long long)cols);
     *param = (struct um_param){.index = (int)model->n_params,
                                .rows = is_turned && is_gguf ? cols : rows,
@@ -280,7 +285,8 @@ static enum um_status describe(struct um_param *param, const struct um_model *mo
                                .n_dims = weight->cols == '1' ? 1 : 2,
                                .n_elements = rows * cols,
                                .is_task_head = weight->flags & UM_WEIGHT_TASK,
-                               .is_map = weight->cols != '1' && !strchr("VPY", weight->rows), /* no table */
+                               .is_map = weight->cols != '1' &&
+                                         !strchr("VPY", weight->rows), /* no table */
                                .is_turned = is_turned && !is_gguf,
                                .layer = (int)layer};
     return UM_OK;
@@ -296,7 +302,8 @@ static enum um_status fill(struct um_model *model, struct um_param *param,
     if (tensor)
         return bind(model, param, tensor, err);
     (void)snprintf(full, sizeof(full), "%s%s", is_of_task ? "" : model->arch->prefix, name);
-    if (model->is_shape) /* heads of a task are fresh; what belongs to the base (poolers) is there */
+    if (model
+            ->is_shape) /* heads of a task are fresh; what belongs to the base (poolers) is there */
         return um_model_plan_param(model, param, full, is_head && is_of_task, err);
     return is_head ? make_fresh(model, param, full, seed, err)
                    : um_fail(err, UM_E_INPUT, "cannot load '%s': tensor '%s' is missing",

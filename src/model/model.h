@@ -15,7 +15,8 @@ enum { UM_LAYERS_MAX = 4096 };
 
 /* A model's dimensions and settings; letters as in docs/glossary.md. */
 struct um_dims {
-    int64_t V, D, L, H, F, P, Y; /* vocabulary, model, layers, heads, feed-forward, positions, types */
+    int64_t V, D, L, H, F, P,
+        Y; /* vocabulary, model, layers, heads, feed-forward, positions, types */
     int64_t K, E;                /* key-value heads, features of a head */
     int64_t O;                   /* outputs of the task head, 0 = none */
     double norm_eps, dropout, attention_dropout, head_dropout, init_std;
@@ -59,8 +60,8 @@ enum um_weight_flags {
 
 /*
  * One row of a table of weights. `name` is transformers' name without the base model's prefix, with
- * %d for the layer. rows and cols are letters of struct um_dims, 'Q' and 'K' the features of all query
- * and key heads, '3' three times D, or '1': a vector is [rows].
+ * %d for the layer. rows and cols are letters of struct um_dims, 'Q' and 'K' the features of all
+ * query and key heads, '3' three times D, or '1': a vector is [rows].
  */
 struct um_weight {
     int role; /* of the architecture's own enum */
@@ -96,7 +97,8 @@ struct um_arch {
     int n_roles;
     bool is_decoder;                 /* has a vocabulary head, and roles for it and its words */
     int words, vocabulary;
-    const char *const *targets;      /* modules that low-rank changes go to by default, NULL at the end */
+    const char *const
+        *targets; /* modules that low-rank changes go to by default, NULL at the end */
     /* Records hidden states [D, T], and from them the task head's outputs [O, B]. */
     struct um_value *(*hidden)(const struct um_model *model, struct um_tape *tape,
                                const struct um_input *input);
@@ -126,7 +128,7 @@ struct um_model {
     struct um_attached *attached;  /* what was added (addition.h); NULL = nothing */
     struct um_adapter **adapters;  /* [L][UM_N_SITES], NULL where none stands; NULL = none at all */
     bool has_prefix;         /* the file's names carry the architecture's prefix */
-    bool is_shape;           /* known by its config alone: parameters have shapes and types, no values */
+    bool is_shape; /* known by its config alone: parameters have shapes and types, no values */
     enum um_dtype planned_dtype; /* of its weights then */
     struct um_arena arena;
 };
@@ -143,7 +145,7 @@ struct um_model_options {
     int64_t n_outputs;    /* of the task head; 0: as the file has it, or none */
     uint64_t seed;        /* of fresh weights */
     double dropout;       /* negative: the config's own */
-    bool is_plan;         /* weights may be missing: then config.json says it all (um_model.is_shape) */
+    bool is_plan; /* weights may be missing: then config.json says it all (um_model.is_shape) */
     const char *dtype;    /* of missing weights; NULL or "": what config.json says */
 };
 

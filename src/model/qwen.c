@@ -1,4 +1,5 @@
-/* Qwen2 and 2.5 (biases of query, key and value) and Qwen3 (norms of query and key heads instead). */
+/* Qwen2 and 2.5 (biases of query, key and value) and Qwen3 (norms of query and key heads
+ * instead). */
 #include "model/decoder.h"
 
 static const struct um_config_key keys[] = {
@@ -50,9 +51,9 @@ static const char *const qwen3_types[] = {"qwen3", NULL};
 #define SHARED                                                                                     \
     .prefix = "model.", .keys = keys, .n_keys = UM_COUNT(keys), .activation_key = "hidden_act",    \
     .defaults = {.norm_eps = 1e-6, .init_std = 0.02, .activation = UM_ACT_SILU, .window = 4096},   \
-    .check = check,                                                                                \
-    .n_roles = UM_DECODER_ROLES, .is_decoder = true, .words = UM_DECODER_WORDS,                    \
-    .vocabulary = UM_DECODER_HEAD, .targets = um_decoder_targets, .hidden = um_decoder_hidden, .head = um_decoder_score
+    .check = check, .n_roles = UM_DECODER_ROLES, .is_decoder = true, .words = UM_DECODER_WORDS,    \
+    .vocabulary = UM_DECODER_HEAD, .targets = um_decoder_targets, .hidden = um_decoder_hidden,     \
+    .head = um_decoder_score
 
 const struct um_arch um_arch_qwen2 = {.name = "qwen2",
                                       .summary = "Qwen 2 and 2.5",

@@ -80,9 +80,9 @@ enum um_status um_model_plan_param(struct um_model *model, struct um_param *para
         return um_fail_memory(err, name, strlen(name));
     int64_t block = um_dtype_block(param->dtype);
     if (param->cols % block != 0)
-        return um_fail(err, UM_E_USAGE,
-                       "dtype: '%s' has rows of %lld elements, which %s, in blocks of %lld, cannot hold",
-                       name, (long long)param->cols, um_dtype_name(param->dtype),
-                       (long long)block);
+        return um_fail(
+            err, UM_E_USAGE,
+            "dtype: '%s' has rows of %lld elements, which %s, in blocks of %lld, cannot hold", name,
+            (long long)param->cols, um_dtype_name(param->dtype), (long long)block);
     return UM_OK;
 }

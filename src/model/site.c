@@ -1,7 +1,7 @@
 /*
- * Bottleneck adapters at their sites, as the library `adapters` has them: Houlsby et al. 2019 at both
- * sites, x = branch; Pfeiffer et al. 2021 behind the feed-forward layer, x = norm(stream + branch),
- * the residual around the adapter starting before that norm.
+ * Bottleneck adapters at their sites, as the library `adapters` has them: Houlsby et al. 2019 at
+ * both sites, x = branch; Pfeiffer et al. 2021 behind the feed-forward layer, x = norm(stream +
+ * branch), the residual around the adapter starting before that norm.
  */
 #include "model/site.h"
 

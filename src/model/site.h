@@ -1,6 +1,8 @@
 /*
- * Sites: the places where a branch of a layer (attention, feed-forward) joins the stream, y = stream
- * + drop(branch). A forward function declares each by one call; a bottleneck adapter may stand there.
+ * Sites: the places where a branch of a layer (attention, feed-forward) joins the stream, y =
+ * stream
+ * + drop(branch). A forward function declares each by one call; a bottleneck adapter may stand
+ * there.
  */
 #ifndef UM_MODEL_SITE_H
 #define UM_MODEL_SITE_H

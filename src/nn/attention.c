@@ -6,9 +6,9 @@
  * P = exp(scale S - lse) again, then
  *   dv += do P~^T,  dP~ = v^T do,  dS = scale P (drop(dP~) - delta),  delta_q = do_q . o_q,
  *   dq = k dS,      dk += q dS^T
- * (as in FlashAttention, Dao et al. 2022). With a soft cap c the scores are c tanh(scale S / c), whose
- * derivative by S is scale (1 - (score / c)^2). One task is one key-value head of one sequence, so
- * that no two tasks add to the same gradient.
+ * (as in FlashAttention, Dao et al. 2022). With a soft cap c the scores are c tanh(scale S / c),
+ * whose derivative by S is scale (1 - (score / c)^2). One task is one key-value head of one
+ * sequence, so that no two tasks add to the same gradient.
  */
 #include "nn/ops.h"
 
@@ -49,14 +49,17 @@ static int64_t thread_scratch(const struct options *o, int n_matrices)
     return n_matrices * o->max_length * LD;
 }
 
-/* With a cache a block's queries may see all that it has room for; a single token's need one row. */
+/* With a cache a block's queries may see all that it has room for; a single token's need one
+ * row. */
 static int64_t cached_scratch(const struct um_tape *tape, const struct options *o)
 {
     return tape->cache->capacity * (o->max_length > 1 ? LD : 1);
 }
 
-/* Where a head's rows of input i (q, k, v) start, in its data or its gradient; and of the output. */
-static float *input_rows(const struct um_node *node, int i, bool is_grad, int64_t head, int64_t token)
+/* Where a head's rows of input i (q, k, v) start, in its data or its gradient; and of the
+ * output. */
+static float *input_rows(const struct um_node *node, int i, bool is_grad, int64_t head,
+                         int64_t token)
 {
     const struct options *o = node->options;
     const struct um_value *value = node->in[i];
@@ -314,7 +317,8 @@ static void attend(const struct um_tape *tape, const struct um_node *node, int64
         y[e * node->out->ld] = k->dot(p, b->values + e * b->values_ld + first, n) / sum;
 }
 
-/* Puts a sequence's new keys (input 1) or values (2) behind those that are there; returns them all. */
+/* Puts a sequence's new keys (input 1) or values (2) behind those that are there; returns them
+ * all. */
 static const float *extend(const struct um_tape *tape, const struct um_node *node, int input,
                            const struct block *b, int64_t slot)
 {

@@ -1,11 +1,11 @@
 /*
- * The vocabulary head and its loss in one op, so that logits are never held for more than a chunk of
- * positions: l = W x (or c tanh(W x / c)), loss = sum_t (lse_t - l[label_t]) / normalizer.
+ * The vocabulary head and its loss in one op, so that logits are never held for more than a chunk
+ * of positions: l = W x (or c tanh(W x / c)), loss = sum_t (lse_t - l[label_t]) / normalizer.
  *
- * When training, a chunk's gradients are worked out while its logits are there: d_logits = (softmax -
- * onehot) / normalizer (times 1 - (l / c)^2), dx = W^T d_logits. The weight's gradient, d_logits x^T
- * summed over chunks, goes to the sink as one PRODUCT factor per chunk, marked as a part; then, in
- * the backward pass, a HEAD factor tells how to work out rows of d_logits again (um_head_rows).
+ * When training, a chunk's gradients are worked out while its logits are there: d_logits = (softmax
+ * - onehot) / normalizer (times 1 - (l / c)^2), dx = W^T d_logits. The weight's gradient, d_logits
+ * x^T summed over chunks, goes to the sink as one PRODUCT factor per chunk, marked as a part; then,
+ * in the backward pass, a HEAD factor tells how to work out rows of d_logits again (um_head_rows).
  */
 #include "nn/ops.h"
 

@@ -1,8 +1,8 @@
 /*
- * y = W x + b, or W^T x + b. dx = W^T dy; the weight's gradient dy x^T is never formed here: it goes to
- * the sink as its two factors; the bias's is the sum of dy along tokens. A low-rank change that is
- * attached to the weight adds up h, h being the second input (low_rank.c): dh = up^T dy, and up's
- * gradient has the factors dy and h.
+ * y = W x + b, or W^T x + b. dx = W^T dy; the weight's gradient dy x^T is never formed here: it
+ * goes to the sink as its two factors; the bias's is the sum of dy along tokens. A low-rank change
+ * that is attached to the weight adds up h, h being the second input (low_rank.c): dh = up^T dy,
+ * and up's gradient has the factors dy and h.
  */
 #include "nn/ops.h"
 
@@ -51,7 +51,8 @@ static int64_t multiply_scratch(const struct um_tape *tape, const struct um_para
            (tape->is_rounded ? um_gemm_rounded_floats(n_to, n_tokens, n_from) : 0);
 }
 
-/* to = op(W) from + bias, or (without bias) added to it; `from` has the tokens of `node`'s output. */
+/* to = op(W) from + bias, or (without bias) added to it; `from` has the tokens of `node`'s
+ * output. */
 static void multiply(struct um_tape *tape, const struct um_node *node, struct matrix to,
                      enum um_trans trans, struct matrix from, const float *bias, bool adds,
                      float *scratch)
@@ -84,7 +85,8 @@ static void all_columns(struct um_tape *tape, struct um_node *node)
     const struct um_value *x = node->in[0], *y = node->out;
     const float *bias = o->bias ? um_param_read(o->bias, 0, o->bias->rows, node->scratch) : NULL;
     multiply(tape, node, (struct matrix){y->data, y->rows, y->ld}, forward_trans(o),
-             (struct matrix){x->data, x->rows, x->ld}, bias, false, node->scratch + bias_scratch(o));
+             (struct matrix){x->data, x->rows, x->ld}, bias, false,
+             node->scratch + bias_scratch(o));
 }
 
 static void forward(struct um_tape *tape, struct um_node *node)

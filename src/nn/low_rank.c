@@ -1,9 +1,9 @@
 /*
- * What LoRA (Hu et al. 2022) and its kin attach to a map: W' = W + scale up diag(lambda) down, never
- * formed while training. AdaLoRA's (Zhang et al. 2023) lambda is trained; DoRA (Liu et al. 2024)
- * brings row i of W' to the length m_i: y = (m / |W'|) W' x. As in the paper (section 4.3) and PEFT,
- * |W'| counts as a constant in the backward pass. Dropout is on the input of `down` alone; with a
- * magnitude, PEFT drops the input of W too.
+ * What LoRA (Hu et al. 2022) and its kin attach to a map: W' = W + scale up diag(lambda) down,
+ * never formed while training. AdaLoRA's (Zhang et al. 2023) lambda is trained; DoRA (Liu et al.
+ * 2024) brings row i of W' to the length m_i: y = (m / |W'|) W' x. As in the paper (section 4.3)
+ * and PEFT, |W'| counts as a constant in the backward pass. Dropout is on the input of `down`
+ * alone; with a magnitude, PEFT drops the input of W too.
  *
  * h = scale lambda u, u = down x: d_lambda = sum_t scale dh u; with g = scale lambda dh:
  * dx = down^T g, d_down = g x^T. The wide half, y += up h, is the linear op's (linear.c).

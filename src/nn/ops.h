@@ -76,7 +76,7 @@ struct um_rope_options {
     double low_factor, high_factor; /* llama3 */
     double beta_fast, beta_slow;    /* yarn */
     double attention_factor;        /* of sines and cosines; 0 = 1 */
-    const float *factors;           /* E/2 numbers that frequencies are divided by, or NULL (borrows) */
+    const float *factors; /* E/2 numbers that frequencies are divided by, or NULL (borrows) */
 };
 /* Cosines and sines [E, n] of tokens at `positions` (borrows until the tape is closed). */
 struct um_value *um_rope_angles(struct um_tape *tape, const int32_t *positions, int64_t n,
@@ -115,8 +115,8 @@ struct um_value *um_cross_entropy(struct um_tape *tape, struct um_value *logits,
                                   const int32_t *labels, double normalizer);
 /* The same for a vocabulary head over x [D, n], n > 0, logits worked out in chunks (head.c). */
 struct um_value *um_head_loss(struct um_tape *tape, struct um_value *x, struct um_head head);
-/* Rows rows[0..n_rows) of d_logits again, [n_rows, n] rows ld apart, from a HEAD factor's x and head.
- * `scratch` holds um_head_rows_scratch floats. */
+/* Rows rows[0..n_rows) of d_logits again, [n_rows, n] rows ld apart, from a HEAD factor's x and
+ * head. `scratch` holds um_head_rows_scratch floats. */
 int64_t um_head_rows_scratch(const struct um_param *weight, int64_t n_rows, int64_t n);
 void um_head_rows(float *d_logits, int64_t ld, const struct um_head *head, const float *x,
                   int64_t ldx, int64_t n, const int32_t *rows, int64_t n_rows, float *scratch);

@@ -14,9 +14,9 @@
 struct um_param;
 
 /*
- * A low-rank change attached to a matrix that maps x to y, made of parameters of the model (LoRA and
- * its kin, nn/low_rank.c): y += scale up (lambda * (down drop(x))), and with a magnitude every output
- * is brought to that length of its row of weights.
+ * A low-rank change attached to a matrix that maps x to y, made of parameters of the model (LoRA
+ * and its kin, nn/low_rank.c): y += scale up (lambda * (down drop(x))), and with a magnitude every
+ * output is brought to that length of its row of weights.
  */
 struct um_low_rank {
     struct um_param *down;      /* [r, inputs]: PEFT's lora_A */

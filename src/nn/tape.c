@@ -36,8 +36,9 @@ void um_tape_block_end(struct um_tape *tape)
     tape->block = 0;
 }
 
-/* Rows start on cache lines, and not a page's size apart, which would put them all in one set. Without
- * training, rows of few tokens leave no gaps: they would be most of the memory gone through. */
+/* Rows start on cache lines, and not a page's size apart, which would put them all in one set.
+ * Without training, rows of few tokens leave no gaps: they would be most of the memory gone
+ * through. */
 static int64_t row_stride(const struct um_tape *tape, int64_t cols)
 {
     if (!tape->is_training && cols < UM_NARROW_COLUMNS)
@@ -56,8 +57,11 @@ struct um_value *um_tape_value(struct um_tape *tape, int64_t rows, int64_t cols)
     } else {
         tape->values[tape->n_values++] = value;
     }
-    *value = (struct um_value){
-        .rows = rows, .cols = cols, .ld = row_stride(tape, cols), .first_node = -1, .last_node = -1};
+    *value = (struct um_value){.rows = rows,
+                               .cols = cols,
+                               .ld = row_stride(tape, cols),
+                               .first_node = -1,
+                               .last_node = -1};
     return value;
 }
 
@@ -138,8 +142,8 @@ static void work_out_lives(struct um_tape *tape)
     }
 }
 
-/* Kept values that are made again instead: what they are made from must be there all the while. Where
- * whole blocks are computed again it would be done twice. */
+/* Kept values that are made again instead: what they are made from must be there all the while.
+ * Where whole blocks are computed again it would be done twice. */
 static void find_remade(struct um_tape *tape)
 {
     for (size_t i = 0; i < tape->n_nodes; i++) {

@@ -3,9 +3,10 @@
  *
  * A model's forward function calls ops (ops.h); each checks its shapes and appends a node. Nothing
  * is computed yet. Running the tape computes the nodes in order, with memory known in advance:
- * a value's memory is given back after its last use, unless the backward pass needs it (and it is not
- * cheap to make again: norms, activations, attention); backward walks the nodes in reverse, allocates gradients
- * when they are first written and gives back what each node held. On a dry pool the same walk touches nothing and yields the peak.
+ * a value's memory is given back after its last use, unless the backward pass needs it (and it is
+ * not cheap to make again: norms, activations, attention); backward walks the nodes in reverse,
+ * allocates gradients when they are first written and gives back what each node held. On a dry pool
+ * the same walk touches nothing and yields the peak.
  *
  * Values are feature-major: [rows = features, cols = tokens], rows `ld` floats apart. Gradients of
  * parameters are not values: an op hands their factors to the tape's sink.
@@ -38,7 +39,8 @@ struct um_value {
     bool is_remade;            /* kept, but cheap: made again when a backward function reads it */
 };
 
-/* Values of fewer columns than this have no gaps between rows, unless there is training: ld = cols. */
+/* Values of fewer columns than this have no gaps between rows, unless there is training: ld =
+ * cols. */
 enum { UM_NARROW_COLUMNS = 16 };
 
 /* How loops over elements go through a value: row by row, or as one row if there are no gaps. */
@@ -93,8 +95,8 @@ struct um_tape {
     struct um_arena arena;      /* nodes, values, options of this tape */
     const struct um_kernels *kernels;
     struct um_sequences sequences;
-    /* Going on with texts (no training): attention reads and extends the cache (borrows), sequence b
-     * that of slot slots[b]. */
+    /* Going on with texts (no training): attention reads and extends the cache (borrows), sequence
+     * b that of slot slots[b]. */
     struct um_cache *cache;
     const int32_t *slots;
     int n_attentions;           /* recorded so far: which layer's cache is whose */
@@ -124,9 +126,9 @@ void um_tape_open(struct um_tape *tape, struct um_pool *pool, struct um_sequence
 /* Forgets nodes and values and takes all pool memory back. */
 void um_tape_close(struct um_tape *tape);
 
-/* Runs all nodes. UM_E_RUNTIME: recording had failed, or the pool is full. Without training it may be
- * called again: the nodes run where they ran before, and nothing is allocated. Other tapes may have
- * used the pool in between. */
+/* Runs all nodes. UM_E_RUNTIME: recording had failed, or the pool is full. Without training it may
+ * be called again: the nodes run where they ran before, and nothing is allocated. Other tapes may
+ * have used the pool in between. */
 enum um_status um_tape_forward(struct um_tape *tape, struct um_error *err);
 enum um_status um_tape_backward(struct um_tape *tape, struct um_error *err);
 

@@ -1,4 +1,5 @@
-/* Learning-rate schedules: linear warm-up over w steps, then the schedule's own course to step n. */
+/* Learning-rate schedules: linear warm-up over w steps, then the schedule's own course to step
+ * n. */
 #include <math.h>
 
 #include "optim/optimizer.h"

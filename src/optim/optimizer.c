@@ -17,7 +17,8 @@ static void adamw_chunk(struct um_entry *entry, int64_t first, int64_t n,
                         const struct um_optimizer_options *o, double lr, double g_scale,
                         int64_t age)
 {
-    double correction1 = 1 - pow(o->beta1, (double)age), correction2 = 1 - pow(o->beta2, (double)age);
+    double correction1 = 1 - pow(o->beta1, (double)age),
+           correction2 = 1 - pow(o->beta2, (double)age);
     um_kernels()->adamw(um_entry_values(entry) + first, entry->column[UM_COLUMN_FIRST] + first,
                         entry->column[UM_COLUMN_SECOND] + first,
                         entry->column[UM_COLUMN_GRAD] + first, n, (float)g_scale,

@@ -17,14 +17,16 @@ enum um_column {
     UM_COLUMN_GRAD,   /* of this step */
     UM_COLUMN_FIRST,  /* the optimizer's first moment, */
     UM_COLUMN_SECOND, /* and second */
-    UM_COLUMN_SENSITIVITY, /* AdaLoRA's smoothed importance; of a lambda, in the end, whether it stays */
+    UM_COLUMN_SENSITIVITY, /* AdaLoRA's smoothed importance; of a lambda, in the end, whether it
+                              stays */
     UM_COLUMN_UNCERTAINTY, /* and how far importances are from it */
-    UM_COLUMN_BORN,   /* number of the step that unmasked it (exact up to 2^24) */
-    UM_COLUMN_START,  /* value when it was unmasked, to go back to when it is dropped */
+    UM_COLUMN_BORN,        /* number of the step that unmasked it (exact up to 2^24) */
+    UM_COLUMN_START,       /* value when it was unmasked, to go back to when it is dropped */
     UM_N_COLUMNS
 };
 
-/* Columns that whole entries have too; their values are the parameter's own, their age the run's. */
+/* Columns that whole entries have too; their values are the parameter's own, their age the
+ * run's. */
 extern const bool um_column_is_of_whole[UM_N_COLUMNS];
 
 /* What becomes of elements that leave the set. */
@@ -86,8 +88,9 @@ enum um_status um_trainable_insert(struct um_trainable *set, const struct um_pic
  * stay as they are, the others leave it (set->dropped says how), new ones come as by insertion. */
 enum um_status um_trainable_replace(struct um_trainable *set, const struct um_pick *picks,
                                     int64_t n_picks, int64_t step, struct um_error *err);
-/* Remembers positions of one sparse entry (picks, sorted) as touched; `values`, as bytes in a file or
- * NULL, are what they kept. For a set that is taken up again, before its elements are inserted. */
+/* Remembers positions of one sparse entry (picks, sorted) as touched; `values`, as bytes in a file
+ * or NULL, are what they kept. For a set that is taken up again, before its elements are
+ * inserted. */
 enum um_status um_trainable_touch(struct um_trainable *set, const struct um_pick *picks,
                                   int64_t n_picks, const void *values, struct um_error *err);
 /* Whether all picks are touched ones. */
@@ -106,8 +109,8 @@ void um_entry_publish(struct um_entry *entry);
 /* The values of an entry, n in order. */
 float *um_entry_values(const struct um_entry *entry);
 
-/* What a sparse entry changes of its parameter: the set's elements, and dropped ones that keep their
- * values. Borrows from the entry. */
+/* What a sparse entry changes of its parameter: the set's elements, and dropped ones that keep
+ * their values. Borrows from the entry. */
 struct um_laid {
     int64_t n;
     const int64_t *index;

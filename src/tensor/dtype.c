@@ -119,7 +119,8 @@ const char *um_shape_text(char text[UM_SHAPE_TEXT], const int64_t *dims, int n_d
 {
     int n = snprintf(text, UM_SHAPE_TEXT, "[");
     for (int d = 0; d < n_dims; d++)
-        n += snprintf(text + n, UM_SHAPE_TEXT - (size_t)n, "%s%lld", d ? ", " : "", (long long)dims[d]);
+        n += snprintf(text + n, UM_SHAPE_TEXT - (size_t)n, "%s%lld", d ? ", " : "",
+                      (long long)dims[d]);
     (void)snprintf(text + n, UM_SHAPE_TEXT - (size_t)n, "]");
     return text;
 }

@@ -19,7 +19,8 @@ const char *um_dtype_name(enum um_dtype dtype); /* "F32", "BF16", "Q4_K" */
 /* Of the types that safetensors has. */
 bool um_dtype_from_name(enum um_dtype *dtype, const char *name);
 size_t um_dtype_bytes(enum um_dtype dtype);  /* of one element; of a quantised type, of a block */
-int64_t um_dtype_block(enum um_dtype dtype); /* elements of a block: 32 or 256; 1 if not quantised */
+int64_t
+um_dtype_block(enum um_dtype dtype); /* elements of a block: 32 or 256; 1 if not quantised */
 /* Bytes of n elements; n is a multiple of the block. */
 size_t um_dtype_size(enum um_dtype dtype, int64_t n);
 bool um_dtype_is_quantised(enum um_dtype dtype);

@@ -28,8 +28,8 @@ void um_gemm(float *c, int64_t ldc, const float *a, int64_t lda, enum um_trans t
 
 int64_t um_gemm_bytes(bool is_rounded)
 {
-    /* Seen with oneDNN 2.6 on two threads: 14 MB by AVX2, 40 and 60 MB by AVX-512 without and with AMX;
-     * bfloat16's code for each number of tokens is about 8 MB. */
+    /* Seen with oneDNN 2.6 on two threads: 14 MB by AVX2, 40 and 60 MB by AVX-512 without and with
+     * AMX; bfloat16's code for each number of tokens is about 8 MB. */
     enum { ROUNDED = 8 };
     static const struct {
         int64_t fixed, per_thread;

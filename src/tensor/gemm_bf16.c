@@ -1,10 +1,10 @@
 /*
  * Products of bfloat16 matrices, by oneDNN's matmul. Its AMX kernels take dense matrices only, so
- * operands are kept in panels of columns, and the product is made tile by tile: each the sum of products
- * of dense pieces, made aside, and then written or added where it belongs. So few shapes are met too, as
- * the library compiles (and keeps) code for each. Threads take tiles; what a tile adds up, and in which
- * order, does not depend on them.
- * Its C interface is not the same in versions 2 and 3: what stands behind DNNL_VERSION_MAJOR is the difference.
+ * operands are kept in panels of columns, and the product is made tile by tile: each the sum of
+ * products of dense pieces, made aside, and then written or added where it belongs. So few shapes
+ * are met too, as the library compiles (and keeps) code for each. Threads take tiles; what a tile
+ * adds up, and in which order, does not depend on them. Its C interface is not the same in versions
+ * 2 and 3: what stands behind DNNL_VERSION_MAJOR is the difference.
  */
 #include "tensor/gemm.h"
 
@@ -24,7 +24,8 @@ enum { PANEL = 256, UNIT = 16 };
 
 static dnnl_engine_t cpu; /* NULL: this processor has no such products of its own */
 
-/* Dense pieces of a and b that add to a dense tile, or begin it; a is stored [k, m] if transposed. */
+/* Dense pieces of a and b that add to a dense tile, or begin it; a is stored [k, m] if
+ * transposed. */
 struct piece {
     int64_t m, n, k;
     enum um_trans trans_a;
@@ -352,12 +353,15 @@ static void sum_tile(const struct tile *t, const struct product *p)
     for (int64_t i = 0; i < n_bias; i++)
         um_kernels()->fill(t->values + i * t->cols, p->bias[t->row + i], t->cols);
     for (int64_t at = 0; at < k; at += step) {
-        const struct piece piece = {
-            .m = t->rows, .n = t->cols, .k = at_most(k - at, step),
-            .trans_a = p->trans_a, .adds = at > 0 || p->bias,
-            .a = p->a.values + (is_plain ? panel_row(&p->a, at, t->row) : panel_row(&p->a, t->row, 0)),
-            .b = p->b.values + panel_row(&p->b, t->col, at),
-            .tile = t->values};
+        const struct piece piece = {.m = t->rows,
+                                    .n = t->cols,
+                                    .k = at_most(k - at, step),
+                                    .trans_a = p->trans_a,
+                                    .adds = at > 0 || p->bias,
+                                    .a = p->a.values + (is_plain ? panel_row(&p->a, at, t->row)
+                                                                 : panel_row(&p->a, t->row, 0)),
+                                    .b = p->b.values + panel_row(&p->b, t->col, at),
+                                    .tile = t->values};
         if (!multiply_native(&piece))
             multiply_expanded(&piece);
     }
@@ -407,8 +411,8 @@ int64_t um_gemm_rounded_floats(int64_t m, int64_t n, int64_t k)
 }
 
 void um_gemm_rounded(float *c, int64_t ldc, const float *a, int64_t lda, enum um_trans trans_a,
-                     const float *b, int64_t ldb, int64_t m, int64_t n, int64_t k, const float *bias,
-                     bool adds, float *scratch)
+                     const float *b, int64_t ldb, int64_t m, int64_t n, int64_t k,
+                     const float *bias, bool adds, float *scratch)
 {
     bool is_plain = trans_a == UM_PLAIN;
     float *scratch_b = scratch + um_bf16_floats(m, k);

@@ -66,7 +66,8 @@ static UM_ALWAYS_INLINE uint16_t um_bf16_of_f32(float value)
 {
     uint32_t bits = um_bits_of_f32(value);
     uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : rounded); /* stays NaN */
+    return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40
+                                                       : rounded); /* stays NaN */
 }
 
 #endif

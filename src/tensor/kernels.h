@@ -3,7 +3,8 @@
  * first use: generic, then AVX2, then AVX-512, as far as the machine goes (UNMASK_CPU caps it).
  * Kernels never fail, allocate nothing, know no model, and run on the calling thread.
  *
- * Activations are feature-major: a matrix [features, tokens] whose rows are contiguous along tokens.
+ * Activations are feature-major: a matrix [features, tokens] whose rows are contiguous along
+ * tokens.
  */
 #ifndef UM_TENSOR_KERNELS_H
 #define UM_TENSOR_KERNELS_H
@@ -14,7 +15,8 @@
 #include "base/cpu.h"
 #include "tensor/dtype.h"
 
-/* Identifies the random numbers of one row of a dropout mask; element i is number i of the stream. */
+/* Identifies the random numbers of one row of a dropout mask; element i is number i of the
+ * stream. */
 struct um_drop {
     uint64_t seed, stream;
     uint32_t threshold; /* an element is dropped if its 16-bit number is below; 0 = no dropout */
@@ -68,7 +70,8 @@ struct um_kernels {
     void (*norm)(float *y, int64_t ldy, const float *x, int64_t ldx, int64_t rows, int64_t n,
                  const float *gamma, const float *beta, float eps, bool is_rms, float *mean,
                  float *rstd);
-    /* dx = rstd (dy gamma - mean_d(dy gamma) - xhat mean_d(dy gamma xhat)), written or accumulated. */
+    /* dx = rstd (dy gamma - mean_d(dy gamma) - xhat mean_d(dy gamma xhat)), written or
+     * accumulated. */
     void (*norm_grad)(float *dx, int64_t lddx, const float *dy, int64_t lddy, const float *x,
                       int64_t ldx, int64_t rows, int64_t n, const float *gamma, bool is_rms,
                       const float *mean, const float *rstd, bool accumulate);
@@ -111,7 +114,8 @@ struct um_kernels {
     int64_t (*scan)(int32_t *out, const float *theta, const float *bound, float scale, float eps,
                     int64_t n);
 
-    /* One AdamW step on n consecutive values (see optim/optimizer.h for the order of operations). */
+    /* One AdamW step on n consecutive values (see optim/optimizer.h for the order of
+     * operations). */
     void (*adamw)(float *w, float *m, float *v, const float *g, int64_t n, float g_scale,
                   float beta1, float beta2, float step_size, float inv_sqrt_correction, float eps,
                   float decay);
@@ -122,8 +126,8 @@ struct um_kernels {
     void (*round_bf16)(void *to, const float *from, int64_t n);
 
     /* out[r] = the dot product of stored row r (n elements, whole blocks; rows end to end) with x,
-     * straight from what is stored. x_sums: the sum of each 32 numbers of x, n / 32 of them. NULL for
-     * a type whose rows are to be expanded first. */
+     * straight from what is stored. x_sums: the sum of each 32 numbers of x, n / 32 of them. NULL
+     * for a type whose rows are to be expanded first. */
     void (*dot_rows[UM_N_DTYPES])(float *out, const void *rows, int64_t n_rows, const float *x,
                                   const float *x_sums, int64_t n);
 };

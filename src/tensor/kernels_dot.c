@@ -23,7 +23,8 @@ static UM_ALWAYS_INLINE float total(struct sums s)
 
 /* ---- 16-bit floats */
 
-/* `wide` and `one` make eight numbers and one of their bytes; constants, so that they are inlined. */
+/* `wide` and `one` make eight numbers and one of their bytes; constants, so that they are
+ * inlined. */
 static UM_ALWAYS_INLINE void dot_halves(float *restrict out, const unsigned char *restrict w,
                                         int64_t n_rows, const float *restrict x, int64_t n,
                                         struct um_lanes (*wide)(const unsigned char *),

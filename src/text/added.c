@@ -4,8 +4,8 @@
 
 #include "text/pipeline_private.h"
 
-/* Longer ones there are none of; and where a text only begins as one does, all of it is tried again from
- * the next byte on. */
+/* Longer ones there are none of; and where a text only begins as one does, all of it is tried again
+ * from the next byte on. */
 enum { CONTENT_BYTES_MAX = 4096 };
 
 static enum um_status insert(struct um_trie *trie, const char *text, size_t n, uint32_t value,

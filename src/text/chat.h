@@ -2,10 +2,11 @@
  * Chat templates: how a conversation is written down for a model that was trained on conversations.
  *
  * A template is a const descriptor: what stands before and behind a message of each role, where a
- * system message goes, whether white space around messages is dropped. Which one a model uses is read
- * off its own template, a program in the Jinja language (tokenizer_config.json, chat_template.jinja,
- * GGUF's tokenizer.chat_template): a descriptor lists the expressions that its programs hold. There
- * is no interpreter, so a program that no descriptor knows is an error, never a guess.
+ * system message goes, whether white space around messages is dropped. Which one a model uses is
+ * read off its own template, a program in the Jinja language (tokenizer_config.json,
+ * chat_template.jinja, GGUF's tokenizer.chat_template): a descriptor lists the expressions that its
+ * programs hold. There is no interpreter, so a program that no descriptor knows is an error, never
+ * a guess.
  */
 #ifndef UM_TEXT_CHAT_H
 #define UM_TEXT_CHAT_H
@@ -55,7 +56,8 @@ struct um_chat_template {
     bool begins;                /* with "{bos}" */
     bool is_plain;  /* if named: no tokens of its own, so the tokenizer puts its special ones */
     bool has_thoughts; /* answers open with <think>, which only the last one keeps (Qwen3) */
-    /* Of a program in canonical form (um_chat_canonical): all of these stand in it, and none of those. */
+    /* Of a program in canonical form (um_chat_canonical): all of these stand in it, and none of
+     * those. */
     const char *marks[UM_CHAT_MARKS], *foreign[UM_CHAT_MARKS];
 };
 
@@ -74,7 +76,8 @@ struct um_chat {
 
 /*
  * The model's own template (name "model"), or one by name; `*chat` is NULL if the model has none.
- * Tokens are those that the model's tokenizer settings name, else `begin` and `end` (NULL: nothing, and
+ * Tokens are those that the model's tokenizer settings name, else `begin` and `end` (NULL: nothing,
+ * and
  * "</s>"). UM_E_INPUT: the model's own is not known; UM_E_USAGE: the name is not. Owned (free with
  * um_chat_free).
  */
@@ -90,17 +93,17 @@ const char *um_chat_end(const struct um_chat *chat);
 enum um_status um_chat_recognise(struct um_chat *chat, const char *program, size_t n,
                                  struct um_error *err);
 /*
- * A program with all that means nothing taken out: comments, white space outside of literals, dashes
- * of tags; literals in single quotes with \n for a line's end, joined where they are added up; members
- * as x.name. False if it writes text outside of tags, or is cut short.
+ * A program with all that means nothing taken out: comments, white space outside of literals,
+ * dashes of tags; literals in single quotes with \n for a line's end, joined where they are added
+ * up; members as x.name. False if it writes text outside of tags, or is cut short.
  */
 bool um_chat_canonical(struct um_str *out, const char *program, size_t n);
 
 /* A piece of a conversation as it is written down; `is_learnt`: the model writes it itself. */
 typedef void um_chat_piece_fn(void *user, const char *text, size_t n, bool is_learnt);
 
-/* Writes a conversation: a system message or none, then user and assistant in turns. `is_prompt`: the
- * last message is the user's, and an answer is asked for; else the last is the assistant's.
+/* Writes a conversation: a system message or none, then user and assistant in turns. `is_prompt`:
+ * the last message is the user's, and an answer is asked for; else the last is the assistant's.
  * UM_E_INPUT says which message is out of order or empty. */
 enum um_status um_chat_write(const struct um_chat *chat, const struct um_chat_message *messages,
                              size_t n, bool is_prompt, um_chat_piece_fn *piece, void *user,

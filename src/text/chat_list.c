@@ -65,7 +65,8 @@ static const struct um_chat_template llama3 = {
 };
 
 /* Its system turn always stands there and names two dates. The second is the one that the program
- * holds: 3.2's puts today's in its place where it can, by which no two days' texts would be equal. */
+ * holds: 3.2's puts today's in its place where it can, by which no two days' texts would be
+ * equal. */
 static const struct um_chat_template llama31 = {
     .name = "llama3.1",
     .summary = "LLaMA 3.1, 3.2 and 3.3, dated 26 Jul 2024",
@@ -79,10 +80,11 @@ static const struct um_chat_template llama31 = {
     .trim = UM_CHAT_TRIMMED,
     .default_system = "",
     .begins = true,
-    .marks = {"'<|start_header_id|>'+message.role+'<|end_header_id|>\\n\\n'+message.content|trim"
-              "+'<|eot_id|>'",
-              "{{'Cutting Knowledge Date: December 2023\\n'}}{{'Today Date: '+date_string+'\\n\\n'}}",
-              "date_string='26 Jul 2024'", "{{system_message}}{{'<|eot_id|>'}}"},
+    .marks =
+        {"'<|start_header_id|>'+message.role+'<|end_header_id|>\\n\\n'+message.content|trim"
+         "+'<|eot_id|>'",
+         "{{'Cutting Knowledge Date: December 2023\\n'}}{{'Today Date: '+date_string+'\\n\\n'}}",
+         "date_string='26 Jul 2024'", "{{system_message}}{{'<|eot_id|>'}}"},
 };
 
 /* Mistral's templates differ in spaces alone, and in where a system message goes. */

@@ -82,8 +82,8 @@ static json_t *make_added(const struct reader *r)
         if (!um_gguf_word_is_added(&r->words, i))
             continue;
         json_t *token = json_pack("{s:I, s:o, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)i,
-                                  "content", token_text(r, (int64_t)i), "single_word", 0, "lstrip", 0,
-                                  "rstrip", 0, "normalized", 0, "special",
+                                  "content", token_text(r, (int64_t)i), "single_word", 0, "lstrip",
+                                  0, "rstrip", 0, "normalized", 0, "special",
                                   um_gguf_word_type(&r->words, i) != UM_TOKEN_USER_DEFINED);
         if (json_array_append_new(added, token) != 0) {
             json_decref(added);
@@ -321,7 +321,8 @@ enum um_status um_vocabulary_from_gguf(json_t **tokenizer, json_t **config, cons
     if (!*tokenizer || !*config)
         status = um_fail_memory(err, path, 0);
     else if (r.has_ties)
-        *reason = "pieces of one score are merged as they come, which its list of merges cannot say";
+        *reason =
+            "pieces of one score are merged as they come, which its list of merges cannot say";
     if (status != UM_OK || *reason) {
         json_decref(*tokenizer);
         json_decref(*config);

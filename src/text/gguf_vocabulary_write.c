@@ -73,7 +73,8 @@ static const char *with_spaces(struct writer *r, const char *text, size_t *n)
         um_str_add_n(&s, is_mark ? " " : text + i, 1);
         i += is_mark ? 3 : 1;
     }
-    const char *copy = s.failed ? NULL : um_arena_strndup(&r->arena, s.text ? s.text : "", s.length);
+    const char *copy =
+        s.failed ? NULL : um_arena_strndup(&r->arena, s.text ? s.text : "", s.length);
     *n = s.length;
     um_str_free(&s);
     return copy;
@@ -89,8 +90,8 @@ static enum um_status collect_added(struct writer *r, bool is_pieces, struct um_
         size_t n = json_string_length(get(token, "content"));
         bool is_special = json_is_true(get(token, "special"));
         if (!text || !json_is_integer(get(token, "id")))
-            return um_fail(err, UM_E_INPUT, "cannot load '%s': added token %zu has no id or content",
-                           r->path, i);
+            return um_fail(err, UM_E_INPUT,
+                           "cannot load '%s': added token %zu has no id or content", r->path, i);
         bool is_unknown = is_pieces && unknown && strcmp(text, unknown) == 0;
         if (is_pieces && !is_special)
             text = with_spaces(r, text, &n);
@@ -168,7 +169,8 @@ static enum um_status declare_merges(struct writer *r, struct um_error *err)
         const char *parts[2];
         size_t part_lengths[2];
         if (!read_merge(json_array_get(merges, i), parts, part_lengths))
-            UM_TRY(um_fail(err, UM_E_INPUT, "cannot load '%s': merge %zu is not a pair", r->path, i));
+            UM_TRY(
+                um_fail(err, UM_E_INPUT, "cannot load '%s': merge %zu is not a pair", r->path, i));
         um_str_clear(&s);
         for (size_t p = 0; p < 2; p++) {
             um_str_add(&s, p ? " " : "");
@@ -187,8 +189,8 @@ out:
     return status;
 }
 
-/* SentencePiece merges two pieces whose whole has the best score: minus the place of the first merge
- * that makes it. What no merge makes comes last. */
+/* SentencePiece merges two pieces whose whole has the best score: minus the place of the first
+ * merge that makes it. What no merge makes comes last. */
 static enum um_status declare_scores(struct writer *r, struct um_error *err)
 {
     const json_t *merges = get(get(r->tokenizer, "model"), "merges");
@@ -208,7 +210,8 @@ static enum um_status declare_scores(struct writer *r, struct um_error *err)
         const char *parts[2];
         size_t lengths[2];
         if (!read_merge(json_array_get(merges, i), parts, lengths))
-            UM_TRY(um_fail(err, UM_E_INPUT, "cannot load '%s': merge %zu is not a pair", r->path, i));
+            UM_TRY(
+                um_fail(err, UM_E_INPUT, "cannot load '%s': merge %zu is not a pair", r->path, i));
         um_str_clear(&whole);
         um_str_add_n(&whole, parts[0], lengths[0]);
         um_str_add_n(&whole, parts[1], lengths[1]);
@@ -284,8 +287,8 @@ static int64_t special_id(const struct writer *r, const char *setting, const cha
     return number < r->n ? number : -1;
 }
 
-/* Whether the template of a single text has the token before (or after) it; what tokenizer_config.json
- * says if there is none. */
+/* Whether the template of a single text has the token before (or after) it; what
+ * tokenizer_config.json says if there is none. */
 static bool adds(const struct writer *r, int64_t token, bool at_start, const char *setting)
 {
     const json_t *post = get(r->tokenizer, "post_processor");
@@ -313,13 +316,14 @@ static void declare_special(struct writer *r)
         if (ids[i] >= 0)
             um_gguf_declare_u32(r->w, kinds[i].pair, (uint32_t)ids[i]);
     }
-    um_gguf_declare_bool(r->w, "tokenizer.ggml.add_bos_token", adds(r, ids[0], true, "add_bos_token"));
+    um_gguf_declare_bool(r->w, "tokenizer.ggml.add_bos_token",
+                         adds(r, ids[0], true, "add_bos_token"));
     um_gguf_declare_bool(r->w, "tokenizer.ggml.add_eos_token",
                          adds(r, ids[1], false, "add_eos_token"));
 }
 
-/* In a file of its own, as transformers has it before tokenizer_config.json's (one, or several of which
- * "default" counts). */
+/* In a file of its own, as transformers has it before tokenizer_config.json's (one, or several of
+ * which "default" counts). */
 static enum um_status declare_template(struct writer *r, const char *folder, struct um_error *err)
 {
     const json_t *template = get(r->settings, "chat_template");

@@ -134,7 +134,8 @@ static enum um_status read_cut(struct um_gguf_words *w, struct um_error *err)
                             w->where, err);
 }
 
-/* What begins and ends a text. A file that only by default begins texts may have no token for it. */
+/* What begins and ends a text. A file that only by default begins texts may have no token for
+ * it. */
 static enum um_status read_ends(struct um_gguf_words *w, bool starts, struct um_error *err)
 {
     w->starts = starts && w->bos >= 0;

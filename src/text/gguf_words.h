@@ -75,8 +75,8 @@ enum um_gguf_word_type um_gguf_word_type(const struct um_gguf_words *words, size
 /* Found in texts before they are cut: control, unknown and user-defined tokens with a text. */
 bool um_gguf_word_is_added(const struct um_gguf_words *words, size_t id);
 
-/* Parts of the tokenizer.json that bytes or pieces would have. Owned (free with json_decref), NULL when
- * out of memory. */
+/* Parts of the tokenizer.json that bytes or pieces would have. Owned (free with json_decref), NULL
+ * when out of memory. */
 json_t *um_gguf_words_normalizer(const struct um_gguf_words *words);
 json_t *um_gguf_words_pre_tokenizer(const struct um_gguf_words *words);
 json_t *um_gguf_words_decoder(const struct um_gguf_words *words);

@@ -100,7 +100,8 @@ static enum um_status check_utf8(const char *text, size_t n, const char *where,
     return UM_OK;
 }
 
-/* The normalizer's settings in tokenizer_config.json (NULL: none), with BertTokenizer's defaults. */
+/* The normalizer's settings in tokenizer_config.json (NULL: none), with BertTokenizer's
+ * defaults. */
 static enum um_status read_bert_options(struct um_bert_options *options, const json_t *config,
                                         const char *where, struct um_error *err)
 {
@@ -112,13 +113,13 @@ static enum um_status read_bert_options(struct um_bert_options *options, const j
     return um_json_get_bool(&options->strips_accents, config, "strip_accents", where, err);
 }
 
-/* Of BERT's tokenizers transformers takes the normalizer's settings from tokenizer_config.json, whatever
- * tokenizer.json has (BertTokenizer.__init__). */
+/* Of BERT's tokenizers transformers takes the normalizer's settings from tokenizer_config.json,
+ * whatever tokenizer.json has (BertTokenizer.__init__). */
 static enum um_status settle_bert(json_t *json, const json_t *config, const char *where,
                                   struct um_error *err)
 {
-    static const char *const classes[] = {"BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer",
-                                          "DistilBertTokenizerFast"};
+    static const char *const classes[] = {"BertTokenizer", "BertTokenizerFast",
+                                          "DistilBertTokenizer", "DistilBertTokenizerFast"};
     json_t *normalizer = json_object_get(json, "normalizer");
     const char *type = json_string_value(json_object_get(normalizer, "type"));
     const char *class = json_string_value(json_object_get(config, "tokenizer_class"));

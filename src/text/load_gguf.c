@@ -1,8 +1,8 @@
 /*
- * Tokenizers from GGUF metadata (gguf_words.h says which keys). Vocabulary, merges and added tokens go
- * straight into the tokenizer; the few settings left go through a small document, as those of vocab.txt
- * do. What a file does not say, as its tokenizer.json would, is left out: which added tokens take the
- * white space around them.
+ * Tokenizers from GGUF metadata (gguf_words.h says which keys). Vocabulary, merges and added tokens
+ * go straight into the tokenizer; the few settings left go through a small document, as those of
+ * vocab.txt do. What a file does not say, as its tokenizer.json would, is left out: which added
+ * tokens take the white space around them.
  */
 #include <math.h>
 #include <string.h>
@@ -50,7 +50,8 @@ static size_t spell_word_piece(char *out, const char *text, size_t n, enum um_gg
     bool is_bracketed = n > 2 && text[0] == '[' && text[n - 1] == ']';
     if (n > 3 && !memcmp(text, MARK, 3))
         return spell_as_is(out, text + 3, n - 3, type);
-    if (is_bracketed || type == UM_TOKEN_UNKNOWN || type == UM_TOKEN_CONTROL || type == UM_TOKEN_USER_DEFINED)
+    if (is_bracketed || type == UM_TOKEN_UNKNOWN || type == UM_TOKEN_CONTROL ||
+        type == UM_TOKEN_USER_DEFINED)
         return spell_as_is(out, text, n, type);
     memcpy(out, "##", 2);
     memcpy(out + 2, text, n);
@@ -88,7 +89,8 @@ static enum um_status read_vocab(const struct source *source, spell_fn *spell, s
     for (size_t i = 0; i < tokens->n; i++) {
         if (!tokens->lengths[i])
             continue;
-        size_t n = spell(text, tokens->strings[i], tokens->lengths[i], um_gguf_word_type(&source->words, i));
+        size_t n = spell(text, tokens->strings[i], tokens->lengths[i],
+                         um_gguf_word_type(&source->words, i));
         UM_RETURN_IF(add_token(source, text, n, i, err));
         text += n + 1;
     }
@@ -125,7 +127,8 @@ static enum um_status build(const struct source *source, json_t *json, struct um
     return status;
 }
 
-/* Bytes and pieces: the parts that both files of a tokenizer know, and `model`, which becomes theirs. */
+/* Bytes and pieces: the parts that both files of a tokenizer know, and `model`, which becomes
+ * theirs. */
 static enum um_status build_bpe(struct source *source, json_t *model, struct um_error *err)
 {
     const struct um_gguf_words *w = &source->words;
@@ -151,7 +154,8 @@ static enum um_status read_scores(const struct source *source, struct um_error *
 {
     float *scores = UM_ARENA_NEW(source->loader->arena, source->words.tokens->n, float);
     if (!scores)
-        return um_fail_memory(err, source->loader->where, source->words.tokens->n * sizeof(*scores));
+        return um_fail_memory(err, source->loader->where,
+                              source->words.tokens->n * sizeof(*scores));
     for (size_t i = 0; i < source->words.tokens->n; i++) {
         enum um_gguf_word_type type = um_gguf_word_type(&source->words, i);
         double score = um_gguf_real_at(source->words.scores, i);
@@ -183,9 +187,11 @@ static enum um_status build_word_pieces(struct source *source, struct um_error *
         .lowers = true, .splits_chinese = true, .cls = source->words.bos, .sep = -1,
         .unknown = source->words.unknown};
     json_t *json;
-    UM_RETURN_IF(um_gguf_words_bool(&options.lowers, &source->words, KEY "normalizer.lowercase", err));
+    UM_RETURN_IF(
+        um_gguf_words_bool(&options.lowers, &source->words, KEY "normalizer.lowercase", err));
     options.strips_accents = options.lowers;
-    UM_RETURN_IF(um_gguf_words_bool(&options.strips_accents, &source->words, KEY "normalizer.strip_accents", err));
+    UM_RETURN_IF(um_gguf_words_bool(&options.strips_accents, &source->words,
+                                    KEY "normalizer.strip_accents", err));
     UM_RETURN_IF(um_gguf_words_id(&options.cls, &source->words, KEY "cls_token_id", err));
     UM_RETURN_IF(um_gguf_words_id(&options.sep, &source->words, KEY "seperator_token_id", err));
     UM_RETURN_IF(read_vocab(source, spell_word_piece, err));

@@ -132,7 +132,8 @@ enum um_status um_bench(struct um_bench_report *report, const struct um_recipe *
     if (!goes_on)
         UM_TRY(um_fail(err, UM_E_INTERRUPTED, "stopped before the first step"));
     UM_TRY(time_steps(report, run, &profile, n_steps, err));
-    double needed = report->parts[UM_PART_GEMM_FORWARD].gflop + report->parts[UM_PART_GEMM_BACKWARD].gflop;
+    double needed =
+        report->parts[UM_PART_GEMM_FORWARD].gflop + report->parts[UM_PART_GEMM_BACKWARD].gflop;
     report->needed_gflop = needed;
     report->share_of_gemm = needed / (1e-3 * report->step_milliseconds) / report->gemm_gflops;
 out:

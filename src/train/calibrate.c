@@ -74,7 +74,8 @@ static enum um_status gather_evenly(bool *goes_on, struct um_run *run, struct um
 
 /* ---- movement */
 
-/* Everything in scope of the run's tuning trains whole; AdaLoRA's ranks stay, as they do in the run. */
+/* Everything in scope of the run's tuning trains whole; AdaLoRA's ranks stay, as they do in the
+ * run. */
 static enum um_status open_trial(struct um_tuning *trial, struct um_run *run, struct um_error *err)
 {
     struct um_tuning_options options = run->tuning.options;

@@ -1,10 +1,10 @@
 /*
  * Checkpoints: RUN/checkpoints/step-NNNNNNNN.safetensors, each written aside and renamed. One file
  * holds all that a resumed run needs: for every entry of the trainable set NAME.index (sparse ones)
- * and its columns NAME.value, .first, .second, .born, .sensitivity, .uncertainty; where elements can
- * leave the set, NAME.touched (positions that ever were in it) and, if the dropped keep their values,
- * NAME.touched_value; in the metadata the state's numbers. Orders of rows, dropout and random choices
- * are functions of seed and step, so there is no other random state.
+ * and its columns NAME.value, .first, .second, .born, .sensitivity, .uncertainty; where elements
+ * can leave the set, NAME.touched (positions that ever were in it) and, if the dropped keep their
+ * values, NAME.touched_value; in the metadata the state's numbers. Orders of rows, dropout and
+ * random choices are functions of seed and step, so there is no other random state.
  */
 #include <dirent.h>
 #include <math.h>
@@ -36,9 +36,9 @@ static char *state_text(const struct um_run_state *s, const char *data, const ch
 {
     json_t *json = json_pack(
         "{s:I, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:[I, I, I, I], s:s, s:s}", "step",
-        (json_int_t)s->step, "seconds", s->seconds, "metric_before", um_json_real(s->metric_before), "metric_best",
-        um_json_real(s->metric_best), "metric_last", um_json_real(s->metric_last), "loss_best",
-        um_json_real(s->loss_best), "best_step", (json_int_t)s->best_step, "n_stale",
+        (json_int_t)s->step, "seconds", s->seconds, "metric_before", um_json_real(s->metric_before),
+        "metric_best", um_json_real(s->metric_best), "metric_last", um_json_real(s->metric_last),
+        "loss_best", um_json_real(s->loss_best), "best_step", (json_int_t)s->best_step, "n_stale",
         (json_int_t)s->n_stale, "evaluated_step", (json_int_t)s->evaluated_step, "n_updates",
         (json_int_t)s->n_updates, "is_stopped", s->is_stopped ? 1 : 0, "kept",
         (json_int_t)s->kept.n_changed, (json_int_t)s->kept.n_broken, (json_int_t)s->kept.n_unmasked,
@@ -48,8 +48,8 @@ static char *state_text(const struct um_run_state *s, const char *data, const ch
     return text;
 }
 
-/* Refuses to go on on other rows or another base than the run began with: it would be neither the old
- * run nor a new one. Checkpoints of old do not tell the base. */
+/* Refuses to go on on other rows or another base than the run began with: it would be neither the
+ * old run nor a new one. Checkpoints of old do not tell the base. */
 static enum um_status check_ground(struct um_run *run, const json_t *json, const char *path,
                                    struct um_error *err)
 {
@@ -362,7 +362,8 @@ enum um_status um_checkpoint_load_newest(struct um_run *run, struct um_error *er
     for (size_t i = 0; i < n && is_broken; i++) {
         status = load_step(&is_broken, run, folder, steps[i], err);
         if (is_broken && i + 1 < n)
-            um_say(&run->callbacks, "%s: going back to step %lld", err->message, (long long)steps[i + 1]);
+            um_say(&run->callbacks, "%s: going back to step %lld", err->message,
+                   (long long)steps[i + 1]);
     }
     run->is_loaded = status == UM_OK && n > 0;
     if (run->is_loaded)

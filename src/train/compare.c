@@ -1,8 +1,9 @@
 /*
- * Comparing methods: the grid of tasks, methods, budgets and seeds, each cell a run folder of its own
- * under OUT, so that a comparison that was stopped goes on where it was. Every method gets the same
- * number of trials for its learning rate, scored on a part of the training data that is held out.
- * Processes that are given the same OUT share the work: a run belongs to the one that holds its claim.
+ * Comparing methods: the grid of tasks, methods, budgets and seeds, each cell a run folder of its
+ * own under OUT, so that a comparison that was stopped goes on where it was. Every method gets the
+ * same number of trials for its learning rate, scored on a part of the training data that is held
+ * out. Processes that are given the same OUT share the work: a run belongs to the one that holds
+ * its claim.
  */
 #include <math.h>
 #include <string.h>
@@ -131,15 +132,18 @@ static enum um_status check_options(const struct um_comparison *c, struct um_err
         return um_fail(err, UM_E_USAGE,
                        "compare: several learning rates need a held-out share above 0 and below 1");
     if (o->n_rates > 1 && holdout > 0) {
-        um_fail(err, UM_E_USAGE, "compare: the recipe holds rows out to evaluate on (data.holdout %g), and "
-                "several learning rates would be tried on the same ones", holdout);
+        um_fail(err, UM_E_USAGE,
+                "compare: the recipe holds rows out to evaluate on (data.holdout %g), and "
+                "several learning rates would be tried on the same ones",
+                holdout);
         um_error_hint(err, "name a file to evaluate on (data.eval) instead, or a single rate");
         return UM_E_USAGE;
     }
     return UM_OK;
 }
 
-/* Opens each run and each trial that has not begun: what is wrong shows before hours of the others. */
+/* Opens each run and each trial that has not begun: what is wrong shows before hours of the
+ * others. */
 static enum um_status check_cells(struct um_comparison *c, struct um_error *err)
 {
     for (size_t i = 0; i < c->n_cells; i++) {
@@ -163,8 +167,8 @@ static void free_cells(struct um_comparison *c)
     um_free(c->cells);
 }
 
-/* Seed by seed over the whole grid, so that a table of all methods is there early. Comes back after the
- * first training, since what others were at before may be done by then. */
+/* Seed by seed over the whole grid, so that a table of all methods is there early. Comes back after
+ * the first training, since what others were at before may be done by then. */
 static enum um_status walk(struct um_comparison *c, struct um_error *err)
 {
     for (int64_t seed = 0; seed < c->options->n_seeds; seed++) {

@@ -46,12 +46,13 @@ struct um_comparison {
     struct um_variant *variants; /* as many as the options'; owned */
     struct um_contender *cells;
     size_t n_cells;
-    int64_t n_trained, n_busy; /* runs of this walk over the grid: by this process, left to others */
+    int64_t n_trained,
+        n_busy; /* runs of this walk over the grid: by this process, left to others */
     bool waits;                /* for the next run that another process has */
 };
 
-/* compare_run.c. Makes a variant's recipe. UM_E_USAGE: unknown methods, keys, values, and keys that are the
- * comparison's to set. */
+/* compare_run.c. Makes a variant's recipe. UM_E_USAGE: unknown methods, keys, values, and keys that
+ * are the comparison's to set. */
 enum um_status um_comparison_resolve(struct um_variant *variant, const struct um_recipe *recipe,
                                      struct um_error *err);
 /* Whether the variant itself sets `key`. */

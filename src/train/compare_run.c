@@ -7,7 +7,8 @@
 
 /* ---- the recipe */
 
-/* "NAME:key=value:key=value": a method and settings that go with it; ';' between the items of a list. */
+/* "NAME:key=value:key=value": a method and settings that go with it; ';' between the items of a
+ * list. */
 static enum um_status set_variant(struct um_recipe *recipe, const char *variant,
                                   struct um_error *err)
 {

@@ -65,8 +65,8 @@ static void add_markdown(struct um_str *to, const struct um_contender *cell, con
 
 static void add_csv(struct um_str *to, const struct um_contender *cell, const struct row *row)
 {
-    um_str_addf(to, "%s,%s,%s,%g,%lld,%s,", cell->task, cell->variant->text, cell->budget, cell->rate,
-                (long long)cell->n_done, cell->outcomes[0].metric->name);
+    um_str_addf(to, "%s,%s,%s,%g,%lld,%s,", cell->task, cell->variant->text, cell->budget,
+                cell->rate, (long long)cell->n_done, cell->outcomes[0].metric->name);
     add_number(to, "%.9g,", row->mean, ",");
     add_number(to, "%.9g,", row->deviation, ",");
     add_number(to, "%.9g,", row->difference, ",");
@@ -81,9 +81,9 @@ static json_t *json_of(const struct um_contender *cell, const struct row *row)
     for (int64_t i = 0; i < cell->n_done; i++)
         (void)json_array_append_new(values, um_json_real(cell->outcomes[i].value));
     return json_pack("{s:s, s:s, s:s, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f}",
-                     "task", cell->task, "method", cell->variant->text, "budget", cell->budget, "lr",
-                     cell->rate, "metric", cell->outcomes[0].metric->name, "values", values, "mean",
-                     um_json_real(row->mean), "deviation", um_json_real(row->deviation),
+                     "task", cell->task, "method", cell->variant->text, "budget", cell->budget,
+                     "lr", cell->rate, "metric", cell->outcomes[0].metric->name, "values", values,
+                     "mean", um_json_real(row->mean), "deviation", um_json_real(row->deviation),
                      "difference", um_json_real(row->difference), "p", um_json_real(row->p),
                      "changed", row->changed, "updates", row->updates, "seconds", row->seconds,
                      "peak_rss_mib", row->peak_mib, "delta_mib", row->delta_mib);

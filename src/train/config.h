@@ -1,6 +1,6 @@
 /*
- * The resolved settings of a run: what the option table (recipe_options.c) fills, one member per key.
- * Strings and lists are owned by the recipe; a string that is not set is "".
+ * The resolved settings of a run: what the option table (recipe_options.c) fills, one member per
+ * key. Strings and lists are owned by the recipe; a string that is not set is "".
  */
 #ifndef UM_TRAIN_CONFIG_H
 #define UM_TRAIN_CONFIG_H
@@ -23,7 +23,7 @@ struct um_config {
         char *text, *pair, *label; /* columns by name or number; "" = the task's own */
         char *format;             /* "" = by the file's name; tsv, csv, jsonl */
         char *header;             /* yes, no; "" = the task's own */
-        char *template;           /* of conversations; "" = as the task has it, model = the model's */
+        char *template; /* of conversations; "" = as the task has it, model = the model's */
         char *loss;               /* completion, all: what of a text is learnt */
         bool pack;                /* short texts share a row */
         double holdout;           /* share of the training rows that evaluation gets instead */

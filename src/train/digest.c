@@ -1,12 +1,13 @@
 /*
- * What a run stands on, in short: the rows that it trains on and the base that it changes. A checkpoint
- * holds both, so that a run does not go on on others unnoticed.
+ * What a run stands on, in short: the rows that it trains on and the base that it changes. A
+ * checkpoint holds both, so that a run does not go on on others unnoticed.
  *
- * Of the base only a sample is read, so that a model of many gigabytes costs no time: of each tensor that
- * the model has, name, type, size, and pieces of its bytes, small tensors whole. That tells another model,
- * another training of it, and even a merged sparse delta (of its changes some hit one of a model's
- * hundreds of thousands of sampled values). What it can miss is a change of a few values, or of settings
- * in config.json; a delta holds the full hash of the tensors that it touches (delta/delta.h).
+ * Of the base only a sample is read, so that a model of many gigabytes costs no time: of each
+ * tensor that the model has, name, type, size, and pieces of its bytes, small tensors whole. That
+ * tells another model, another training of it, and even a merged sparse delta (of its changes some
+ * hit one of a model's hundreds of thousands of sampled values). What it can miss is a change of a
+ * few values, or of settings in config.json; a delta holds the full hash of the tensors that it
+ * touches (delta/delta.h).
  */
 #include <string.h>
 

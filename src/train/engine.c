@@ -86,7 +86,8 @@ void um_engine_close(struct um_engine *engine)
     *engine = (struct um_engine){0};
 }
 
-/* Twice what a dry pass took: blocks in another order fit less well, and what is not touched costs nothing. */
+/* Twice what a dry pass took: blocks in another order fit less well, and what is not touched costs
+ * nothing. */
 enum um_status um_engine_reserve(struct um_engine *engine, size_t bytes, struct um_error *err)
 {
     if (engine->pool.size_bytes >= 2 * bytes)

@@ -37,7 +37,8 @@ enum um_status um_batch_begin(struct um_batch *batch, int64_t n_rows, int64_t n_
 void um_batch_add(struct um_batch *batch, const int32_t *ids, const uint8_t *types, int64_t n,
                   int64_t label, double target);
 
-/* Appends a sequence of which the tokens with learnt[i] = 1 are to be predicted (the first cannot). */
+/* Appends a sequence of which the tokens with learnt[i] = 1 are to be predicted (the first
+ * cannot). */
 void um_batch_add_tokens(struct um_batch *batch, const int32_t *ids, const uint8_t *learnt,
                          int64_t n);
 
@@ -60,12 +61,12 @@ enum um_status um_engine_open(struct um_engine *engine, struct um_model *model,
 enum um_status um_engine_open_dry(struct um_engine *engine, struct um_model *model,
                                   struct um_error *err);
 void um_engine_close(struct um_engine *engine);
-/* Makes room for passes of which a dry one took so many bytes, where there is less; the engine's settings
- * stay. */
+/* Makes room for passes of which a dry one took so many bytes, where there is less; the engine's
+ * settings stay. */
 enum um_status um_engine_reserve(struct um_engine *engine, size_t bytes, struct um_error *err);
 
-/* Fails because `what` ("the loss is not finite"), and names the weight that is to blame, if one is:
- * UM_E_DIVERGED, or UM_E_INPUT while weights are those of the file, which then is bad. */
+/* Fails because `what` ("the loss is not finite"), and names the weight that is to blame, if one
+ * is: UM_E_DIVERGED, or UM_E_INPUT while weights are those of the file, which then is bad. */
 enum um_status um_engine_fail(const struct um_engine *engine, const char *what,
                               struct um_error *err);
 
@@ -78,22 +79,22 @@ enum um_status um_engine_logits(float *logits, struct um_engine *engine,
                                 const struct um_batch *batch, const int32_t *columns, int64_t n,
                                 struct um_error *err);
 
-/* Goes on with texts: sequence b of the batch comes behind what slot slots[b] of the cache holds, and
- * is added to it. Logits [n_rows, V] row-major of what follows each sequence. */
+/* Goes on with texts: sequence b of the batch comes behind what slot slots[b] of the cache holds,
+ * and is added to it. Logits [n_rows, V] row-major of what follows each sequence. */
 enum um_status um_engine_go_on(float *logits, struct um_engine *engine, struct um_batch *batch,
                                struct um_cache *cache, const int32_t *slots, struct um_error *err);
 
-/* A recorded pass that goes on by one token a sequence, to be run again and again: nothing is recorded or
- * allocated then. All zeros: not recorded yet. */
+/* A recorded pass that goes on by one token a sequence, to be run again and again: nothing is
+ * recorded or allocated then. All zeros: not recorded yet. */
 struct um_step {
     struct um_tape tape;
     struct um_input input; /* what it was recorded with */
     struct um_value *logits;
 };
 
-/* As um_engine_go_on, for a batch of one token a sequence. From call to call engine, cache, slots and
- * the engine's pool must be the same ones; another number of sequences, or arrays of the batch that have
- * moved, are recorded anew. */
+/* As um_engine_go_on, for a batch of one token a sequence. From call to call engine, cache, slots
+ * and the engine's pool must be the same ones; another number of sequences, or arrays of the batch
+ * that have moved, are recorded anew. */
 enum um_status um_engine_step(float *logits, struct um_step *step, struct um_engine *engine,
                               struct um_batch *batch, struct um_cache *cache, const int32_t *slots,
                               struct um_error *err);
@@ -104,7 +105,8 @@ enum um_status um_engine_loss(double *loss, struct um_engine *engine,
                               const struct um_batch *batch, struct um_error *err);
 
 /* One forward and backward pass: adds this batch's share of the loss (normalised over `n_total`
- * rows, or learnt tokens) to *loss and hands gradients to the sink. `stream` names the dropout masks. */
+ * rows, or learnt tokens) to *loss and hands gradients to the sink. `stream` names the dropout
+ * masks. */
 enum um_status um_engine_train(double *loss, struct um_engine *engine,
                                const struct um_batch *batch, int64_t n_total, uint64_t stream,
                                struct um_sink sink, struct um_error *err);

@@ -69,7 +69,8 @@ void um_evaluator_say_cut(const struct um_evaluator *e, const struct um_callback
     um_say_cut(&e->tokens, e->data, "rows to evaluate on",
                um_max_length_of(&e->tm->model, e->config), callbacks);
     if (e->questions.n_too_long)
-        um_say(callbacks, "%lld questions fill the model's context of %lld tokens and count as wrong",
+        um_say(callbacks,
+               "%lld questions fill the model's context of %lld tokens and count as wrong",
                (long long)e->questions.n_too_long, (long long)e->tm->model.dims.P);
 }
 

@@ -23,9 +23,10 @@ enum um_status um_evaluator_open(struct um_evaluator *evaluator, struct um_task_
                                  struct um_error *err);
 void um_evaluator_close(struct um_evaluator *evaluator);
 
-/* Says, through the message callback, how many rows were left out or cut, and how many questions have no
- * room for an answer, if any. */
-void um_evaluator_say_cut(const struct um_evaluator *evaluator, const struct um_callbacks *callbacks);
+/* Says, through the message callback, how many rows were left out or cut, and how many questions
+ * have no room for an answer, if any. */
+void um_evaluator_say_cut(const struct um_evaluator *evaluator,
+                          const struct um_callbacks *callbacks);
 
 /* The memory that an evaluation takes, found on a dry pool. */
 enum um_status um_evaluator_plan(struct um_generate_need *need, struct um_evaluator *evaluator,

@@ -14,7 +14,8 @@
 /* Member i of a family; false past its end. */
 typedef bool member_fn(struct um_member_info *member, size_t i);
 
-/* Defines get_FAMILY for a family of `count` members, the i-th at `at_i`, with a name and a summary. */
+/* Defines get_FAMILY for a family of `count` members, the i-th at `at_i`, with a name and a
+ * summary. */
 #define DEFINE_GET(family, at_i, count)                                                            \
     static bool get_##family(struct um_member_info *member, size_t i)                              \
     {                                                                                              \

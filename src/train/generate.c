@@ -1,6 +1,7 @@
 /*
- * The generation loop: prompts into slots, tokens out of logits, text out of tokens. What all prompts
- * begin with (instructions, examples) is gone through once and copied from a slot of its own.
+ * The generation loop: prompts into slots, tokens out of logits, text out of tokens. What all
+ * prompts begin with (instructions, examples) is gone through once and copied from a slot of its
+ * own.
  */
 #include "train/generate.h"
 
@@ -41,7 +42,7 @@ struct generator {
     int32_t *rows;    /* slots of the batch's sequences */
     float *logits;    /* [n_slots, V] */
     int64_t n_slots, n_begun, n_active;
-    int64_t n_shared; /* tokens that all prompts begin with, in slot n_slots of the cache; 0: none */
+    int64_t n_shared; /* tokens that all prompts begin with, in slot n_slots of the cache */
     size_t n_stops, longest_stop;
 };
 
@@ -85,7 +86,8 @@ static enum um_status check_prompts(int64_t *capacity, const struct generator *g
     return UM_OK;
 }
 
-/* How many tokens all prompts begin with; each keeps one at least for itself, whose logits it needs. */
+/* How many tokens all prompts begin with; each keeps one at least for itself, whose logits it
+ * needs. */
 static int64_t count_shared(const struct um_generate_job *job)
 {
     const struct um_prompt *first = &job->prompts[0];
@@ -156,7 +158,8 @@ static bool is_end(const struct um_model *model, int32_t id)
     return false;
 }
 
-/* The first place, at or behind `from`, where a stop text stands; the text's length if none does. */
+/* The first place, at or behind `from`, where a stop text stands; the text's length if none
+ * does. */
 static size_t find_stop(const struct generator *g, const struct um_str *text, size_t from)
 {
     size_t first = text->length;
@@ -374,8 +377,8 @@ static enum um_status walk(struct generator *g, struct um_engine *dry, const int
     return um_engine_go_on(NULL, dry, &g->batch, &g->cache, g->rows, err);
 }
 
-/* Activations of the largest pass, by walking through on a dry pool: what all prompts begin with; as many
- * prompts, and as many tokens of them, as one pass may take; a token of each text. */
+/* Activations of the largest pass, by walking through on a dry pool: what all prompts begin with;
+ * as many prompts, and as many tokens of them, as one pass may take; a token of each text. */
 static enum um_status measure(size_t *bytes, struct generator *g, struct um_error *err)
 {
     struct um_engine dry;
@@ -391,7 +394,8 @@ static enum um_status measure(size_t *bytes, struct generator *g, struct um_erro
     for (int32_t s = 0; s < n_rows; s++)
         g->rows[s] = s;
     longest -= g->n_shared;
-    int64_t n_tokens = longest > PASS_TOKENS ? longest : PASS_TOKENS, n_each = n_tokens / n_rows + 1;
+    int64_t n_tokens = longest > PASS_TOKENS ? longest : PASS_TOKENS,
+            n_each = n_tokens / n_rows + 1;
     UM_TRY(walk(g, &dry, zeros, n_rows, n_each < longest ? n_each : longest, err));
     UM_TRY(walk(g, &dry, zeros, 1, longest, err));
     UM_TRY(walk(g, &dry, zeros, n_rows, 1, err));

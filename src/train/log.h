@@ -11,8 +11,8 @@ struct um_log {
     char *path; /* owned */
 };
 
-/* Opens a log to append to. Lines of steps behind `last_step`, which an earlier life of the run wrote
- * but no checkpoint knows, and half a line at the end are dropped. */
+/* Opens a log to append to. Lines of steps behind `last_step`, which an earlier life of the run
+ * wrote but no checkpoint knows, and half a line at the end are dropped. */
 enum um_status um_log_open(struct um_log *log, const char *folder, const char *name,
                            int64_t last_step, struct um_error *err);
 /* Appends a line (with its newline) at once. */

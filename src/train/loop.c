@@ -218,8 +218,8 @@ static void say_what_is_idle(const struct um_run *run)
     };
     for (size_t i = 0; i < UM_COUNT(settings); i++)
         if (settings[i].is_idle)
-            um_say(&run->callbacks, "%s has no effect: method '%s' is of strategy '%s'", settings[i].key,
-                   run->tuning.options.method->name, strategy->name);
+            um_say(&run->callbacks, "%s has no effect: method '%s' is of strategy '%s'",
+                   settings[i].key, run->tuning.options.method->name, strategy->name);
     if (c->eval.patience > 0 && c->eval.every == 0)
         um_say(&run->callbacks, "eval.patience has no effect without eval.every");
     if (c->optimizer.momentum > 0 && !run->optimizer->has_momentum)

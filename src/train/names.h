@@ -10,7 +10,8 @@ struct um_names {
     bool are_told; /* else they are "LABEL_0", "LABEL_1", ..., which tell nothing */
 };
 
-/* n_classes 0: as many as the config names. Owned, also after a failure (free with um_names_free). */
+/* n_classes 0: as many as the config names. Owned, also after a failure (free with
+ * um_names_free). */
 enum um_status um_names_read(struct um_names *names, const json_t *config, int64_t n_classes,
                              struct um_error *err);
 /* Puts other names in the place of the first n. */

@@ -347,7 +347,8 @@ enum um_status um_run_open_memory(struct um_run *run, struct um_error *err)
     UM_RETURN_IF(um_engine_open(&run->tm.engine, &run->tm.model, bytes, err));
     set_up(&run->tm.engine, run);
     if (run->tm.engine.is_rounded && !um_gemm_bf16_is_native())
-        um_say(&run->callbacks, "this processor has no bfloat16 products of its own: float32 is faster here");
+        um_say(&run->callbacks,
+               "this processor has no bfloat16 products of its own: float32 is faster here");
     run->tm.engine.is_trained = run->state.step > 0;
     run->tm.engine.seed = (uint64_t)run->config->train.seed;
     run->tm.engine.profile = run->profile;

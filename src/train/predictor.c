@@ -12,7 +12,8 @@ static enum um_status apply_delta(struct um_predictor *p, const char *path, stru
 }
 
 /* What opening made afresh, since the model lacks it, must be the delta's: else it is noise. */
-static enum um_status check_trained(const struct um_predictor *p, const char *path, struct um_error *err)
+static enum um_status check_trained(const struct um_predictor *p, const char *path,
+                                    struct um_error *err)
 {
     const struct um_model *model = &p->tm.model;
     for (int64_t i = 0; i < model->n_params; i++) {
@@ -43,8 +44,9 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
     p->tm.engine.model = &p->tm.model;
     if (p->tm.model.dims.O == 0 && !p->tm.model.arch->is_decoder) {
         um_fail(err, UM_E_INPUT, "'%s' has no task head to predict with", path);
-        um_error_hint(err, "name the delta or the run that trained one, with --delta; texts are gone "
-                           "on with by decoders");
+        um_error_hint(err,
+                      "name the delta or the run that trained one, with --delta; texts are gone "
+                      "on with by decoders");
         status = UM_E_INPUT;
         goto out;
     }
@@ -82,8 +84,10 @@ enum um_status um_predictor_check_words(const struct um_predictor *p, struct um_
         return um_fail(err, UM_E_USAGE, "a %s model cannot go on with a text; it takes a decoder",
                        model->arch->name);
     return um_model_vocabulary(model) ? UM_OK
-                                      : um_fail(err, UM_E_USAGE, "'%s' cannot go on with a text: it has "
-                                                "no vocabulary head", model->folder.path);
+                                      : um_fail(err, UM_E_USAGE,
+                                                "'%s' cannot go on with a text: it has "
+                                                "no vocabulary head",
+                                                model->folder.path);
 }
 
 void um_predictor_cut(struct um_predictor *p, int64_t max_length)

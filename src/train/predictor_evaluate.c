@@ -20,7 +20,8 @@ static enum um_status check_task(const struct um_predictor *p, const struct um_t
     return UM_OK;
 }
 
-/* The evaluation file's rows; without one those that a run held out of `source`, its training data. */
+/* The evaluation file's rows; without one those that a run held out of `source`, its training
+ * data. */
 static enum um_status open_rows(struct um_dataset *data, struct um_dataset *source,
                                 const struct um_task *task, const struct um_data_options *options,
                                 const struct um_config *c, struct um_error *err)
@@ -116,8 +117,8 @@ enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um
                                      const struct um_recipe *recipe, const char *predictions,
                                      const struct um_callbacks *callbacks, struct um_error *err)
 {
-    return evaluate(evaluation, p, recipe, predictions, predictions ? LABELS_WELCOME : LABELS_NEEDED,
-                    callbacks, err);
+    return evaluate(evaluation, p, recipe, predictions,
+                    predictions ? LABELS_WELCOME : LABELS_NEEDED, callbacks, err);
 }
 
 enum um_status um_predictor_predict_file(struct um_predictor *p, const struct um_recipe *recipe,

@@ -5,8 +5,8 @@
 #include "train/predictor.h"
 #include "train/prompts.h"
 
-/* The template that prompts are written by: the one named, or that the delta's training named; else as
- * that task is written; else the model's own. NULL: prompts as they are. */
+/* The template that prompts are written by: the one named, or that the delta's training named; else
+ * as that task is written; else the model's own. NULL: prompts as they are. */
 static enum um_status open_chat(struct um_chat **chat, const struct um_predictor *p,
                                 const struct um_generate_options *o, struct um_error *err)
 {

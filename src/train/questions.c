@@ -205,11 +205,12 @@ static enum um_status add_line(struct um_str *lines, const struct um_questions *
     const char *path = q->data->table.path;
     enum um_answer rule = q->data->task->answer;
     UM_RETURN_IF(um_prose_render(prose, &q->data->rows[row], &q->prose, true, path, err));
-    json_t *json = json_pack("{s:I, s:I, s:s%, s:s%, s:o, s:o, s:b, s:I}", "row", (json_int_t)row + 1,
-                             "line", (json_int_t)q->data->rows[row].line, "prompt", prose->text.text, prose->text.length, "text",
-                             g->text ? g->text : "", g->n_text, "prediction",
-                             json_of(&reply->found, rule), "answer", json_of(&q->truths[row], rule),
-                             "correct", reply->is_right ? 1 : 0, "tokens", (json_int_t)g->n_ids);
+    json_t *json =
+        json_pack("{s:I, s:I, s:s%, s:s%, s:o, s:o, s:b, s:I}", "row", (json_int_t)row + 1, "line",
+                  (json_int_t)q->data->rows[row].line, "prompt", prose->text.text,
+                  prose->text.length, "text", g->text ? g->text : "", g->n_text, "prediction",
+                  json_of(&reply->found, rule), "answer", json_of(&q->truths[row], rule), "correct",
+                  reply->is_right ? 1 : 0, "tokens", (json_int_t)g->n_ids);
     um_json_add_line(lines, json);
     return UM_OK;
 }

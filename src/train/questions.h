@@ -48,8 +48,8 @@ enum um_status um_questions_plan(struct um_generate_need *need,
 /* Asks all, for `replies`. UM_E_INTERRUPTED if the callback says so. */
 enum um_status um_questions_ask(struct um_questions *questions,
                                 const struct um_ask_options *options, struct um_error *err);
-/* Writes a JSON object a row: row (from 1), line, prompt, text, prediction (null: none), answer, correct,
- * tokens. */
+/* Writes a JSON object a row: row (from 1), line, prompt, text, prediction (null: none), answer,
+ * correct, tokens. */
 enum um_status um_questions_save(const struct um_questions *questions, const char *path,
                                  struct um_error *err);
 

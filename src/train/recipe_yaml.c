@@ -78,7 +78,8 @@ static enum um_status next(struct reader *r, struct um_error *err)
     const char *feature = foreign_feature(&r->event);
     if (!feature)
         return UM_OK;
-    return at_line(r, line(r), um_fail(err, UM_E_USAGE, "%s has no place in a recipe", feature), err);
+    return at_line(r, line(r), um_fail(err, UM_E_USAGE, "%s has no place in a recipe", feature),
+                   err);
 }
 
 /* The text of the current scalar (borrows). */

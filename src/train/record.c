@@ -13,8 +13,9 @@ static enum um_status refuse_old_run(const struct um_run *run, struct um_error *
     char *recipe = um_run_path(run, "recipe.yaml");
     enum um_status status = UM_OK;
     if (recipe && um_path_exists(recipe)) {
-        status = um_fail(err, UM_E_USAGE, "out: '%s' holds a run already, which is not written over",
-                         run->config->out);
+        status =
+            um_fail(err, UM_E_USAGE, "out: '%s' holds a run already, which is not written over",
+                    run->config->out);
         um_error_hint(err, "name another folder, or continue it with --resume '%s'",
                       run->config->out);
     }
@@ -113,8 +114,8 @@ enum um_status um_record_evaluation(struct um_run *run, const struct um_evaluati
 
 /* ---- the delta */
 
-/* The trainable set as a delta's entries (borrowed), by name. What is attached to the base goes in as
- * a whole, however little of it was to change: the base does not have it. */
+/* The trainable set as a delta's entries (borrowed), by name. What is attached to the base goes in
+ * as a whole, however little of it was to change: the base does not have it. */
 static enum um_status make_entries(struct um_delta *d, const struct um_run *run,
                                    struct um_error *err)
 {
@@ -327,18 +328,19 @@ static enum um_status save_summary(const struct um_summary *s, const struct um_r
     for (int64_t p = 0; p < run->tm.model.n_params; p++)
         (void)json_array_append_new(names, json_string(run->tm.model.params[p].name));
     json_t *json = json_pack(
-        "{s:s, s:s, s:s?, s:s?, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:o, s:o, s:o,"
+        "{s:s, s:s, s:s?, s:s?, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:s, s:o, s:o, "
+        "s:o,"
         " s:o, s:I, s:f, s:f, s:I, s:I, s:s, s:i, s:o}",
         "method", run->tuning.options.method->name, "strategy", o->strategy->name, "importance",
         o->select.importance ? o->select.importance->name : NULL, "schedule",
-        o->schedule ? o->schedule->name : NULL, "region", o->region->name, "task",
-        run->task->name, "steps", (json_int_t)s->n_steps, "budget", (json_int_t)s->budget,
-        "changed", (json_int_t)s->n_changed, "unmasked", (json_int_t)s->n_unmasked, "touched",
-        (json_int_t)s->n_touched, "updates", (json_int_t)s->n_updates, "is_within_budget", s->is_within_budget ? 1 : 0,
-        "is_base_intact", s->is_base_intact ? 1 : 0, "metric", s->metric, "metric_before",
-        um_json_real(s->metric_before), "metric_best", um_json_real(s->metric_best), "metric_last",
-        um_json_real(s->metric_last), "loss_best", um_json_real(s->loss_best), "best_step",
-        (json_int_t)s->best_step, "seconds", s->seconds,
+        o->schedule ? o->schedule->name : NULL, "region", o->region->name, "task", run->task->name,
+        "steps", (json_int_t)s->n_steps, "budget", (json_int_t)s->budget, "changed",
+        (json_int_t)s->n_changed, "unmasked", (json_int_t)s->n_unmasked, "touched",
+        (json_int_t)s->n_touched, "updates", (json_int_t)s->n_updates, "is_within_budget",
+        s->is_within_budget ? 1 : 0, "is_base_intact", s->is_base_intact ? 1 : 0, "metric",
+        s->metric, "metric_before", um_json_real(s->metric_before), "metric_best",
+        um_json_real(s->metric_best), "metric_last", um_json_real(s->metric_last), "loss_best",
+        um_json_real(s->loss_best), "best_step", (json_int_t)s->best_step, "seconds", s->seconds,
         "peak_rss_mib", (double)s->peak_rss_bytes / 1048576, "delta_bytes",
         (json_int_t)s->delta_bytes, "model_bytes", (json_int_t)s->model_bytes, "cpu",
         um_cpu_level_name(um_kernels()->level), "threads", um_threads(), "parameters", names);

@@ -58,10 +58,12 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
         return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
     UM_RETURN_IF(open_train(run, err));
     if (c->data.holdout > 0 && *c->data.eval)
-        return um_fail(err, UM_E_USAGE, "data.holdout holds out rows to evaluate on, and data.eval names a "
+        return um_fail(err, UM_E_USAGE,
+                       "data.holdout holds out rows to evaluate on, and data.eval names a "
                        "file of them: give one of the two");
     if (c->data.holdout > 0)
-        UM_RETURN_IF(um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, c->eval.rows, err));
+        UM_RETURN_IF(
+            um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, c->eval.rows, err));
     else if (*c->data.eval || (run->task->eval && *c->data.path))
         UM_RETURN_IF(open_eval(run, err));
     const char *best = *c->eval.best ? c->eval.best : run->task->metrics[0];
@@ -213,8 +215,8 @@ enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
         .is_age_per_parameter = strcmp(c->optimizer.bias_correction, "per-parameter") == 0};
     options.is_plan = run->is_plan;
     run->optimizer->columns(options.has_column, &run->optimizer_options);
-    UM_RETURN_IF(um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options,
-                                err));
+    UM_RETURN_IF(
+        um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options, err));
     if (run->tuning.adalora.allots && c->method.tinit >= run->n_steps - c->method.tfinal)
         return um_fail(err, UM_E_USAGE, "method.tinit %lld and method.tfinal %lld leave none of "
                        "%lld steps to lower ranks in", (long long)c->method.tinit,
@@ -345,11 +347,12 @@ void um_run_free(struct um_run *run)
 
 /* ---- shapes of steps */
 
-enum um_status um_run_batch(struct um_run *run, const int64_t *rows, int64_t n, struct um_error *err)
+enum um_status um_run_batch(struct um_run *run, const int64_t *rows, int64_t n,
+                            struct um_error *err)
 {
     bool is_pair = run->task->style == UM_STYLE_PAIR; /* else the tokens are the truth */
-    return um_task_model_batch(&run->tm, &run->train_tokens, is_pair ? run->train.rows : NULL, rows, n,
-                               err);
+    return um_task_model_batch(&run->tm, &run->train_tokens, is_pair ? run->train.rows : NULL, rows,
+                               n, err);
 }
 
 int64_t um_run_step_shape(int64_t *n_losses, struct um_run *run, int64_t step)

@@ -1,9 +1,9 @@
 /*
  * A run: everything a recipe names, opened; its progress; and the parts of its life, one file each:
- * run.c (opening), plan.c (what it will need), forecast.c (without data), calibrate.c (what a static
- * choice takes before the first step), loop.c (steps and evaluations), checkpoint.c (save, resume),
- * digest.c (what it stands on), record.c (the run folder: log, delta, verified summary), history.c
- * (unmasked.jsonl), example.c (a training row as it is learnt).
+ * run.c (opening), plan.c (what it will need), forecast.c (without data), calibrate.c (what a
+ * static choice takes before the first step), loop.c (steps and evaluations), checkpoint.c (save,
+ * resume), digest.c (what it stands on), record.c (the run folder: log, delta, verified summary),
+ * history.c (unmasked.jsonl), example.c (a training row as it is learnt).
  */
 #ifndef UM_TRAIN_RUN_H
 #define UM_TRAIN_RUN_H
@@ -90,7 +90,8 @@ enum um_status um_run_plan_batch(struct um_run *run, struct um_error *err);
 const int64_t *um_run_rows(int64_t *n, struct um_run *run, int64_t step, int64_t micro);
 int64_t um_run_step_shape(int64_t *n_losses, struct um_run *run, int64_t step);
 /* Lays rows of the training data out as the next batch. */
-enum um_status um_run_batch(struct um_run *run, const int64_t *rows, int64_t n, struct um_error *err);
+enum um_status um_run_batch(struct um_run *run, const int64_t *rows, int64_t n,
+                            struct um_error *err);
 
 /* Warm-up steps of a course of n_steps. */
 int64_t um_run_warmup(const struct um_run *run, int64_t n_steps);
@@ -101,27 +102,29 @@ struct um_course {
     int64_t step, n_steps; /* the step to do, from 0, of how many */
 };
 
-/* loop.c: one optimizer step of a course, and the run's next. Fills loss, norm and lr of `progress`. */
+/* loop.c: one optimizer step of a course, and the run's next. Fills loss, norm and lr of
+ * `progress`. */
 enum um_status um_run_course_step(struct um_progress *progress, struct um_run *run,
                                   const struct um_course *course, struct um_error *err);
 enum um_status um_run_step(struct um_progress *progress, struct um_run *run, struct um_error *err);
 
-/* UM_E_DIVERGED if what trains is not finite: it must not take the place of what was kept before. */
+/* UM_E_DIVERGED if what trains is not finite: it must not take the place of what was kept
+ * before. */
 enum um_status um_run_check_values(const struct um_run *run, struct um_error *err);
 
 /* Whether the run is to go on, by its callback. */
 bool um_run_report(const struct um_run *run, const struct um_progress *progress);
 
-/* calibrate.c: before the first step, chooses what is chosen by more than a step's gradient. *goes_on:
- * false if the callback stopped it; nothing is chosen then. */
+/* calibrate.c: before the first step, chooses what is chosen by more than a step's gradient.
+ * *goes_on: false if the callback stopped it; nothing is chosen then. */
 enum um_status um_run_calibrate(bool *goes_on, struct um_run *run, struct um_error *err);
 
 /* digest.c: SHA-256 of what the run trains on, and of the base that it changes, worked out once. */
 const char *um_run_data_digest(struct um_run *run);
 enum um_status um_run_base_digest(const char **digest, struct um_run *run, struct um_error *err);
 
-/* run.c: goes on with the unfinished run in the recipe's `out`, by this recipe: the one that it began
- * with, but for what makes no difference (threads). */
+/* run.c: goes on with the unfinished run in the recipe's `out`, by this recipe: the one that it
+ * began with, but for what makes no difference (threads). */
 enum um_status um_run_resume_by(struct um_run **run, const struct um_recipe *recipe,
                                 const struct um_callbacks *callbacks, struct um_error *err);
 

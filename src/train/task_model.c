@@ -100,7 +100,8 @@ void um_say_cut(const struct um_encoded *encoded, const struct um_dataset *data,
     char beyond[64], without[64];
     (void)snprintf(beyond, sizeof(beyond), "are longer than %lld tokens and were cut",
                    (long long)max_length);
-    (void)snprintf(without, sizeof(without), "have nothing to learn within %lld tokens and were left out",
+    (void)snprintf(without, sizeof(without),
+                   "have nothing to learn within %lld tokens and were left out",
                    (long long)max_length);
     const struct {
         int64_t n;

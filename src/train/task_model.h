@@ -41,8 +41,9 @@ enum um_status um_task_model_open_chat(struct um_task_model *tm, const struct um
 /* A template by name ("model": the model's own, NULL if it has none); owned (um_chat_free). */
 enum um_status um_task_model_find_chat(struct um_chat **chat, const struct um_task_model *tm,
                                        const char *name, struct um_error *err);
-/* The end of the template's answers ends texts, also where the model's config does not say so. Where the
- * tokenizer has no such token, returns its text (the chat's), which must end them as a stop; else NULL. */
+/* The end of the template's answers ends texts, also where the model's config does not say so.
+ * Where the tokenizer has no such token, returns its text (the chat's), which must end them as a
+ * stop; else NULL. */
 const char *um_task_model_add_end(struct um_task_model *tm, const struct um_chat *chat);
 
 /* How a recipe has a task's rows put together for a model. Borrows its chat template. */
@@ -68,18 +69,18 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
                                    const struct um_row *rows, const int64_t *which, int64_t n,
                                    struct um_error *err);
 
-/* Both ways of scoring tell the callbacks (NULL: none) of each batch, and are UM_E_INTERRUPTED where
- * those say so. */
+/* Both ways of scoring tell the callbacks (NULL: none) of each batch, and are UM_E_INTERRUPTED
+ * where those say so. */
 
-/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length); NULL on a dry pool. Fails
- * as um_engine_fail does if any is not finite. */
+/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length); NULL on a dry pool.
+ * Fails as um_engine_fail does if any is not finite. */
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
                                      int64_t batch, const struct um_callbacks *callbacks,
                                      struct um_error *err);
 
-/* Mean loss of all learnt tokens, for the token objective; on a dry pool only the walk is done. Fails
- * likewise. */
+/* Mean loss of all learnt tokens, for the token objective; on a dry pool only the walk is done.
+ * Fails likewise. */
 enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
                                   const struct um_encoded *encoded, int64_t batch,
                                   const struct um_callbacks *callbacks, struct um_error *err);

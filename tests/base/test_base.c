@@ -152,7 +152,8 @@ static void test_write_is_all_or_nothing(void **state)
     assert_ok(um_file_read(&text, &n, path, &err), err);
     assert_string_equal(text, "old");
     um_free(text);
-    assert_fails(um_file_write("/nonexistent/x", "a", 1, &err), UM_E_RUNTIME, "/nonexistent/x", err);
+    assert_fails(um_file_write("/nonexistent/x", "a", 1, &err), UM_E_RUNTIME, "/nonexistent/x",
+                 err);
     assert_ok(um_remove_folder(folder, &err), err);
     assert_false(um_path_exists(folder));
     um_free(path);

@@ -114,7 +114,7 @@ static void test_groups_are_of_like_length(void **state)
 }
 
 #define TOKENIZER                                                                                  \
-    "{\"pre_tokenizer\":{\"type\":\"Whitespace\"},\"model\":{\"type\":\"WordPiece\","               \
+    "{\"pre_tokenizer\":{\"type\":\"Whitespace\"},\"model\":{\"type\":\"WordPiece\","              \
     "\"unk_token\":\"u\",\"vocab\":{\"u\":0,\"a\":1,\"b\":2,\"c\":3}}}"
 
 enum { N_TEXTS = 1000 }; /* several chunks of work */

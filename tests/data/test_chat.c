@@ -1,7 +1,7 @@
 /*
- * Chat templates against transformers: programs are recognised, texts, ids and what is learnt are the
- * same (tests/golden/chat, oracle/make_chat_golden.py); what is out of order is refused. With a file
- * as argument: says which of its programs are recognised, and whether all texts are the same.
+ * Chat templates against transformers: programs are recognised, texts, ids and what is learnt are
+ * the same (tests/golden/chat, oracle/make_chat_golden.py); what is out of order is refused. With a
+ * file as argument: says which of its programs are recognised, and whether all texts are the same.
  */
 #include "test.h"
 
@@ -202,7 +202,8 @@ static void test_canonical_form(void **state)
 {
     (void)state;
     assert_canonical("", "");
-    assert_canonical("{%- if x -%}  {{ a['b'] + \"c\" }}\n {%- endif %}", "{%ifx%}{{a.b+'c'}}{%endif%}");
+    assert_canonical("{%- if x -%}  {{ a['b'] + \"c\" }}\n {%- endif %}",
+                     "{%ifx%}{{a.b+'c'}}{%endif%}");
     assert_canonical("{{ 'a' + \"b'\\\"\" + '\n' }}", "{{'ab\\'\"\\n'}}");
     assert_canonical("{# note #}\n{% if a %}\n    {% endif %}\n", "{%ifa%}{%endif%}");
     assert_canonical("{{ a[0]['b'][\"c d\"] }}", "{{a[0].b['c d']}}");

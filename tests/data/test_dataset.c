@@ -82,7 +82,8 @@ static void test_one_class_of_the_first_rows(void **state)
     (void)state;
     struct um_dataset d;
     struct um_error err;
-    struct um_data_options o = options_for(write_file("l.tsv", "text\tlabel\na\tno\nb\tno\nc\tyes\n"));
+    struct um_data_options o =
+        options_for(write_file("l.tsv", "text\tlabel\na\tno\nb\tno\nc\tyes\n"));
     o.n_rows = 3;
     assert_ok(um_dataset_open(&d, um_task_find("classification"), &o, &err), err);
     um_dataset_close(&d);
@@ -126,9 +127,10 @@ static void test_labels_by_number(void **state)
     struct um_dataset d;
     struct um_error err;
     const struct um_data_options o = options_for(write_file(
-        "numbers.jsonl", "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"label\": 1}\n"
-                         "{\"sentence1\": \"c\", \"sentence2\": \"d\", \"label\": 0}\n"
-                         "{\"sentence1\": \"e\", \"sentence2\": \"f\", \"label\": \"not_entailment\"}\n"));
+        "numbers.jsonl",
+        "{\"sentence1\": \"a\", \"sentence2\": \"b\", \"label\": 1}\n"
+        "{\"sentence1\": \"c\", \"sentence2\": \"d\", \"label\": 0}\n"
+        "{\"sentence1\": \"e\", \"sentence2\": \"f\", \"label\": \"not_entailment\"}\n"));
     assert_ok(um_dataset_open(&d, um_task_find("rte"), &o, &err), err);
     assert_string_equal(d.labels[d.rows[0].label], "not_entailment");
     assert_string_equal(d.labels[d.rows[1].label], "entailment");

@@ -14,13 +14,18 @@ static const char tokenizer_json[] =
 /* SentencePiece's kind: a space before each text, two brackets are one token; an end of its own. */
 static const char prefixing_json[] =
     "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":9,\"content\":\"</s>\",\"special\":true}],"
-    "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"▁\"},"
+    "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":"
+    "\"▁\"},"
     "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"▁\"}]},"
-    "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"a\",\"vocab\":{\"▁\":0,\"a\":1,"
+    "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"a\",\"vocab\":{\"▁\":0,"
+    "\"a\":1,"
     "\"b\":2,\"▁b\":3,\"<0x0A>\":4,\"[\":5,\"[[\":6,\"</s>\":9},\"merges\":[\"[ [\",\"▁ b\"]},"
-    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":"
-    "0}},{\"SpecialToken\":{\"id\":\"</s>\",\"type_id\":0}}],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\""
-    ":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":0}}],\"special_tokens\":{\"</s>\":{\"id\":\"</s>\",\"ids\""
+    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\","
+    "\"type_id\":"
+    "0}},{\"SpecialToken\":{\"id\":\"</"
+    "s>\",\"type_id\":0}}],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\""
+    ":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":0}}],\"special_tokens\":{\"</s>\":{\"id\":\"</"
+    "s>\",\"ids\""
     ":[9]}}}}";
 
 enum { END = 9 };
@@ -86,8 +91,8 @@ static void prompts_keep_their_tokens(void **state)
 }
 
 /* A row as a training text, or as a prompt, in ids. */
-static void assert_row(const struct um_tokenizer *tokenizer, const char *prompt, const char *completion,
-                       size_t n, const int32_t *ids)
+static void assert_row(const struct um_tokenizer *tokenizer, const char *prompt,
+                       const char *completion, size_t n, const int32_t *ids)
 {
     struct um_prose prose = {0};
     struct um_marked marked = {0};
@@ -103,7 +108,8 @@ static void assert_row(const struct um_tokenizer *tokenizer, const char *prompt,
     um_prose_free(&prose);
 }
 
-/* A completion is no new text: no space comes before it. A prompt is to be gone on with: it has no end. */
+/* A completion is no new text: no space comes before it. A prompt is to be gone on with: it has no
+ * end. */
 static void completions_are_joined_as_they_stand(void **state)
 {
     struct um_tokenizer *tokenizer = parse(prefixing_json);

@@ -41,8 +41,8 @@ static void test_tsv_keeps_quotes(void **state)
 static void test_csv_unquotes(void **state)
 {
     (void)state;
-    struct um_table t =
-        parse("text,label\n\"a, \"\"b\"\"\nc\",1\n,2\r\nplain,\"3\"\r\nhe said \"no\",4\n\n5,", &csv);
+    struct um_table t = parse(
+        "text,label\n\"a, \"\"b\"\"\nc\",1\n,2\r\nplain,\"3\"\r\nhe said \"no\",4\n\n5,", &csv);
     assert_int_equal(t.n_rows, 5);
     assert_cell(&t, 0, 0, "a, \"b\"\nc");
     assert_cell(&t, 1, 0, "");
@@ -75,8 +75,8 @@ static void test_json_lines(void **state)
 static void test_json_array(void **state)
 {
     (void)state;
-    struct um_table t = parse(" [\n  {\"q\": \"1\",\n   \"a\": -7}\n,{\"a\": \"b\", \"q\": \"2\"} ]\n",
-                              &json);
+    struct um_table t =
+        parse(" [\n  {\"q\": \"1\",\n   \"a\": -7}\n,{\"a\": \"b\", \"q\": \"2\"} ]\n", &json);
     assert_int_equal(t.n_rows, 2);
     assert_cell(&t, 0, 1, "-7");
     assert_cell(&t, 1, 0, "2");
@@ -118,7 +118,8 @@ static void test_json_without_text(void **state)
 static void test_json_columns_that_come_late(void **state)
 {
     (void)state;
-    const struct um_table_options options = {.format = UM_TABLE_JSON, .wanted = {"a", "c", "d", NULL}};
+    const struct um_table_options options = {.format = UM_TABLE_JSON,
+                                             .wanted = {"a", "c", "d", NULL}};
     struct um_table t = parse("{\"b\": 1}\n{\"b\": 2, \"x\": 9}\n{\"b\": 3, \"c\": 4}\n"
                               "{\"a\": 5, \"b\": 6, \"c\": 7}",
                               &options);

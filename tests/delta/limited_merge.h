@@ -11,7 +11,8 @@
 
 #include "unmask.h"
 
-/* Works in a child whose files cannot grow beyond `limit` bytes. Whether that failed as it should. */
+/* Works in a child whose files cannot grow beyond `limit` bytes. Whether that failed as it
+ * should. */
 static inline bool limited_fails(enum um_status (*work)(const void *user, struct um_error *err),
                                  const void *user, rlim_t limit)
 {

@@ -1,6 +1,6 @@
-/* A random delta over a model, for tests: every third tensor sparse, every seventh whole, and a fresh
- * head where an encoder has none. Values are representable in the tensor's own type (of a quantised
- * one: F16). */
+/* A random delta over a model, for tests: every third tensor sparse, every seventh whole, and a
+ * fresh head where an encoder has none. Values are representable in the tensor's own type (of a
+ * quantised one: F16). */
 #ifndef UM_TESTS_MADE_DELTA_H
 #define UM_TESTS_MADE_DELTA_H
 
@@ -58,8 +58,8 @@ static inline void make_whole(struct um_delta *d, struct um_random *random,
         value[i] = other_value(random, view, i);
 }
 
-static inline void make_added(struct um_delta *d, struct um_random *random, const char *name, int n_dims,
-                       int64_t rows, int64_t cols)
+static inline void make_added(struct um_delta *d, struct um_random *random, const char *name,
+                              int n_dims, int64_t rows, int64_t cols)
 {
     struct um_delta_entry *e = &d->entries[d->n_entries++];
     int64_t n = rows * (n_dims > 1 ? cols : 1);

@@ -142,23 +142,35 @@ static void test_combinations(void **state)
     struct um_delta_info info;
     open_rig(&r);
     struct um_delta_term terms[2] = {{r.paths[0], 1}, {r.paths[1], 1}};
-    assert_fails(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err), UM_E_INPUT,
-                 "cannot be added up", err);
-    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_LAST, UM_CONFLICT_LAST, r.out, &err), err);
+    assert_fails(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err),
+        UM_E_INPUT, "cannot be added up", err);
+    assert_ok(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_LAST, UM_CONFLICT_LAST, r.out, &err),
+        err);
     check(&r, expect_last);
     assert_string_equal(info.method, "combined");
     drop_added(&r);
-    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err), err);
+    assert_ok(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err),
+        err);
     check(&r, expect_sum);
-    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_MEAN, UM_CONFLICT_MEAN, r.out, &err), err);
+    assert_ok(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_MEAN, UM_CONFLICT_MEAN, r.out, &err),
+        err);
     check(&r, expect_mean);
-    assert_fails(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_ERROR, UM_CONFLICT_ERROR, r.out, &err),
-                 UM_E_INPUT, "differ in what they make of", err);
+    assert_fails(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_ERROR, UM_CONFLICT_ERROR, r.out, &err),
+        UM_E_INPUT, "differ in what they make of", err);
     terms[1].factor = -1;
-    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err), err);
+    assert_ok(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err),
+        err);
     check(&r, expect_difference);
     terms[0].factor = 0.5;
-    assert_ok(um_delta_combine(&info, BASE, terms, 1, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err), err);
+    assert_ok(
+        um_delta_combine(&info, BASE, terms, 1, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err),
+        err);
     check(&r, expect_half);
     close_rig(&r);
 }
@@ -189,14 +201,21 @@ static void test_labels_go_with_the_head(void **state)
     class = r.made[1].task_class;
     assert_ok(um_delta_save(&r.made[1], r.paths[1], &err), err);
     struct um_delta_term terms[2] = {{r.paths[0], 1}, {r.paths[1], 1}};
-    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_LAST, r.out, &err), err);
+    assert_ok(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_LAST, r.out, &err),
+        err);
     assert_label(&r, "bad", class);
-    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_FIRST, r.out, &err), err);
+    assert_ok(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_FIRST, r.out, &err),
+        err);
     assert_label(&r, made_labels[0], class);
-    assert_fails(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_MEAN, r.out, &err),
-                 UM_E_INPUT, "has other classes", err);
+    assert_fails(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_MEAN, r.out, &err),
+        UM_E_INPUT, "has other classes", err);
     drop_added(&r); /* the first one has no head, */
-    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_ERROR, r.out, &err), err);
+    assert_ok(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_ERROR, r.out, &err),
+        err);
     assert_label(&r, made_labels[0], class); /* nor has the second */
     r.made[0].task_class = "BertModel";
     r.made[0].n_labels = 0;
@@ -206,7 +225,9 @@ static void test_labels_go_with_the_head(void **state)
     r.made[1].labels = others;
     r.made[1].task = ""; /* as a difference of two models has it */
     assert_ok(um_delta_save(&r.made[1], r.paths[1], &err), err);
-    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_ERROR, r.out, &err), err);
+    assert_ok(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_ERROR, r.out, &err),
+        err);
     assert_label(&r, "bad", class);
     close_rig(&r);
 }
@@ -222,14 +243,18 @@ static void test_identities(void **state)
     open_rig(&r);
     struct um_delta_term terms[2] = {{r.paths[0], 1}, {r.paths[0], 1}};
     for (size_t n = 1; n <= 2; n++) {
-        assert_ok(um_delta_combine(&info, BASE, terms, n, UM_CONFLICT_ERROR, UM_CONFLICT_ERROR, r.out, &err), err);
+        assert_ok(um_delta_combine(&info, BASE, terms, n, UM_CONFLICT_ERROR, UM_CONFLICT_ERROR,
+                                   r.out, &err),
+                  err);
         assert_ok(um_delta_open(&got, r.out, &err), err);
         assert_same_entries(&r.made[0], got);
         um_delta_free(got);
     }
     drop_added(&r);
     terms[1].factor = -1;
-    assert_ok(um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err), err);
+    assert_ok(
+        um_delta_combine(&info, BASE, terms, 2, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err),
+        err);
     assert_int_equal(info.n_sparse, 0);
     close_rig(&r);
 }
@@ -274,8 +299,9 @@ static void test_refusals(void **state)
     struct um_delta_info info;
     open_rig(&r);
     const struct um_delta_term terms[] = {{r.paths[0], 1}};
-    assert_fails(um_delta_combine(&info, BASE, terms, 0, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err), UM_E_USAGE,
-                 "no delta", err);
+    assert_fails(
+        um_delta_combine(&info, BASE, terms, 0, UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err),
+        UM_E_USAGE, "no delta", err);
     assert_fails(um_delta_combine(&info, GOLDEN_DIR "/models/distilbert_cls/model", terms, 1,
                                   UM_CONFLICT_SUM, UM_CONFLICT_SUM, r.out, &err),
                  UM_E_INPUT, "delta0': the delta does not fit", err);

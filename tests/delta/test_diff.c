@@ -1,5 +1,5 @@
-/* Differences of models whose files are not alike: what the hub's files hold beside the model, old names
- * of norms, heads that are tied, classes with and without a pooler; and what is no pair. */
+/* Differences of models whose files are not alike: what the hub's files hold beside the model, old
+ * names of norms, heads that are tied, classes with and without a pooler; and what is no pair. */
 #include "folder.h"
 
 #include "delta/delta.h"
@@ -260,8 +260,9 @@ static void test_gpt2_is_tied_unsaid(void **state)
     struct um_folder merged;
     const char *base = put_model("base", (struct variant){.golden = MODEL("gpt2"), .edits = unsaid,
                                      .extra = {{"lm_head.weight", 2, {64, 16}, 1}}});
-    const char *tuned = put_model("tuned", (struct variant){.golden = MODEL("gpt2"), .edits = unsaid,
-                                      .changed = "transformer.wte.weight"});
+    const char *tuned = put_model("tuned", (struct variant){.golden = MODEL("gpt2"),
+                                                            .edits = unsaid,
+                                                            .changed = "transformer.wte.weight"});
     struct um_delta *delta = diff(base, tuned);
     assert_one_value(delta, "transformer.wte.weight");
     um_delta_free(delta);
@@ -284,11 +285,14 @@ static void test_token_classes_go_along(void **state)
     struct um_folder merged;
     const char *base = put_model("base", (struct variant){.golden = MODEL("bert_cls"),
                                      .rename = no_head});
-    const char *tuned = put_model("tuned", (struct variant){.golden = MODEL("bert_cls"),
-        .rename = no_pooler,
-        .edits = "{\"architectures\": [\"BertForTokenClassification\"], \"id2label\": {\"0\": \"O\", "
-                 "\"1\": \"A\", \"2\": \"B\", \"3\": \"C\", \"4\": \"D\"}}",
-        .extra = {{"classifier.weight", 2, {5, 32}, 1}, {"classifier.bias", 1, {5}, 0}}});
+    const char *tuned = put_model(
+        "tuned",
+        (struct variant){
+            .golden = MODEL("bert_cls"),
+            .rename = no_pooler,
+            .edits = "{\"architectures\": [\"BertForTokenClassification\"], \"id2label\": {\"0\": "
+                     "\"O\", \"1\": \"A\", \"2\": \"B\", \"3\": \"C\", \"4\": \"D\"}}",
+            .extra = {{"classifier.weight", 2, {5, 32}, 1}, {"classifier.bias", 1, {5}, 0}}});
     um_delta_free(diff(base, tuned));
     merge(&merged, base);
     const json_t *names = json_object_get(merged.config, "id2label");
@@ -331,8 +335,9 @@ static void test_a_folder_and_a_gguf_file_are_no_pair(void **state)
     struct um_merge_report report;
     const char *gguf = in_folder("model.gguf");
     um_delta_free(diff(MODEL("llama_tied"), MODEL("llama_tied")));
-    assert_ok(um_delta_merge(&report, MODEL("llama_tied"), in_folder("diff.safetensors"), gguf, NULL,
-                             &err), err);
+    assert_ok(um_delta_merge(&report, MODEL("llama_tied"), in_folder("diff.safetensors"), gguf,
+                             NULL, &err),
+              err);
     assert_refused(gguf, MODEL("llama_tied"), UM_E_USAGE, "laid out otherwise");
     assert_refused(MODEL("llama_tied"), gguf, UM_E_USAGE, "laid out otherwise");
 }

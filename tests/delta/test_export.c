@@ -1,7 +1,7 @@
 /*
- * Deltas in other programs' forms, read as those programs read them: SuperTuning's and SHiRA's sums come
- * to the delta's values bit for bit and leave every other weight alone; a GGUF adapter holds the change
- * in the map's own order of rows; what a form has no place for is refused.
+ * Deltas in other programs' forms, read as those programs read them: SuperTuning's and SHiRA's sums
+ * come to the delta's values bit for bit and leave every other weight alone; a GGUF adapter holds
+ * the change in the map's own order of rows; what a form has no place for is refused.
  */
 #include "folder.h"
 #include "golden.h"
@@ -15,15 +15,17 @@
 
 static const char *base_path = GOLDEN_DIR "/models/bert_base/model";
 
-/* Values that are awkward to reach by adding: far smaller than the base, other signs, zeros, denormals. */
+/* Values that are awkward to reach by adding: far smaller than the base, other signs, zeros,
+ * denormals. */
 static float awkward(struct um_random *random, float base)
 {
     static const float factors[] = {0.1F, -0.3F, 3, 1e-7F, -1e7F, 1e-30F, 1.0000001F};
     uint64_t kind = um_random_below(random, UM_COUNT(factors) + 3);
     if (kind < UM_COUNT(factors))
         return base * factors[kind];
-    return kind == UM_COUNT(factors) ? 0 : kind == UM_COUNT(factors) + 1 ? 1e-40F
-                                                                        : (float)um_random_normal(random);
+    return kind == UM_COUNT(factors)       ? 0
+           : kind == UM_COUNT(factors) + 1 ? 1e-40F
+                                           : (float)um_random_normal(random);
 }
 
 /* A delta of single weights of linear maps, and a fresh head; `extra` is changed too, if any. */
@@ -258,7 +260,8 @@ static void check_map(const struct um_gguf *gguf, const struct um_gguf_family *f
                 ours += (double)l->up->values[from * rank + i] * lambda *
                         (double)l->down->values[i * inputs + c];
             }
-            assert_true(fabs(theirs * (double)alpha / (double)rank - ours * (double)l->scale) < 1e-4);
+            assert_true(fabs(theirs * (double)alpha / (double)rank - ours * (double)l->scale) <
+                        1e-4);
         }
     }
 }
@@ -342,8 +345,8 @@ static void assert_same_tensors(const char *a, const char *b)
     um_gguf_close(&y);
 }
 
-/* A PEFT folder means the same over a model's folder and over its GGUF file, where rows of some maps
- * stand in another order: merged, exported as an adapter, and exported to PEFT again. */
+/* A PEFT folder means the same over a model's folder and over its GGUF file, where rows of some
+ * maps stand in another order: merged, exported as an adapter, and exported to PEFT again. */
 static void check_gguf_base(const char *name, const char *method)
 {
     static const char *const outs[] = {"base.gguf", "merged.gguf", "merged_too.gguf", "a.gguf",
@@ -473,14 +476,15 @@ static bool is_kept(size_t change, int64_t r)
 }
 
 /* The value of a tensor [rows, cols] whose ranks that are not kept are zero. */
-static float trimmed(const struct um_tensor_view *view, bool is_up, size_t change, int64_t r, int64_t c)
+static float trimmed(const struct um_tensor_view *view, bool is_up, size_t change, int64_t r,
+                     int64_t c)
 {
     return is_kept(change, is_up ? c : r)
                ? um_to_f32_at(view->bytes, view->dtype, r * view->dims[1] + c) : 0;
 }
 
-/* Rewrites an AdaLoRA's folder as PEFT leaves one whose ranks were lowered: those kept only. Tensors of a
- * change follow one another in the file, in the order of its name. */
+/* Rewrites an AdaLoRA's folder as PEFT leaves one whose ranks were lowered: those kept only.
+ * Tensors of a change follow one another in the file, in the order of its name. */
 static void trim(const char *peft, size_t n_changes)
 {
     struct um_error err;

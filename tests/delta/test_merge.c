@@ -1,5 +1,5 @@
-/* Merging and its reverse: merge then diff gives the same delta, in every type and with shards; what
- * cannot be done leaves everything as it was. */
+/* Merging and its reverse: merge then diff gives the same delta, in every type and with shards;
+ * what cannot be done leaves everything as it was. */
 #include "limited_merge.h"
 #include "made_delta.h"
 
@@ -204,7 +204,8 @@ static void test_diff_of_a_wider_model(void **state)
     const struct um_safetensors *st = &base.shards[0];
     assert_ok(um_safetensors_create(&w, &err), err);
     for (size_t i = 0; i < st->n_tensors; i++)
-        um_safetensors_declare(&w, st->tensors[i].name, UM_F32, st->tensors[i].n_dims, st->tensors[i].dims);
+        um_safetensors_declare(&w, st->tensors[i].name, UM_F32, st->tensors[i].n_dims,
+                               st->tensors[i].dims);
     assert_ok(um_safetensors_begin(&w, in_folder("wide/model.safetensors"), &err), err);
     for (size_t i = 0; i < st->n_tensors; i++) {
         const struct um_tensor_view *t = &st->tensors[i];
@@ -299,7 +300,8 @@ static void test_links_in_a_stale_partial_folder_are_not_followed(void **state)
     const char *kept = put_file("elsewhere/kept", "x", 1);
     (void)put_file("stale.partial/old", "x", 1);
     assert_int_equal(symlink(in_folder("elsewhere"), in_folder("stale.partial/link")), 0);
-    assert_ok(um_delta_merge(&report, MODEL("bert_base"), delta, in_folder("stale"), NULL, &err), err);
+    assert_ok(um_delta_merge(&report, MODEL("bert_base"), delta, in_folder("stale"), NULL, &err),
+              err);
     assert_true(um_path_exists(kept));
     assert_false(um_path_exists(in_folder("stale/old")));
     close_delta(&made, &base);

@@ -265,7 +265,8 @@ static void test_tokenizer_goes_along(void **state)
     (void)snprintf(model, sizeof(model), "%s", copy_model("llama_tied", true));
     (void)path_of(none, "none", ".safetensors");
     assert_ok(um_delta_diff(&info, model, model, none, &err), err);
-    assert_ok(um_delta_merge(&report, model, none, path_of(gguf, "words", ".gguf"), NULL, &err), err);
+    assert_ok(um_delta_merge(&report, model, none, path_of(gguf, "words", ".gguf"), NULL, &err),
+              err);
     assert_ok(um_delta_diff(&info, gguf, gguf, none, &err), err);
     assert_ok(um_delta_merge(&report, gguf, none, path_of(folder, "words", ""), NULL, &err), err);
     struct um_tokenizer *tokenizers[2];
@@ -273,8 +274,8 @@ static void test_tokenizer_goes_along(void **state)
     assert_ok(um_tokenizer_open(&tokenizers[0], model, &err), err);
     assert_ok(um_tokenizer_open(&tokenizers[1], folder, &err), err);
     for (size_t i = 0; i < 2; i++)
-        assert_ok(um_tokenizer_encode(&tokens[i], tokenizers[i], text, strlen(text), NULL, 0, false, 0,
-                                      &err),
+        assert_ok(um_tokenizer_encode(&tokens[i], tokenizers[i], text, strlen(text), NULL, 0, false,
+                                      0, &err),
                   err);
     assert_true(tokens[0].n > 10);
     assert_int_equal(tokens[0].n, tokens[1].n);

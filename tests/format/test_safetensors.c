@@ -193,7 +193,8 @@ static void test_writer_refuses_what_would_not_load(void **state)
     assert_ok(um_safetensors_create(&w, &err), err);
     um_safetensors_declare(&w, "x", UM_U8, 1, dims);
     um_safetensors_declare(&w, "x", UM_U8, 1, dims);
-    assert_fails(um_safetensors_begin(&w, path, &err), UM_E_INPUT, "two tensors are named 'x'", err);
+    assert_fails(um_safetensors_begin(&w, path, &err), UM_E_INPUT, "two tensors are named 'x'",
+                 err);
     um_safetensors_abandon(&w);
     assert_ok(um_safetensors_create(&w, &err), err);
     um_safetensors_declare(&w, "\xff", UM_U8, 1, dims);

@@ -148,9 +148,10 @@ static void choose(const float *values, uint64_t draw, int64_t first, int64_t la
             int64_t at = all.starts[p] + i;
             if (!all.is_scope[at] || all.is_in[at])
                 continue;
-            ranked[n++] = (struct ranked){reference_score(&r.tuning.options, (double)all.gradient[at],
-                                                          (double)values[at], draw, (int)p, i),
-                                          at};
+            ranked[n++] =
+                (struct ranked){reference_score(&r.tuning.options, (double)all.gradient[at],
+                                                (double)values[at], draw, (int)p, i),
+                                at};
         }
     qsort(ranked, (size_t)n, sizeof(*ranked), compare_ranked);
     assert_true(u <= n);

@@ -1,8 +1,8 @@
 /*
  * ID3 on decoders: what is chosen over the whole model, the vocabulary head (tied to the table of
  * words or not) included, against a ranking of dense gradients, step after step, with one and with
- * two micro-batches, and of passes that multiply bfloat16 numbers. Entries whose scores lie at the cut
- * within rounding may change places.
+ * two micro-batches, and of passes that multiply bfloat16 numbers. Entries whose scores lie at the
+ * cut within rounding may change places.
  */
 #include "rig.h"
 

@@ -107,8 +107,9 @@ static void calibrate(struct golden_run *r)
         golden_take_rows(&r->batch, &r->rig.g, b, n);
         double n_losses = c.is_squared ? 1 : (double)all->n_rows;
         struct um_sink sink = is_counted ? um_calibration_sink(&c) : um_calibration_count(&c);
-        assert_ok(um_engine_train(&loss, &r->rig.engine, &r->batch, (int64_t)n_losses, 0, sink, &err),
-                  err);
+        assert_ok(
+            um_engine_train(&loss, &r->rig.engine, &r->batch, (int64_t)n_losses, 0, sink, &err),
+            err);
         if (is_counted)
             assert_ok(um_calibration_end(&c, &err), err);
         else

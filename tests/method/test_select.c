@@ -1,7 +1,7 @@
 /*
- * The promise of selection: by bounds = dense, for every bound, importance and shape of data, random
- * and adversarial (equal scores, zeros, denormals, huge ranges, one hot token, u = 0, u over what
- * is left). The dense reference scores every entry and sorts.
+ * The promise of selection: by bounds = dense, for every bound, importance and shape of data,
+ * random and adversarial (equal scores, zeros, denormals, huge ranges, one hot token, u = 0, u over
+ * what is left). The dense reference scores every entry and sorts.
  */
 #include "test.h"
 

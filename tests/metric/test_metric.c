@@ -1,4 +1,5 @@
-/* Metrics against scikit-learn and scipy (golden/metric/golden.txt, oracle/make_metric_golden.py). */
+/* Metrics against scikit-learn and scipy (golden/metric/golden.txt,
+ * oracle/make_metric_golden.py). */
 #include "test.h"
 
 #include <math.h>

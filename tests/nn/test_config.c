@@ -1,4 +1,5 @@
-/* What config.json says and leaves out: defaults as transformers has them, and settings that are refused. */
+/* What config.json says and leaves out: defaults as transformers has them, and settings that are
+ * refused. */
 #include "edited_model.h"
 
 #include "model/model.h"
@@ -38,12 +39,14 @@ static void test_windows_and_caps(void **state)
     assert_int_equal(dims_of("mistral_window", "{\"sliding_window\": null}").window, 0);
     assert_int_equal(dims_of("qwen2", "{\"-sliding_window\": 0}").window, 0);
     assert_int_equal(dims_of("gemma", "{}").window, 0);
-    struct um_dims dims = dims_of("gemma2", "{\"-sliding_window\": 0, \"-attn_logit_softcapping\": 0,"
-                                            " \"-final_logit_softcapping\": 0}");
+    struct um_dims dims =
+        dims_of("gemma2", "{\"-sliding_window\": 0, \"-attn_logit_softcapping\": 0,"
+                          " \"-final_logit_softcapping\": 0}");
     assert_int_equal(dims.window, 4096);
     assert_float_equal(dims.attention_cap, 50, 0);
     assert_float_equal(dims.logit_cap, 30, 0);
-    dims = dims_of("gemma2", "{\"attn_logit_softcapping\": null, \"final_logit_softcapping\": null}");
+    dims =
+        dims_of("gemma2", "{\"attn_logit_softcapping\": null, \"final_logit_softcapping\": null}");
     assert_float_equal(dims.attention_cap, 0, 0);
     assert_float_equal(dims.logit_cap, 0, 0);
     dims = dims_of("gemma3", "{\"-sliding_window\": 0}");
@@ -55,8 +58,8 @@ static void test_windows_and_caps(void **state)
 static void test_rotary_theta(void **state)
 {
     (void)state;
-    assert_float_equal(dims_of("llama_tied", "{\"-rope_parameters\": 0, \"rope_theta\": 50}").rope.theta,
-                       50, 0);
+    assert_float_equal(
+        dims_of("llama_tied", "{\"-rope_parameters\": 0, \"rope_theta\": 50}").rope.theta, 50, 0);
     assert_float_equal(dims_of("llama_tied", "{\"rope_theta\": 50, \"rope_parameters\": "
                                              "{\"rope_type\": \"default\"}}").rope.theta,
                        50, 0);
@@ -94,7 +97,8 @@ static bool has_param(const struct um_model *model, const char *name)
     return um_model_find_param(model, name) != NULL;
 }
 
-/* Puts the golden untied LLaMA into `folder`, with a head of three classes in place of the vocabulary's. */
+/* Puts the golden untied LLaMA into `folder`, with a head of three classes in place of the
+ * vocabulary's. */
 static void make_classifier(const char *folder)
 {
     enum { CLASSES = 3, WIDTH = 16 };

@@ -394,8 +394,8 @@ static void test_rope_gate_and_cap(void **state)
     }
 }
 
-/* Of two norms in a row the first is made again, the second is kept: it could not be made from what is
- * not there. */
+/* Of two norms in a row the first is made again, the second is kept: it could not be made from what
+ * is not there. */
 static struct um_value *op_norms(struct bench *b, struct um_tape *t, struct um_value *x)
 {
     const struct um_norm_options options = {.eps = 1e-5F};

@@ -9,9 +9,10 @@
 #include "tensor/gemm.h"
 #include "tensor/half_private.h"
 
-/* An operand [rows, cols] of numbers that bfloat16 has, and the same rounded; memory goes to *memory. */
-static struct um_bf16 operand(float **values, float **memory, struct um_random *random, int64_t rows,
-                              int64_t cols)
+/* An operand [rows, cols] of numbers that bfloat16 has, and the same rounded; memory goes to
+ * *memory. */
+static struct um_bf16 operand(float **values, float **memory, struct um_random *random,
+                              int64_t rows, int64_t cols)
 {
     int64_t ld = cols + 3;
     *values = UM_NEW(rows * ld, float);

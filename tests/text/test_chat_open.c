@@ -68,7 +68,8 @@ static void test_folders(void **state)
     assert_fails(um_chat_open(&chat, &model, "model", NULL, NULL, &err), UM_E_INPUT,
                  "not one of those known", err);
     write_file("chat_template.jinja", "{{ '\xff' }}");
-    assert_fails(um_chat_open(&chat, &model, "model", NULL, NULL, &err), UM_E_INPUT, "not UTF-8", err);
+    assert_fails(um_chat_open(&chat, &model, "model", NULL, NULL, &err), UM_E_INPUT, "not UTF-8",
+                 err);
     assert_fails(um_chat_open(&chat, &model, "none", NULL, NULL, &err), UM_E_USAGE,
                  "'none' is not a chat template", err);
     assert_null(chat);
@@ -101,7 +102,8 @@ static void test_gguf(void **state)
         {.key = "tokenizer.ggml.eos_token_id", .type = UM_GGUF_U32, .integer = 2},
     };
     static const char program[] =
-        "{{ bos_token }}{% for message in messages %}{% if loop.first %}{{ '<|im_start|>system\\nBe "
+        "{{ bos_token }}{% for message in messages %}{% if loop.first %}{{ "
+        "'<|im_start|>system\\nBe "
         "\\'good\\'.<|im_end|>\\n' }}{% endif %}{{ '<|im_start|>' + message['role'] + '\\n' + "
         "message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}";
     const char *texts[] = {"a", "<b>"};

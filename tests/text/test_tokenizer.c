@@ -326,10 +326,12 @@ static void test_open_folder(void **state)
     assert_ids_of_folder(folder, "Ab", "2 5 6 3");
     write_file(folder, "tokenizer.json", "{" BERT "," MODEL "}");
     assert_ids_of_folder(folder, "Unmask", "4 5");
-    /* As transformers has it, BERT's settings are those of tokenizer_config.json; true is the default. */
-    write_file(folder, "tokenizer.json",
-               "{\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":false},\"pre_tokenizer\":"
-               "{\"type\":\"BertPreTokenizer\"}," MODEL "}");
+    /* As transformers has it, BERT's settings are those of tokenizer_config.json; true is the
+     * default. */
+    write_file(
+        folder, "tokenizer.json",
+        "{\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":false},\"pre_tokenizer\":"
+        "{\"type\":\"BertPreTokenizer\"}," MODEL "}");
     assert_ids_of_folder(folder, "A", "17"); /* no class is named */
     write_file(folder, "tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\"}");
     assert_ids_of_folder(folder, "A", "10");

@@ -1,5 +1,6 @@
-/* Additions against PEFT (and the formulas of `adapters`; oracle/make_peft_golden.py): outputs, loss,
- * every gradient, ten losses by AdamW, AdaLoRA's ranks; folding; first values; what is wrong. */
+/* Additions against PEFT (and the formulas of `adapters`; oracle/make_peft_golden.py): outputs,
+ * loss, every gradient, ten losses by AdamW, AdaLoRA's ranks; folding; first values; what is
+ * wrong. */
 #include "rig.h"
 
 #include "model/addition.h"
@@ -149,7 +150,8 @@ static void test_folding(void **state)
     }
 }
 
-/* Attached and not yet trained, low-rank changes change nothing; their values follow from the seed. */
+/* Attached and not yet trained, low-rank changes change nothing; their values follow from the
+ * seed. */
 static void test_first_values(void **state)
 {
     (void)state;

@@ -264,7 +264,8 @@ static void test_long_questions(void **state)
     char said[256] = "";
     const struct um_callbacks callbacks = {.message = keep_line, .user = said};
     struct um_recipe *recipe = make_recipe("gsm8k", "unused");
-    struct um_predictor *p = open_tiny("narrow"); /* 155 tokens; four prompts have 154, the others more */
+    struct um_predictor *p =
+        open_tiny("narrow"); /* 155 tokens; four prompts have 154, the others more */
     assert_ok(um_predictor_evaluate(&e, p, recipe, in_folder("f.jsonl"), &callbacks, &err), err);
     assert_int_equal(e.n_rows, N_ROWS);
     assert_string_equal(said, "8 questions fill the model's context of 155 tokens and count as "
@@ -364,7 +365,8 @@ static void test_training(void **state)
     struct um_recipe *recipe = make_recipe("gsm8k", "whole");
     assert_ok(um_run_open(&run, recipe, &callbacks, &err), err);
     assert_ok(um_run_plan(&plan, run, &err), err);
-    /* 5 texts and what all begin with; 2 layers of keys and values, 2 heads of 4 rows, 4 bytes a token: 128; 64 logits */
+    /* 5 texts and what all begin with; 2 layers of keys and values, 2 heads of 4 rows, 4 bytes a
+     * token: 128; 64 logits */
     int64_t capacity = (plan.generation_bytes - 5 * 64 * 4) / 6 / 128;
     assert_true(capacity >= 156 + 24 && capacity <= 156 + 24 + 32);
     assert_true(plan.peak_bytes >= plan.generation_bytes + plan.activation_bytes);

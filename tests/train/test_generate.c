@@ -415,7 +415,8 @@ static void test_prompts_that_do_not_fit(void **state)
     close_rig(&r);
 }
 
-/* Gives a model of tied embeddings a vocabulary of `n`, all of its weights 0; returns the old ones. */
+/* Gives a model of tied embeddings a vocabulary of `n`, all of its weights 0; returns the old
+ * ones. */
 static struct um_param widen(struct rig *r, int64_t n)
 {
     struct um_param *w = um_model_vocabulary(&r->model), old = *w;
@@ -426,8 +427,8 @@ static struct um_param widen(struct rig *r, int64_t n)
     return old;
 }
 
-/* Many rows of logits need more than a few long prompts: one text is long and all others are short, or
- * all are long alike. */
+/* Many rows of logits need more than a few long prompts: one text is long and all others are short,
+ * or all are long alike. */
 static void test_many_texts_at_a_time(void **state)
 {
     (void)state;

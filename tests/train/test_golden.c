@@ -1,5 +1,5 @@
-/* Models against transformers, tiny and random: outputs, loss, every gradient, and ten losses of full
- * fine-tuning by AdamW. */
+/* Models against transformers, tiny and random: outputs, loss, every gradient, and ten losses of
+ * full fine-tuning by AdamW. */
 #include "rig.h"
 
 static const char *const names[] = {"bert_cls",  "bert_reg",    "bert_f16",
@@ -86,7 +86,8 @@ static void test_ten_losses(void **state)
     }
 }
 
-/* 8 bits of a bfloat16's fraction: gradients in the right direction, and a run that goes the same way. */
+/* 8 bits of a bfloat16's fraction: gradients in the right direction, and a run that goes the same
+ * way. */
 static void test_bfloat16_products(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* The public API: several runs and predictors in one process, callbacks that cancel, a run that goes
- * on; none of them disturbs another. */
+/* The public API: several runs and predictors in one process, callbacks that cancel, a run that
+ * goes on; none of them disturbs another. */
 #include "edited_model.h"
 #include "train/runs.h"
 
@@ -126,7 +126,8 @@ static void test_evaluations_stop(void **state)
     assert_int_equal(whole.n_batches, 4 * 3);
     callbacks.user = &cut;
     assert_ok(um_run_open(&run, other, &callbacks, &err), err);
-    assert_fails(um_run_train(&summary, run, &err), UM_E_INTERRUPTED, "stopped at step 6 of 12", err);
+    assert_fails(um_run_train(&summary, run, &err), UM_E_INTERRUPTED, "stopped at step 6 of 12",
+                 err);
     um_run_free(run);
     callbacks.user = &rest;
     assert_ok(um_run_resume(&run, in_folder("cut"), &callbacks, &err), err);
@@ -156,7 +157,8 @@ static void *own_threads(void *user)
     return NULL;
 }
 
-/* The number of threads is the calling thread's: opening a run sets it to the recipe's, there alone. */
+/* The number of threads is the calling thread's: opening a run sets it to the recipe's, there
+ * alone. */
 static void test_threads_of_a_thread(void **state)
 {
     (void)state;

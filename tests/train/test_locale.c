@@ -22,7 +22,8 @@ static bool set_comma_locale(void)
     (void)put_file("locale/source", definition, strlen(definition));
     (void)snprintf(command, sizeof(command),
                    "cd '%s/locale' && localedef -c -i ./source ./comma >log 2>&1", test_folder);
-    (void)!system(command); /* it warns of what the definition leaves out, and is made for all that */
+    (void)!system(
+        command); /* it warns of what the definition leaves out, and is made for all that */
     assert_int_equal(setenv("LOCPATH", in_folder("locale"), 1), 0);
     return setlocale(LC_NUMERIC, names[UM_COUNT(names) - 1]) != NULL;
 }
@@ -49,8 +50,10 @@ static void check_recipe(void)
     assert_ok(um_recipe_set(recipe, "optimizer.lr", "2.5e-4", &err), err);
     assert_ok(um_recipe_set(recipe, "method.budget", "0.17%", &err), err);
     assert_string_equal(um_recipe_get(recipe, "optimizer.lr"), "0.00025");
-    assert_fails(um_recipe_set(recipe, "optimizer.lr", "0,5", &err), UM_E_USAGE, "found '0,5'", err);
-    assert_fails(um_recipe_set(recipe, "train.dropout", "2", &err), UM_E_USAGE, "at most 0.99", err);
+    assert_fails(um_recipe_set(recipe, "optimizer.lr", "0,5", &err), UM_E_USAGE, "found '0,5'",
+                 err);
+    assert_fails(um_recipe_set(recipe, "train.dropout", "2", &err), UM_E_USAGE, "at most 0.99",
+                 err);
     assert_ok(um_recipe_save(recipe, in_folder("r.yaml"), &err), err);
     assert_ok(um_recipe_new(&again, &err), err);
     assert_ok(um_recipe_load(again, in_folder("r.yaml"), &err), err);

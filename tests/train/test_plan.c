@@ -1,5 +1,5 @@
-/* Plans: of a model known by its config.json alone as of the same model with its weights and of a run
- * with data; nothing of the model's size allocated; advice only where it saves. */
+/* Plans: of a model known by its config.json alone as of the same model with its weights and of a
+ * run with data; nothing of the model's size allocated; advice only where it saves. */
 #include "tiny_decoder.h"
 
 #include "base/mem.h"
@@ -108,7 +108,8 @@ static void test_full_rows(void **state)
     um_str_free(&rows);
 }
 
-/* The largest batch is found behind millions of learnt tokens: it is rows that a survey is bounded by. */
+/* The largest batch is found behind millions of learnt tokens: it is rows that a survey is bounded
+ * by. */
 static void test_many_learnt_tokens(void **state)
 {
     (void)state;
@@ -141,10 +142,11 @@ static void test_large_model(void **state)
     enum { ROOM = 8 << 20 };
     struct um_saving savings[UM_SAVINGS_MAX];
     size_t n;
-    const char *settings[][2] = {{"model", put_file("7b/config.json", llama_2_7b, strlen(llama_2_7b))},
-                                 {"train.batch", "8"},
-                                 {"train.max_length", "64"},
-                                 {"method.name", "id3"}};
+    const char *settings[][2] = {
+        {"model", put_file("7b/config.json", llama_2_7b, strlen(llama_2_7b))},
+        {"train.batch", "8"},
+        {"train.max_length", "64"},
+        {"method.name", "id3"}};
     size_t before = um_mem_peak();
     struct um_recipe *recipe = make_recipe(settings, UM_COUNT(settings));
     struct um_plan plan = plan_of(recipe, savings, &n);
@@ -179,7 +181,8 @@ static void test_types(void **state)
     struct um_error err;
     struct um_run *run;
     struct um_plan plan;
-    const char *settings[][2] = {{"model", put_file("7b/config.json", llama_2_7b, strlen(llama_2_7b))}};
+    const char *settings[][2] = {
+        {"model", put_file("7b/config.json", llama_2_7b, strlen(llama_2_7b))}};
     struct um_recipe *recipe = make_recipe(settings, 1);
     assert_ok(um_run_open_plan(&run, recipe, "q4_K", &err), err);
     assert_ok(um_run_plan(&plan, run, &err), err);

@@ -1,5 +1,6 @@
-/* Runs that meet trouble or end early: weights that overflow, a base that has changed, no memory, a stop off
- * the grid of logged steps, settings that do nothing; and what is left in the folder then. */
+/* Runs that meet trouble or end early: weights that overflow, a base that has changed, no memory, a
+ * stop off the grid of logged steps, settings that do nothing; and what is left in the folder
+ * then. */
 #include "train/runs.h"
 
 #include <math.h>
@@ -250,7 +251,9 @@ static void test_idle_settings_are_told(void **state)
 static void test_no_memory_for_plans(void **state)
 {
     (void)state;
-    enum { STRIDE = 3 }; /* coprime to what repeats, so that each kind of allocation fails at some time */
+    enum {
+        STRIDE = 3
+    }; /* coprime to what repeats, so that each kind of allocation fails at some time */
     struct um_error err;
     struct um_run *run;
     struct um_plan plan, again;

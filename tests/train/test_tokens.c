@@ -1,7 +1,7 @@
 /*
- * The token objective: the loss is the mean over all learnt tokens of a step, however they are spread
- * over micro-batches and rows, and gradients are its derivative. So accumulation equals the big batch,
- * packed texts equal texts on their own, and the evaluation's loss is training's.
+ * The token objective: the loss is the mean over all learnt tokens of a step, however they are
+ * spread over micro-batches and rows, and gradients are its derivative. So accumulation equals the
+ * big batch, packed texts equal texts on their own, and the evaluation's loss is training's.
  */
 #include "golden.h"
 
