@@ -44,10 +44,11 @@ struct um_gradient_work {
 };
 void um_gradient_work_free(struct um_gradient_work *work);
 /* For plans: bytes of scratch of n_tokens look-ups; to make rows of a head's dy again; and to add
- * the gradient at n sparse elements of a matrix. */
+ * the gradient at n sparse elements of a matrix, and of many in one of `cols` columns. */
 int64_t um_gradient_lookup_bytes(const struct um_param *table, int64_t n_tokens);
 int64_t um_gradient_made_bytes(const struct um_param *head, int64_t n_tokens);
 int64_t um_gradient_pairs_bytes(int64_t n);
+int64_t um_gradient_stripe_bytes(int64_t cols);
 
 /* Fails with UM_E_DIVERGED: the gradient of `param` is not finite. */
 enum um_status um_gradient_diverged(const struct um_param *param, struct um_error *err);

@@ -41,11 +41,19 @@ static int64_t sums_bytes(const struct um_tuning *tuning)
     return n_floats * (int64_t)sizeof(float);
 }
 
-/* The tuning's own scratch: the entry with most elements, and the widest table of look-ups. */
+/* The tuning's own scratch: the entry with most elements, its widest stripe, and the widest table
+ * of look-ups. */
 static int64_t work_bytes(const struct um_tuning *tuning, const struct um_tuning_load *load)
 {
     int64_t pairs = um_gradient_pairs_bytes((tuning->budget - tuning->set.n_whole) / 8);
-    return pairs + (load->words ? um_gradient_lookup_bytes(load->words, load->n_tokens) : 0);
+    int64_t widest = 0;
+    for (size_t e = 0; e < tuning->set.n_entries; e++) {
+        const struct um_entry *entry = &tuning->set.entries[e];
+        if (!entry->is_whole && entry->param->cols > widest)
+            widest = entry->param->cols;
+    }
+    return pairs + um_gradient_stripe_bytes(widest) +
+           (load->words ? um_gradient_lookup_bytes(load->words, load->n_tokens) : 0);
 }
 
 /* While elements leave and come the old set stands beside the new; where they were is remembered.
