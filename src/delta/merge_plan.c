@@ -35,15 +35,23 @@ static enum um_status add_tensor(struct um_merge *m, struct um_merge_tensor t, c
     return UM_OK;
 }
 
-/* A base tensor under the name of the merged model. */
-static enum um_status add_base(struct um_merge *m, struct um_merge_tensor t,
-                               const struct um_tensor_view *view, const char *name,
+/* A base tensor, as it is, and what the delta does to it. */
+static struct um_merge_tensor base_tensor(const struct um_merge *m,
+                                          const struct um_tensor_view *view)
+{
+    return (struct um_merge_tensor){.base = view,
+                                    .dtype = view->dtype,
+                                    .n_dims = view->n_dims,
+                                    .entry = um_delta_find(m->delta, view->name),
+                                    .folded = find_folded(m, view->name)};
+}
+
+/* One under the name that it has in the merged model. */
+static enum um_status add_base(struct um_merge *m, struct um_merge_tensor t, const char *name,
                                struct um_error *err)
 {
     t.name = um_arena_strdup(&m->arena, name);
-    t.base = view;
-    t.n_dims = view->n_dims;
-    return add_tensor(m, t, view->dims, err);
+    return add_tensor(m, t, t.base->dims, err);
 }
 
 /* What the delta adds goes into the last shard. */
@@ -84,9 +92,8 @@ static enum um_status plan_folder(struct um_merge *m, struct um_error *err)
     for (size_t s = 0; s < m->base.n_shards; s++) {
         for (size_t i = 0; i < m->base.shards[s].n_tensors; i++) {
             const struct um_tensor_view *view = &m->base.shards[s].tensors[i];
-            struct um_merge_tensor t = {.shard = s, .dtype = view->dtype};
-            t.entry = um_delta_find(m->delta, view->name);
-            t.folded = find_folded(m, view->name);
+            struct um_merge_tensor t = base_tensor(m, view);
+            t.shard = s;
             if ((t.entry && t.entry->is_added) || um_head_is_tied_copy(&m->base, view->name))
                 continue; /* another task's head, which the delta's replaces */
             if (m->has_type && um_dtype_is_weight(view->dtype))
@@ -94,7 +101,7 @@ static enum um_status plan_folder(struct um_merge *m, struct um_error *err)
             const char *name = merged_name(m, view->name);
             if (!name)
                 return um_fail_memory(err, view->name, 0);
-            UM_RETURN_IF(add_base(m, t, view, name, err));
+            UM_RETURN_IF(add_base(m, t, name, err));
         }
     }
     return add_added(m, err);
@@ -123,11 +130,10 @@ static enum um_status plan_gguf_to_folder(struct um_merge *m, struct um_error *e
     m->n_shards = 1;
     for (size_t i = 0; i < m->base.gguf->n_tensors; i++) {
         const struct um_tensor_view *view = &m->base.tensors[i];
-        struct um_merge_tensor t = {.is_undone = true,
-                                    .head_rows = m->model.dims.E,
-                                    .dtype = m->has_type ? m->type : UM_F32,
-                                    .entry = um_delta_find(m->delta, view->name),
-                                    .folded = find_folded(m, view->name)};
+        struct um_merge_tensor t = base_tensor(m, view);
+        t.is_undone = true;
+        t.head_rows = m->model.dims.E;
+        t.dtype = m->has_type ? m->type : UM_F32;
         if (strcmp(view->name, "rope_freqs.weight") == 0)
             continue; /* config.json says it */
         if (!um_dtype_is_weight(view->dtype) ||
@@ -142,7 +148,7 @@ static enum um_status plan_gguf_to_folder(struct um_merge *m, struct um_error *e
             m->n_shards++;
         }
         t.shard = m->n_shards - 1;
-        UM_RETURN_IF(add_base(m, t, view, view->name, err));
+        UM_RETURN_IF(add_base(m, t, view->name, err));
     }
     UM_RETURN_IF(name_shards(m, err));
     return add_added(m, err);
@@ -186,8 +192,8 @@ static enum um_status add_factors(struct um_merge *m, struct um_error *err)
                                     .n_elements = half,
                                     .bytes = (unsigned char *)factors,
                                     .n_bytes = (size_t)half * sizeof(float)};
-    return add_base(m, (struct um_merge_tensor){.dtype = UM_F32, .is_made = true}, view,
-                    "rope_freqs.weight", err);
+    struct um_merge_tensor t = {.base = view, .dtype = UM_F32, .n_dims = 1, .is_made = true};
+    return add_base(m, t, "rope_freqs.weight", err);
 }
 
 static enum um_status plan_folder_to_gguf(struct um_merge *m, struct um_error *err)
@@ -197,16 +203,17 @@ static enum um_status plan_folder_to_gguf(struct um_merge *m, struct um_error *e
     int64_t n_odd = 0;
     for (int64_t p = 0; p < m->model.n_params; p++) {
         const struct um_tensor_view *view = um_folder_find(&m->base, m->model.params[p].name);
-        struct um_merge_tensor t = {.head_rows = m->model.dims.E};
-        if (!view || !um_gguf_name_from_folder(name, &t.change, family, view->name))
+        enum um_gguf_change change;
+        if (!view || !um_gguf_name_from_folder(name, &change, family, view->name))
             return um_fail(err, UM_E_USAGE,
                            "cannot write '%s': a GGUF file has no place for tensor '%s'", m->out,
                            m->model.params[p].name);
-        t.entry = um_delta_find(m->delta, view->name);
-        t.folded = find_folded(m, view->name);
-        t.dtype = gguf_type(m->has_type ? m->type : view->dtype, view, t.change, name);
+        struct um_merge_tensor t = base_tensor(m, view);
+        t.head_rows = m->model.dims.E;
+        t.change = change;
+        t.dtype = gguf_type(m->has_type ? m->type : view->dtype, view, change, name);
         n_odd += m->has_type && m->type == UM_Q8_0 && t.dtype == UM_F16;
-        UM_RETURN_IF(add_base(m, t, view, name, err));
+        UM_RETURN_IF(add_base(m, t, name, err));
     }
     if (n_odd)
         um_merge_note(m, "%lld tensors are F16: their rows are no multiple of 32 values",
@@ -222,16 +229,14 @@ static enum um_status plan_gguf(struct um_merge *m, struct um_error *err)
     enum um_dtype type = m->has_type ? m->type : UM_F16;
     for (size_t i = 0; i < m->base.gguf->n_tensors; i++) {
         const struct um_tensor_view *view = &m->base.tensors[i];
-        struct um_merge_tensor t = {.dtype = view->dtype,
-                                    .entry = um_delta_find(m->delta, view->name),
-                                    .folded = find_folded(m, view->name)};
+        struct um_merge_tensor t = base_tensor(m, view);
         bool is_touched = um_merge_is_touched(&t);
         bool is_expanded = is_touched && um_dtype_is_quantised(view->dtype) && view->dtype != type;
         const char *name = m->base.gguf->tensors[i].name;
         if (is_touched && (m->has_type || is_expanded))
             t.dtype = gguf_type(type, view, UM_GGUF_SAME, name);
         n_expanded += is_expanded;
-        UM_RETURN_IF(add_base(m, t, view, name, err));
+        UM_RETURN_IF(add_base(m, t, name, err));
     }
     if (n_expanded)
         um_merge_note(m, "%lld quantised tensors that the delta touches are %s now",
