@@ -166,7 +166,8 @@ static void print_methods(FILE *to)
     (void)fputs("A method names a strategy (when it chooses), an importance (what comes first)\n"
                 "and a region of the model; method.strategy, method.importance and scope.region\n"
                 "name others. lora, dora, adalora, houlsby and pfeiffer train what they put\n"
-                "beside the model; method.on puts it under any other method.\n\n",
+                "beside the model; method.on puts it under any other method. lr is the rate\n"
+                "that a method begins with; with much of the model in the budget it is lower.\n\n",
                 to);
     (void)fprintf(to, "  %-13s %-10s %-19s %-11s %s\n", "method", "strategy", "importance",
                   "region", "lr");

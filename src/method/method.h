@@ -60,7 +60,7 @@ const struct um_region *um_region_find(const char *name);
 /* A named method: one of each family, by name, and what else it sets. */
 struct um_method {
     const char *name, *summary;
-    double rate;            /* peak learning rate, if none is given */
+    double rate;            /* peak learning rate of a small share of the model (um_method_rate) */
     const char *strategy;
     const char *importance; /* NULL if the strategy chooses nothing */
     const char *region;     /* NULL: all */
@@ -70,6 +70,8 @@ struct um_method {
 extern const struct um_method um_methods[];
 extern const size_t um_n_methods;
 const struct um_method *um_method_find(const char *name);
+/* The peak learning rate to begin with where none is given and `share` of the model may change. */
+double um_method_rate(const struct um_method *method, double share);
 
 struct um_patterns {
     char *const *items;

@@ -21,10 +21,9 @@ static bool has_trials(const struct um_comparison *c, const struct um_contender 
 static double rate_of(const struct um_comparison *c, const struct um_contender *cell, size_t r)
 {
     const struct um_compare_options *o = c->options;
-    double own = um_recipe_config(cell->variant->recipe)->optimizer.lr;
     if (o->n_rates == 0 || um_comparison_sets(cell->variant, "optimizer.lr"))
-        return own;
-    return o->are_factors ? o->rates[r] * own : o->rates[r];
+        return cell->own_rate;
+    return o->are_factors ? o->rates[r] * cell->own_rate : o->rates[r];
 }
 
 /* By the metric; where two rates come to the same (one class for every row, say), by the loss. */
@@ -112,6 +111,7 @@ static enum um_status make_cells(struct um_comparison *c, struct um_error *err)
     for (size_t t = 0; t < n_tasks; t++)
         add_cells(c, o->n_tasks ? o->tasks[t] : own);
     for (size_t i = 0; i < c->n_cells; i++) {
+        UM_RETURN_IF(um_comparison_settle(&c->cells[i], c, err));
         c->cells[i].outcomes = UM_NEW(o->n_seeds, struct um_outcome);
         if (!c->cells[i].outcomes)
             return um_fail_memory(err, "a comparison", (size_t)o->n_seeds * 64);

@@ -27,7 +27,8 @@ struct um_contender {
     const char *task, *budget;           /* budget "": the method has none, or the recipe's */
     const struct um_variant *variant;
     const struct um_contender *reference;     /* what it is compared with; NULL: itself */
-    double rate;                         /* learning rate; 0: not chosen yet */
+    double own_rate;                     /* learning rate that its run begins with by itself */
+    double rate;                         /* the one it gets; 0: not chosen yet */
     struct um_outcome *outcomes;         /* by seed */
     int64_t n_done;                      /* seeds that are finished, from the first on */
 };
@@ -55,6 +56,9 @@ struct um_comparison {
  * are the comparison's to set. */
 enum um_status um_comparison_resolve(struct um_variant *variant, const struct um_recipe *recipe,
                                      struct um_error *err);
+/* Works out its own_rate. */
+enum um_status um_comparison_settle(struct um_contender *cell, const struct um_comparison *comparison,
+                                    struct um_error *err);
 /* Whether the variant itself sets `key`. */
 bool um_comparison_sets(const struct um_variant *variant, const char *key);
 /* Opens what has not begun yet, and does no more: fails as its training would. */

@@ -52,7 +52,6 @@ enum um_status um_comparison_resolve(struct um_variant *variant, const struct um
     static const char *const reserved[] = {"task", "out", "train.seed", "data.holdout"};
     UM_RETURN_IF(um_recipe_clone(&variant->recipe, recipe, err));
     UM_RETURN_IF(set_variant(variant->recipe, variant->text, err));
-    UM_RETURN_IF(um_recipe_settle(variant->recipe, err));
     UM_RETURN_IF(um_recipe_root_paths(variant->recipe, err));
     for (size_t i = 0; i < UM_COUNT(reserved); i++)
         if (um_comparison_sets(variant, reserved[i]))
@@ -90,9 +89,28 @@ static enum um_status make_recipe(struct um_recipe **recipe, const struct um_com
     UM_RETURN_IF(um_recipe_set(*recipe, "out", out, err));
     if (*cell->budget)
         UM_RETURN_IF(um_recipe_set(*recipe, "method.budget", cell->budget, err));
-    UM_RETURN_IF(set_number(*recipe, "optimizer.lr", a->rate, err));
+    if (a->rate > 0)
+        UM_RETURN_IF(set_number(*recipe, "optimizer.lr", a->rate, err));
     UM_RETURN_IF(set_number(*recipe, "train.seed", (double)a->seed, err));
     return a->is_trial ? make_trial(*recipe, c->options, err) : UM_OK;
+}
+
+enum um_status um_comparison_settle(struct um_contender *cell, const struct um_comparison *c,
+                                    struct um_error *err)
+{
+    const struct um_attempt as_it_is = {.seed = 1};
+    struct um_recipe *recipe = NULL;
+    struct um_run *run = NULL;
+    enum um_status status;
+    UM_TRY(make_recipe(&recipe, c, cell, &as_it_is, "", err));
+    UM_TRY(um_run_open_plan(&run, recipe, NULL, err));
+    cell->own_rate = run->config->optimizer.lr;
+out:
+    if (status != UM_OK)
+        um_error_prefix(err, "%s, %s", cell->task, cell->variant->text);
+    um_run_free(run);
+    um_recipe_free(recipe);
+    return status;
 }
 
 /* ---- the folder */

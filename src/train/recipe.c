@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
+
 struct um_recipe {
     struct um_config config; /* its strings and lists point into `texts` and `items` */
     char **texts;            /* one for each option; owned */
@@ -318,4 +320,16 @@ enum um_status um_recipe_clone(struct um_recipe **copy, const struct um_recipe *
                                struct um_error *err)
 {
     return new_recipe(copy, recipe, err);
+}
+
+enum um_status um_recipe_root_paths(struct um_recipe *recipe, struct um_error *err)
+{
+    static const char *const keys[] = {"model", "data.path", "data.train", "data.eval"};
+    for (size_t i = 0; i < UM_COUNT(keys); i++) {
+        char *whole = um_path_whole(um_recipe_get(recipe, keys[i]));
+        enum um_status status = whole ? um_recipe_set(recipe, keys[i], whole, err) : UM_OK;
+        um_free(whole);
+        UM_RETURN_IF(status);
+    }
+    return UM_OK;
 }

@@ -21,4 +21,7 @@ enum um_status um_recipe_clone(struct um_recipe **copy, const struct um_recipe *
 enum um_status um_recipe_parse(struct um_recipe *recipe, const char *text, size_t n,
                                const char *path, struct um_error *err);
 
+/* Paths of what is there, from the root on: then the recipe can be read from anywhere. */
+enum um_status um_recipe_root_paths(struct um_recipe *recipe, struct um_error *err);
+
 #endif

@@ -265,7 +265,8 @@ const struct um_option um_options[] = {
      .offset = AT(optimizer.name)},
     {.info =
          {"optimizer.lr", "--lr", "X", "method",
-          "peak learning rate; method: the usual one of the method, or of the addition it is on",
+          "peak learning rate; method: the usual one of the method, or of the addition it is on, "
+          "lower where the budget is large",
           NULL},
      .type = UM_OPTION_FLOAT,
      .offset = AT(optimizer.lr),

@@ -198,6 +198,21 @@ static struct um_tuning_options tuning_options(const struct um_config *c)
         .whole = {c->scope.whole.items, c->scope.whole.n}};
 }
 
+/* A learning rate that is left to the method: what is recorded then is what was done. */
+static enum um_status settle_rate(struct um_run *run, struct um_error *err)
+{
+    const struct um_tuning *t = &run->tuning;
+    /* an addition has its method's name */
+    const struct um_method *on = um_method_find(run->config->method.on);
+    double rate = on ? on->rate
+                     : um_method_rate(t->options.method, (double)t->budget / (double)t->n_base);
+    char text[32];
+    if (run->config->optimizer.lr > 0)
+        return UM_OK;
+    (void)um_snprintf(text, sizeof(text), "%g", rate);
+    return um_recipe_set(run->recipe, "optimizer.lr", text, err);
+}
+
 enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
 {
     const struct um_config *c = run->config;
@@ -205,7 +220,6 @@ enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
     run->optimizer = um_optimizer_find(c->optimizer.name);
     run->lr_schedule = um_lr_schedule_find(c->lr_schedule.name);
     run->optimizer_options = (struct um_optimizer_options){
-        .lr = c->optimizer.lr,
         .beta1 = c->optimizer.beta1,
         .beta2 = c->optimizer.beta2,
         .eps = c->optimizer.eps,
@@ -217,6 +231,8 @@ enum um_status um_run_open_method(struct um_run *run, struct um_error *err)
     run->optimizer->columns(options.has_column, &run->optimizer_options);
     UM_RETURN_IF(
         um_tuning_open(&run->tuning, run->tm.model.params, run->tm.model.n_params, &options, err));
+    UM_RETURN_IF(settle_rate(run, err));
+    run->optimizer_options.lr = c->optimizer.lr;
     if (run->tuning.adalora.allots && c->method.tinit >= run->n_steps - c->method.tfinal)
         return um_fail(err, UM_E_USAGE, "method.tinit %lld and method.tfinal %lld leave none of "
                        "%lld steps to lower ranks in", (long long)c->method.tinit,
@@ -241,30 +257,6 @@ static enum um_status open_run(struct um_run *run, struct um_error *err)
     return UM_OK;
 }
 
-enum um_status um_recipe_settle(struct um_recipe *recipe, struct um_error *err)
-{
-    const struct um_config *config = um_recipe_config(recipe);
-    const struct um_method *method = um_method_find(config->method.name);
-    const struct um_method *on = um_method_find(config->method.on); /* it has its method's name */
-    char rate[32];
-    if (config->optimizer.lr > 0)
-        return UM_OK;
-    (void)um_snprintf(rate, sizeof(rate), "%g", on ? on->rate : method->rate);
-    return um_recipe_set(recipe, "optimizer.lr", rate, err);
-}
-
-enum um_status um_recipe_root_paths(struct um_recipe *recipe, struct um_error *err)
-{
-    static const char *const keys[] = {"model", "data.path", "data.train", "data.eval"};
-    for (size_t i = 0; i < UM_COUNT(keys); i++) {
-        char *whole = um_path_whole(um_recipe_get(recipe, keys[i]));
-        enum um_status status = whole ? um_recipe_set(recipe, keys[i], whole, err) : UM_OK;
-        um_free(whole);
-        UM_RETURN_IF(status);
-    }
-    return UM_OK;
-}
-
 enum um_status um_run_open(struct um_run **run, const struct um_recipe *recipe,
                            const struct um_callbacks *callbacks, struct um_error *err)
 {
@@ -275,7 +267,6 @@ enum um_status um_run_open(struct um_run **run, const struct um_recipe *recipe,
     if (callbacks)
         (*run)->callbacks = *callbacks;
     UM_TRY(um_recipe_clone(&(*run)->recipe, recipe, err));
-    UM_TRY(um_recipe_settle((*run)->recipe, err));
     (*run)->config = um_recipe_config((*run)->recipe);
     UM_TRY(open_run(*run, err));
 out:

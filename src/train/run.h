@@ -36,11 +36,6 @@ struct um_run_state {
     struct um_kept kept;
 };
 
-/* Puts numbers where a recipe leaves them to the method: what is recorded then is what was done. */
-enum um_status um_recipe_settle(struct um_recipe *recipe, struct um_error *err);
-/* Paths of what is there, from the root on: then the recipe can be read from anywhere. */
-enum um_status um_recipe_root_paths(struct um_recipe *recipe, struct um_error *err);
-
 struct um_run {
     struct um_recipe *recipe;   /* owned copy */
     const struct um_config *config;

@@ -3,6 +3,8 @@
  * count, accumulation equals the big batch, 16-bit weights train as well, and wrong budgets and
  * patterns are named.
  */
+#include <math.h>
+
 #include "rig.h"
 
 static struct um_tuning_options options_for(const char *budget)
@@ -188,6 +190,24 @@ static void test_wrong_scopes_are_named(void **state)
     }
 }
 
+/* The rate that a method begins with falls where much of the model may change. */
+static void test_rates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method;
+        double share, rate;
+    } cases[] = {{"id3", 0.0017, 3e-3}, {"id3", 0.01, 3e-3},     {"id3", 0.1, 8e-4},
+                 {"id3", 1, 1e-4},      {"random", 0.0017, 3e-2}, {"random", 0.01, 6e-3},
+                 {"full", 1.0001, 1e-4}, {"lora", 0.003, 1e-3}};
+    for (size_t i = 0; i < UM_COUNT(cases); i++) {
+        double rate = um_method_rate(um_method_find(cases[i].method), cases[i].share);
+        if (!(fabs(rate - cases[i].rate) < 1e-9))
+            fail_msg("%s of %g: %g, expected %g", cases[i].method, cases[i].share, rate,
+                     cases[i].rate);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_16_bit_weights),
         cmocka_unit_test(test_budgets),
         cmocka_unit_test(test_wrong_scopes_are_named),
+        cmocka_unit_test(test_rates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
