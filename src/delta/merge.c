@@ -145,7 +145,7 @@ static void close_merge(struct um_merge *m)
     um_free(m->before);
     um_free(m->now);
     um_free(m->column);
-    um_free(m->scratch);
+    um_free(m->norms);
     um_free(m->bytes);
     um_free(m->partial);
 }

@@ -42,10 +42,10 @@ struct um_merge {
     struct um_arena arena; /* names and the like */
     struct um_merge_report *report;
     /* One piece of a tensor: base + delta, the base alone, a stored value each, and as stored. */
-    float *values, *before, *now, *column, *scratch;
+    float *values, *before, *now, *column, *norms;
     unsigned char *bytes;
     size_t values_capacity, before_capacity, now_capacity, column_capacity, bytes_capacity,
-        scratch_capacity;
+        norms_capacity;
 };
 
 /* Whether it is other than in the base. */

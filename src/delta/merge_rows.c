@@ -36,7 +36,7 @@ static void read_base(float *to, const struct um_merge *m, const struct um_merge
 {
     if (t->folded && with_delta) {
         int64_t cols = t->folded->cols;
-        um_low_rank_fold(to, t->folded, first / cols, n / cols, m->scratch);
+        um_low_rank_fold(to, t->folded, first / cols, n / cols, m->norms);
         return;
     }
     const struct um_delta_entry *entry = with_delta || !t->base ? t->entry : NULL;
@@ -102,17 +102,24 @@ static void patch(struct um_merge *m, const struct um_merge_tensor *t, int64_t f
     }
 }
 
+/* A map whose rows are stretched to lengths of their own (DoRA): of how many outputs. */
+static int64_t n_lengths(const struct um_merge_tensor *t)
+{
+    const struct um_param *map = t->folded;
+    return !map || !map->low_rank->magnitude ? 0 : map->is_turned ? map->cols : map->rows;
+}
+
 static enum um_status make_room(struct um_merge *m, const struct um_merge_tensor *t, size_t n,
                                 struct um_error *err)
 {
     bool is_turned = t->change == UM_GGUF_TRANSPOSED;
     size_t n_column = is_turned ? (size_t)shape_of(t).rows : 1;
-    size_t n_scratch = t->folded ? (size_t)um_low_rank_scratch(t->folded) : 1;
+    size_t n_norms = n_lengths(t) ? (size_t)(n_lengths(t) + um_low_rank_scratch(t->folded)) : 1;
     if (um_grow(&m->values, &m->values_capacity, n, sizeof(float)) &&
         um_grow(&m->before, &m->before_capacity, n, sizeof(float)) &&
         um_grow(&m->now, &m->now_capacity, n, sizeof(float)) &&
         um_grow(&m->column, &m->column_capacity, n_column, sizeof(float)) &&
-        um_grow(&m->scratch, &m->scratch_capacity, n_scratch, sizeof(float)) &&
+        um_grow(&m->norms, &m->norms_capacity, n_norms, sizeof(float)) &&
         um_grow(&m->bytes, &m->bytes_capacity, n, sizeof(float)))
         return UM_OK;
     return um_fail_memory(err, t->name, n * 4 * sizeof(float));
@@ -174,6 +181,8 @@ enum um_status um_merge_walk(struct um_merge *m, const struct um_merge_tensor *t
     int64_t step = shape.cols > 0 ? PIECE_ELEMENTS / shape.cols : 1;
     step = step < 1 ? 1 : step > shape.rows ? shape.rows : step;
     UM_RETURN_IF(make_room(m, t, (size_t)(step * shape.cols), err));
+    if (n_lengths(t))
+        um_low_rank_norms(m->norms, t->folded, m->norms + n_lengths(t));
     for (int64_t row = 0; row < shape.rows && shape.cols > 0; row += step) {
         int64_t rows = shape.rows - row < step ? shape.rows - row : step;
         int64_t first = row * shape.cols, n = rows * shape.cols;

@@ -178,6 +178,12 @@ enum um_status um_budget_work_out(int64_t *budget, const struct um_scope *scope,
         *budget = scope->n_elements;
         return UM_OK;
     }
+    size_t n = strlen(options->budget);
+    if (scope->n_attached && n > 0 && options->budget[n - 1] == 'B') /* a unit of bytes */
+        return um_fail(err, UM_E_USAGE,
+                       "method.budget '%s' is bytes of delta, but what is put beside the model is "
+                       "stored whole: give a count, or a share of it (50%%)",
+                       options->budget);
     int64_t n_all = scope->n_attached ? scope->n_attached : scope->n_base; /* that shares are of */
     UM_RETURN_IF(um_budget_parse(budget, options->budget, n_all, scope->n_whole, err));
     if (*budget > scope->n_elements)

@@ -43,6 +43,7 @@ enum start {
 struct origin {
     enum start start;
     const struct um_param *weight;
+    const float *lengths; /* in the model's arena: the weight may train, too */
 };
 
 struct um_attached {
@@ -53,21 +54,24 @@ struct um_attached {
 
 /* ---- first values */
 
-static enum um_status lengths(float *out, const struct um_param *weight, struct um_error *err)
+/* Of each output's row of the weight as it is now; *out is in the model's arena. */
+static enum um_status measure(const float **out, struct um_model *model,
+                              const struct um_param *weight, int64_t n_outputs,
+                              struct um_error *err)
 {
     struct um_param plain = *weight;
     plain.low_rank = NULL;
     int64_t n = um_low_rank_scratch(&plain);
-    float *scratch = UM_NEW(n, float);
-    if (!scratch)
-        return um_fail_memory(err, weight->name, (size_t)n * sizeof(float));
-    um_low_rank_norms(out, &plain, scratch);
+    float *scratch = UM_NEW(n, float), *lengths = UM_ARENA_NEW(&model->arena, n_outputs, float);
+    if (scratch && lengths)
+        um_low_rank_norms(lengths, &plain, scratch);
+    *out = lengths;
+    bool is_done = scratch && lengths;
     um_free(scratch);
-    return UM_OK;
+    return is_done ? UM_OK : um_fail_memory(err, weight->name, (size_t)n * sizeof(float));
 }
 
-enum um_status um_model_first_values(float *out, const struct um_model *model,
-                                     const struct um_param *param, struct um_error *err)
+void um_model_first_values(float *out, const struct um_model *model, const struct um_param *param)
 {
     const struct um_attached *a = model->attached;
     const struct origin *origin = &a->origins[param->index - a->first];
@@ -86,9 +90,9 @@ enum um_status um_model_first_values(float *out, const struct um_model *model,
             out[i] = (float)(0.02 * um_random_normal(&random));
         break;
     case START_LENGTHS:
-        return lengths(out, origin->weight, err);
+        memcpy(out, origin->lengths, (size_t)param->n_elements * sizeof(float));
+        break;
     }
-    return UM_OK;
 }
 
 /* ---- targets */
@@ -171,10 +175,14 @@ static enum um_status add(struct um_param **out, struct um_model *model, struct 
         param->values = UM_ARENA_NEW(&model->arena, param->n_elements, float);
     if (!param->name || (!param->values && !model->is_shape))
         return um_fail_memory(err, name, (size_t)param->n_elements * sizeof(float));
+    if (origin.start == START_LENGTHS && !model->is_shape)
+        UM_RETURN_IF(measure(&origin.lengths, model, origin.weight, rows, err));
     model->attached->origins[param->index - model->attached->first] = origin;
     model->n_params++;
     *out = param;
-    return model->is_shape ? UM_OK : um_model_first_values(param->values, model, param, err);
+    if (!model->is_shape)
+        um_model_first_values(param->values, model, param);
+    return UM_OK;
 }
 
 static enum um_status attach_pair(struct um_model *model, struct um_param *weight,
@@ -194,7 +202,7 @@ static enum um_status attach_pair(struct um_model *model, struct um_param *weigh
         return um_fail_memory(err, weight->name, sizeof(*l));
     const struct origin down = {.start = a->has_lambda ? START_NORMAL : START_KAIMING};
     const struct origin up = {.start = a->has_lambda ? START_NORMAL : START_ZERO};
-    const struct origin length = {START_LENGTHS, weight};
+    const struct origin length = {.start = START_LENGTHS, .weight = weight};
     /* AdaLoRA's vectors are parameters of PEFT's own, without ".weight". */
     UM_RETURN_IF(add(&l->down, model, place, a->has_lambda ? ".lora_A" : ".lora_A.weight", o->rank,
                      n_in, down, err));

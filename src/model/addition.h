@@ -45,9 +45,8 @@ struct um_addition_options {
 enum um_status um_model_attach(struct um_model *model, const struct um_addition_options *options,
                                struct um_error *err);
 
-/* The first values of an attached parameter, n_elements. UM_E_RUNTIME: out of memory. */
-enum um_status um_model_first_values(float *out, const struct um_model *model,
-                                     const struct um_param *param, struct um_error *err);
+/* The first values of an attached parameter, n_elements. */
+void um_model_first_values(float *out, const struct um_model *model, const struct um_param *param);
 
 /* How what is attached was asked for, targets resolved; NULL if nothing is (borrows). */
 const struct um_addition_options *um_model_attached(const struct um_model *model);

@@ -137,8 +137,7 @@ static void fold_row(float *out, const struct um_param *weight, int64_t row)
 
 int64_t um_low_rank_scratch(const struct um_param *weight)
 {
-    return weight->is_turned ? weight->cols + um_param_scratch(weight)
-                             : um_threads() * weight->cols;
+    return weight->is_turned ? um_param_scratch(weight) : um_threads() * weight->cols;
 }
 
 /* Columns of a turned weight, block by block. */
@@ -184,23 +183,17 @@ static float stretch(const struct um_low_rank *l, int64_t output, float norm)
 }
 
 void um_low_rank_fold(float *out, const struct um_param *weight, int64_t first, int64_t n_rows,
-                      float *scratch)
+                      const float *norms)
 {
     const struct um_low_rank *l = weight->low_rank;
-    const struct um_kernels *kernels = um_kernels();
-    float *norms = scratch;
-    if (l->magnitude && weight->is_turned)
-        um_low_rank_norms(norms, weight, scratch + weight->cols);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n_rows; i++) {
         float *row = out + i * weight->cols;
-        fold_row(row, weight, first + i);
-        if (!l->magnitude)
-            continue;
-        if (!weight->is_turned)
-            kernels->scale(row, stretch(l, first + i, (float)sqrt(kernels->sum_squares_f64(
-                                                          row, weight->cols))), weight->cols);
-        for (int64_t j = 0; weight->is_turned && j < weight->cols; j++)
+        int64_t at = first + i;
+        fold_row(row, weight, at);
+        if (l->magnitude && !weight->is_turned)
+            um_kernels()->scale(row, stretch(l, at, norms[at]), weight->cols);
+        for (int64_t j = 0; l->magnitude && weight->is_turned && j < weight->cols; j++)
             row[j] *= stretch(l, j, norms[j]);
     }
 }

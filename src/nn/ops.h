@@ -42,14 +42,14 @@ struct um_value *um_low_rank_down(struct um_tape *tape, struct um_value *x,
 /* magnitude / |row of W + scale up down| * z + b, for z = (W + scale up down) x; b may be NULL. */
 struct um_value *um_magnitude(struct um_tape *tape, struct um_value *z,
                               const struct um_param *weight, struct um_param *bias);
-/* Rows of a map with what is attached folded in, as fp32 [n_rows, cols], as a merge needs them; all
- * other rows are read for norms if it is turned and has a magnitude. `scratch` holds
- * um_low_rank_scratch(weight) floats. */
-int64_t um_low_rank_scratch(const struct um_param *weight);
-void um_low_rank_fold(float *out, const struct um_param *weight, int64_t first, int64_t n_rows,
-                      float *scratch);
-/* The length of what each output is the product of x with: rows of W, or W + scale up down. */
+/* The length of what each output is the product of x with: rows of W, or W + scale up down.
+ * `scratch` holds um_low_rank_scratch(weight) floats. */
 void um_low_rank_norms(float *norms, const struct um_param *weight, float *scratch);
+int64_t um_low_rank_scratch(const struct um_param *weight);
+/* Rows of a map with what is attached folded in, as fp32 [n_rows, cols], as a merge needs them;
+ * `norms` are um_low_rank_norms', not read without a magnitude. */
+void um_low_rank_fold(float *out, const struct um_param *weight, int64_t first, int64_t n_rows,
+                      const float *norms);
 
 /* Layer norm over features; gamma [rows, or a divisor of them: each group of so many rows is normed
  * by itself], beta may be NULL. */

@@ -22,8 +22,8 @@ static void adamw_chunk(struct um_entry *entry, int64_t first, int64_t n,
     um_kernels()->adamw(um_entry_values(entry) + first, entry->column[UM_COLUMN_FIRST] + first,
                         entry->column[UM_COLUMN_SECOND] + first,
                         entry->column[UM_COLUMN_GRAD] + first, n, (float)g_scale,
-                        (float)o->beta1, (float)o->beta2, (float)(lr / correction1),
-                        (float)(1 / sqrt(correction2)), (float)o->eps,
+                        (float)(1 - o->beta1), (float)o->beta2, (float)(1 - o->beta2),
+                        (float)(lr / correction1), (float)(1 / sqrt(correction2)), (float)o->eps,
                         (float)(1 - lr * o->weight_decay));
 }
 

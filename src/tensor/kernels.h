@@ -114,11 +114,11 @@ struct um_kernels {
     int64_t (*scan)(int32_t *out, const float *theta, const float *bound, float scale, float eps,
                     int64_t n);
 
-    /* One AdamW step on n consecutive values (see optim/optimizer.h for the order of
-     * operations). */
+    /* One AdamW step on n consecutive values (see optim/optimizer.h for the order of operations);
+     * the rates are 1 - beta. */
     void (*adamw)(float *w, float *m, float *v, const float *g, int64_t n, float g_scale,
-                  float beta1, float beta2, float step_size, float inv_sqrt_correction, float eps,
-                  float decay);
+                  float rate1, float beta2, float rate2, float step_size,
+                  float inv_sqrt_correction, float eps, float decay);
 
     /* n stored elements (whole blocks, any alignment) as fp32; NULL for what is no weight type. */
     void (*expand[UM_N_DTYPES])(float *to, const void *from, int64_t n);

@@ -154,14 +154,15 @@ static int64_t k_scan(int32_t *out, const float *theta, const float *bound, floa
 }
 
 static void k_adamw(float *restrict w, float *restrict m, float *restrict v,
-                    const float *restrict g, int64_t n, float g_scale, float beta1, float beta2,
-                    float step_size, float inv_sqrt_correction, float eps, float decay)
+                    const float *restrict g, int64_t n, float g_scale, float rate1, float beta2,
+                    float rate2, float step_size, float inv_sqrt_correction, float eps,
+                    float decay)
 {
     for (int64_t i = 0; i < n; i++) {
         float d = g[i] * g_scale;
         float p = w[i] * decay;
-        m[i] += (d - m[i]) * (1.0F - beta1);
-        v[i] = v[i] * beta2 + d * d * (1.0F - beta2);
+        m[i] += (d - m[i]) * rate1;
+        v[i] = v[i] * beta2 + d * d * rate2;
         w[i] = p - step_size * (m[i] / (sqrtf(v[i]) * inv_sqrt_correction + eps));
     }
 }

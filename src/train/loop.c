@@ -193,8 +193,8 @@ static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, str
     *goes_on = um_run_report(run, &p);
     if (*goes_on && is_evaluation_due(run))
         UM_RETURN_IF(evaluate(goes_on, run, err));
-    if (run->state.is_stopped && !is_logged)
-        UM_RETURN_IF(log_step(run, &p, err));
+    if (run->state.is_stopped && !is_last)
+        UM_RETURN_IF(is_logged ? um_history_put(run, err) : log_step(run, &p, err));
     run->state.seconds += um_seconds() - start;
     if (is_due(c->checkpoint.every, step) || (!*goes_on && is_unfinished(run)) ||
         run->state.is_stopped)
@@ -263,7 +263,9 @@ enum um_status um_run_train(struct um_summary *summary, struct um_run *run, stru
     run->state.seconds += um_seconds() - start;
     if (goes_on && is_evaluation_due(run)) /* before the first step, or one that was interrupted */
         UM_RETURN_IF(evaluate(&goes_on, run, err));
-    if (!goes_on)
+    if (run->state.is_stopped) /* by the evaluation that had been interrupted */
+        UM_RETURN_IF(um_history_put(run, err));
+    if (!goes_on || run->state.is_stopped)
         UM_RETURN_IF(um_checkpoint_save(run, err));
     run->opened_at = um_seconds();
     while (goes_on && run->state.step < run->n_steps && !run->state.is_stopped)

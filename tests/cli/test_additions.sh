@@ -42,6 +42,13 @@ for method in lora dora adalora houlsby pfeiffer; do
     same_accuracy $method
 done
 
+# DoRA's lengths are of the rows before training, also where the rows train.
+add id3-on-dora --method id3 --on dora --rank 3 --budget 1500 \
+    --whole encoder.layer.0.attention.self.query.weight
+expect 2 train --model "$base" --task classification --train-file train.tsv --eval-file dev.tsv \
+    --method id3 --on lora --budget 20kB --out bytes
+has err "budget '20kB' is bytes of delta, but what is put beside the model is stored whole"
+
 # What is low-rank is folded into the maps; adapters cannot be.
 for method in lora dora adalora; do
     expect 0 eval $method --json --predictions before.tsv
