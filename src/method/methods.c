@@ -1,7 +1,7 @@
 /*
- * The table of named methods. A new method is a row. Rates are what a small encoder wants (MiniLM-L6
- * on GLUE at 0.17 %, docs/results.md): the less of the gradient is in the parameters that move, the
- * longer the steps.
+ * The table of named methods. A new method is a row. Rates are what a small encoder wants
+ * (MiniLM-L6 on GLUE at 0.17 %, docs/results.md): the less of the gradient is in the parameters
+ * that move, the longer the steps.
  */
 
 #include "method/method.h"
@@ -119,10 +119,10 @@ const struct um_method *um_method_find(const char *name)
     return um_find_row(um_methods, um_n_methods, sizeof(*um_methods), name);
 }
 
-/* Adam moves every parameter by about the rate, so the more of them there are, the shorter the steps
- * must be: from the rate of all of them it may rise by the share's power of -0.9, which is as steep
- * as what was seen (STS-B, docs/results.md: 3e-2 at most for 0.17 %, less than 1e-2 for 1 %, about
- * 1e-3 for 10 %). One digit is as much as is meant. */
+/* Adam moves every parameter by about the rate, so the more of them there are, the shorter the
+ * steps must be: from the rate of all of them it may rise by the share's power of -0.9, which is as
+ * steep as what was seen (STS-B, docs/results.md: 3e-2 for 0.17 %, 1e-2 for 1 %, 1e-3 for 10 %).
+ * One digit is as much as is meant. */
 double um_method_rate(const struct um_method *method, double share)
 {
     const double of_all = 1e-4, steepness = 0.9;

@@ -57,8 +57,8 @@ struct um_comparison {
 enum um_status um_comparison_resolve(struct um_variant *variant, const struct um_recipe *recipe,
                                      struct um_error *err);
 /* Works out its own_rate. */
-enum um_status um_comparison_settle(struct um_contender *cell, const struct um_comparison *comparison,
-                                    struct um_error *err);
+enum um_status um_comparison_settle(struct um_contender *cell,
+                                    const struct um_comparison *comparison, struct um_error *err);
 /* Whether the variant itself sets `key`. */
 bool um_comparison_sets(const struct um_variant *variant, const char *key);
 /* Opens what has not begun yet, and does no more: fails as its training would. */

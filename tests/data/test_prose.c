@@ -6,8 +6,8 @@
 
 /* Two newlines, and a space with a letter, are one token wherever they meet. */
 static const char tokenizer_json[] =
-    "{\"version\":\"1.0\",\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"Ċ\":2,\"ĊĊ\":3,"
-    "\"Ġ\":4,\"Ġb\":5},\"merges\":[\"Ċ Ċ\",\"Ġ b\"]},"
+    "{\"version\":\"1.0\",\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"Ċ\":2,"
+    "\"ĊĊ\":3,\"Ġ\":4,\"Ġb\":5},\"merges\":[\"Ċ Ċ\",\"Ġ b\"]},"
     "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false},"
     "\"decoder\":{\"type\":\"ByteLevel\"}}";
 

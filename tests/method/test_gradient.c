@@ -25,8 +25,12 @@ static void check(const int share[3])
     static float grad[MANY];
     struct um_random random = {.seed = 5};
     struct um_param param = {.name = "m", .rows = ROWS, .cols = COLS, .n_elements = MANY};
-    const struct um_factor factor = {.kind = UM_FACTOR_PRODUCT, .n_tokens = TOKENS, .dy = dy, .x = x,
-                                     .lddy = TOKENS, .ldx = TOKENS};
+    const struct um_factor factor = {.kind = UM_FACTOR_PRODUCT,
+                                     .n_tokens = TOKENS,
+                                     .dy = dy,
+                                     .x = x,
+                                     .lddy = TOKENS,
+                                     .ldx = TOKENS};
     struct um_entry entry = {.param = &param, .index = index, .column = {[UM_COLUMN_GRAD] = grad}};
     struct um_gradient_work work = {0};
     struct um_gradient g;
