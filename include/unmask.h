@@ -9,6 +9,9 @@
  *  - Strings are UTF-8 and NUL-terminated.
  *  - Handles may be used from one thread at a time; different handles are independent.
  *  - Numbers are read and written with a point, whatever locale the program has set.
+ *  - Signals: oneDNN's products keep other things where the stack pointer points. A handler must
+ *    not run there: block its signal in all threads but one that does not compute (sigwait), or
+ *    give it a stack of its own (sigaltstack, SA_ONSTACK) and block it in OpenMP's threads.
  */
 #ifndef UNMASK_H
 #define UNMASK_H

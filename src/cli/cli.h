@@ -127,12 +127,21 @@ void cli_target_close(struct cli_target *target);
 
 /* -------------------------------------------------------------------------------- progress.c */
 
-/* Callbacks that show progress on standard error and stop the run at SIGINT or SIGTERM. */
+/* Callbacks that show progress on standard error and stop the run when the program is
+ * interrupted. */
 struct um_callbacks cli_progress_start(void);
 /* Of those, the one for messages: a line on standard error. */
 void cli_progress_message(const char *line, void *user);
 /* Ends the line that is being updated, so that what follows stands on its own. */
 void cli_progress_end(void);
+
+/* ------------------------------------------------------------------------------- interrupt.c */
+
+/* Takes SIGINT and SIGTERM in hand, before any other thread is there. They end the program until a
+ * command listens; from then on the first one only sets cli_is_interrupted. */
+void cli_interrupt_start(void);
+void cli_interrupt_listen(void);
+bool cli_is_interrupted(void);
 
 /* ---------------------------------------------------------------------------------- report.c */
 

@@ -149,6 +149,7 @@ static void spin_briefly(char **argv)
 int main(int argc, char **argv)
 {
     spin_briefly(argv);
+    cli_interrupt_start();
     struct um_error err = {.message = ""};
     enum um_status status = UM_OK;
     if (argc < 2)

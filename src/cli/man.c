@@ -84,7 +84,7 @@ static void put_exit_status(FILE *to)
         {"1", "Failed while running: out of memory or disk, not a number in the loss."},
         {"2", "Wrong usage or a wrong recipe."},
         {"3", "A bad input file."},
-        {"130", "Interrupted, after saving a checkpoint."},
+        {"130", "Interrupted (training: after saving a checkpoint)."},
     };
     (void)fputs(".SH EXIT STATUS\n", to);
     for (size_t i = 0; i < CLI_COUNT(rows); i++)

@@ -1,17 +1,13 @@
 /*
  * Progress of a run on standard error: on a terminal one line that is updated, else a line now and
- * then; evaluations always. The callbacks are also where an interrupt is seen: the first SIGINT or
- * SIGTERM asks the run to save and stop, a second one ends the program at once.
+ * then; evaluations always. The callbacks are also where an interrupt is seen, and the run asked to
+ * save and stop.
  */
-#define _POSIX_C_SOURCE 200809L /* clock_gettime, sigaction, isatty */
-#include <signal.h>
-#include <string.h>
+#define _POSIX_C_SOURCE 200809L /* clock_gettime, isatty */
 #include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
-
-static volatile sig_atomic_t is_interrupted;
 
 static struct {
     bool is_terminal;
@@ -38,12 +34,6 @@ static bool is_due(bool must)
         return false;
     state.printed = time;
     return true;
-}
-
-static void on_signal(int number)
-{
-    (void)number;
-    is_interrupted = 1;
 }
 
 void cli_progress_end(void)
@@ -95,7 +85,7 @@ static bool on_answering(const struct um_answering *a, void *user)
         state.is_line_open = state.is_terminal;
         (void)fflush(stderr);
     }
-    return !is_interrupted;
+    return !cli_is_interrupted();
 }
 
 static bool on_progress(const struct um_progress *p, void *user)
@@ -112,22 +102,16 @@ static bool on_progress(const struct um_progress *p, void *user)
     } else if (is_due(p->step <= 1 || p->step == p->n_steps)) {
         print_step(p);
     }
-    if (is_interrupted) {
+    if (cli_is_interrupted()) {
         cli_progress_end();
         (void)fprintf(stderr, "interrupted: saving a checkpoint\n");
     }
-    return !is_interrupted;
+    return !cli_is_interrupted();
 }
 
 struct um_callbacks cli_progress_start(void)
 {
-    struct sigaction action;
-    memset(&action, 0, sizeof(action));
-    action.sa_handler = on_signal;
-    action.sa_flags = (int)SA_RESETHAND;
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
+    cli_interrupt_listen();
     state.is_terminal = isatty(STDERR_FILENO) == 1;
     return (struct um_callbacks){
         .progress = on_progress, .answering = on_answering, .message = cli_progress_message};
