@@ -318,7 +318,7 @@ static enum um_status find_columns(struct columns *c, struct um_dataset *data,
     c->has_pair = *pair != '\0';
     if (c->has_pair)
         UM_RETURN_IF(um_table_column(&c->pair, t, pair, err));
-    data->is_labelled = um_table_has_column(&c->label, t, label);
+    data->is_labelled = !o->may_lack_labels && um_table_has_column(&c->label, t, label);
     return data->is_labelled || o->may_lack_labels || (!o->needs_labels && !*o->label)
                ? UM_OK
                : um_table_column(&c->label, t, label, err);

@@ -81,7 +81,7 @@ struct um_data_options {
     int64_t n_rows;                  /* the first so many; 0: all */
     bool is_train;
     bool needs_labels;             /* else a missing label column is fine, if none was named */
-    bool may_lack_labels;          /* also one that was named */
+    bool may_lack_labels;          /* also one that was named; if there is one it is not read */
     char *const *labels;           /* known class names in order; NULL: the task's, or learnt */
     int64_t n_labels;
 };

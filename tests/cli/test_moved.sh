@@ -28,7 +28,7 @@ expect 0 predict run "$long" --scores
 by_text=$(sed -n 2p out | cut -f3)
 expect 0 predict run "$long" --scores --max-length 30
 [ "$by_text" != "$(sed -n 2p out | cut -f3)" ] || fail "--max-length changes nothing"
-[ "$(echo "$by_file" | cut -f2)" = "$(echo "$by_text" | awk '{ print ($1 > 0.5) ? "baba" : "deba" }')" ] ||
+[ "$(echo "$by_file" | cut -f3)" = "$(echo "$by_text" | awk '{ print ($1 > 0.5) ? "baba" : "deba" }')" ] ||
     fail "by file '$by_file', by text '$by_text'"
 expect_error 2 "--scores goes with texts; the predictions of a data file have every output" \
     predict run --eval-file dev.tsv --scores
@@ -48,6 +48,14 @@ has out '^accuracy +not evaluated$'
 cut -f1 named.tsv >unlabelled.tsv
 expect 0 predict named --eval-file unlabelled.tsv
 expect 3 eval named --eval-file unlabelled.tsv
+# What is predicted alone may have any labels, or blank ones.
+sed -e '2s/	.*/	/' -e '3s/	.*/	unheard of/' dev.tsv >blank.tsv
+cut -f1 dev.tsv >texts.tsv
+expect 0 predict run --eval-file texts.tsv
+cp out predicted
+expect 0 predict run --eval-file blank.tsv
+cmp -s out predicted || fail "other labels, other predictions"
+expect 3 eval run --eval-file blank.tsv
 expect 0 predict run --eval-file dev.tsv --text-column text
 cut -f1 dev.tsv >unscored.tsv
 expect 3 eval run --eval-file unscored.tsv
