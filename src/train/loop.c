@@ -231,6 +231,19 @@ static void say_what_is_idle(const struct um_run *run)
                run->tuning.options.method->name);
 }
 
+/* The head that a model comes with goes on, if it has as many outputs as the data has classes. */
+static void say_whose_head(struct um_run *run)
+{
+    const struct um_model *model = &run->tm.model;
+    bool is_stored = false;
+    for (int64_t p = 0; p < model->n_params; p++)
+        is_stored |= model->params[p].is_task_head && !model->params[p].is_head &&
+                     !model->params[p].is_added;
+    if (is_stored && run->has_other_classes)
+        um_say(&run->callbacks,
+               "the model's own task head goes on, though it was of other classes");
+}
+
 static void say_what_trains(struct um_run *run)
 {
     const struct um_tuning *t = &run->tuning;
@@ -241,6 +254,7 @@ static void say_what_trains(struct um_run *run)
            t->options.method->name,
            (long long)t->budget, (long long)um_model_n_elements(&run->tm.model, true),
            100.0 * (double)t->budget / (double)t->n_base, whole, (long long)t->n_scope);
+    say_whose_head(run);
     um_say(&run->callbacks, "%lld steps of %lld rows; %d threads, %s", (long long)run->n_steps,
            (long long)(run->config->train.batch * run->config->train.accumulate), um_threads(),
            um_cpu_level_name(um_kernels()->level));

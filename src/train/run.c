@@ -37,6 +37,8 @@ static enum um_status open_train(struct um_run *run, struct um_error *err)
     options.names = names.items;
     options.n_names = names.are_told ? names.n : 0;
     UM_TRY(um_dataset_open(&run->train, run->task, &options, err));
+    for (int64_t k = 0; k < options.n_names && k < run->train.n_labels; k++)
+        run->has_other_classes |= strcmp(names.items[k], run->train.labels[k]) != 0;
 out:
     um_names_free(&names);
     return status;

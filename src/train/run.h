@@ -61,6 +61,7 @@ struct um_run {
     int64_t *n_known;               /* values of each entry that the history has told of */
     double opened_at;               /* um_seconds() when training (re)started */
     struct um_profile *profile;     /* NULL = not measured (borrows) */
+    bool has_other_classes;         /* by name, than the model to start from had */
     bool is_in_memory;              /* writes nothing: for bench */
     bool is_resumed;                /* of a folder that holds a run */
     bool is_loaded;                 /* from a checkpoint of it */

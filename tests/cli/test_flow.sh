@@ -44,6 +44,12 @@ has out '^prediction	probability	baba	deba	text$'
 cp out predicted
 expect 0 predict --model merged "baba kiba" "deba kiba loba" --scores
 cmp -s out predicted || fail "the merged model predicts differently"
+# Its head goes on; with other classes that is told.
+expect 0 train --model merged --task classification --train-file train.tsv --budget 900 --max-steps 1 --out on
+grep -q 'of other classes' err && fail "the same classes: $(cat err)"
+sed 's/	baba$/	mama/' train.tsv >others.tsv
+expect 0 train --model merged --task classification --train-file others.tsv --budget 900 --max-steps 1 --out others
+has err "^the model's own task head goes on, though it was of other classes$"
 status=0
 printf 'baba kiba\ndeba kiba loba\n' | "$unmask" predict run --scores >out || status=$?
 [ "$status" = 0 ] && cmp -s out predicted || fail "predictions of standard input differ"
