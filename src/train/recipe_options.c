@@ -66,7 +66,7 @@ const struct um_option um_options[] = {
      .type = UM_OPTION_BOOL,
      .offset = AT(data.pack)},
     {.info = {"data.holdout", "--holdout-share", "SHARE", "0",
-              "train without this share of the rows, and evaluate on them instead", NULL},
+              "train without about this share of the rows, and evaluate on them instead", NULL},
      .type = UM_OPTION_FLOAT,
      .offset = AT(data.holdout),
      .low = 0,
