@@ -135,10 +135,10 @@ const struct cli_command cli_compare = {
         "paired difference from the first method with its p, parameters changed, updates done, "
         "time, memory, bytes of delta. What is done already is not done again: a comparison that "
         "was stopped goes on, and one that is called with more seeds or methods trains those; the "
-        "tables hold what the last call lists. Calls "
-        "at the same time share the work, each doing what no other is at.\n\nWith several "
-        "learning rates (x0.3,x1,x3 are multiples of the rate that a method begins with, which "
-        "differs from method to method) every method tries each of them once on the same held-out "
+        "tables hold what the last call lists. Calls at the same time share the work, each doing "
+        "what no other is at.\n\nWith several learning rates (x0.3,x1,x3 are multiples of the "
+        "rate that a method begins with, which differs from method to method) every method tries "
+        "each of them once on the same held-out "
         "part of the training data, and takes the best (of equal ones, that of the lower loss). "
         "One at which training diverges loses; a run that diverges has no value.",
     .examples = examples,

@@ -331,7 +331,7 @@ struct um_bf16 um_round_bf16(float *to, const float *from, int64_t ld, int64_t r
 
 struct product {
     float *c;
-    int64_t ldc;
+    int64_t ldc, m; /* rows of c */
     struct um_bf16 a, b;
     enum um_trans trans_a;
     const float *bias;
@@ -349,7 +349,7 @@ static void sum_tile(const struct tile *t, const struct product *p)
 {
     bool is_plain = p->trans_a == UM_PLAIN;
     int64_t k = padded(p->b.rows), step = is_plain ? PANEL : k;
-    int64_t n_bias = p->bias ? at_most((is_plain ? p->a.rows : p->a.cols) - t->row, t->rows) : 0;
+    int64_t n_bias = p->bias ? at_most(p->m - t->row, t->rows) : 0;
     for (int64_t i = 0; i < n_bias; i++)
         um_kernels()->fill(t->values + i * t->cols, p->bias[t->row + i], t->cols);
     for (int64_t at = 0; at < k; at += step) {
@@ -370,8 +370,7 @@ static void sum_tile(const struct tile *t, const struct product *p)
 /* Writes to c, or adds. */
 static void put_tile(const struct tile *t, const struct product *p)
 {
-    int64_t m = p->trans_a == UM_PLAIN ? p->a.rows : p->a.cols;
-    int64_t n_rows = at_most(m - t->row, t->rows), n = at_most(p->b.cols - t->col, t->cols);
+    int64_t n_rows = at_most(p->m - t->row, t->rows), n = at_most(p->b.cols - t->col, t->cols);
     for (int64_t i = 0; i < n_rows; i++) {
         float *to = p->c + (t->row + i) * p->ldc + t->col;
         if (p->adds)
@@ -389,8 +388,8 @@ int64_t um_gemm_bf16_floats(void)
 void um_gemm_bf16(float *c, int64_t ldc, struct um_bf16 a, enum um_trans trans_a, struct um_bf16 b,
                   const float *bias, bool adds, float *scratch)
 {
-    const struct product p = {c, ldc, a, b, trans_a, bias, adds};
     int64_t m = trans_a == UM_PLAIN ? a.rows : a.cols;
+    const struct product p = {c, ldc, m, a, b, trans_a, bias, adds};
     int64_t n_down = (m + PANEL - 1) / PANEL, n_tiles = n_down * ((b.cols + PANEL - 1) / PANEL);
     assert(b.rows > 0 && b.rows == (trans_a == UM_PLAIN ? a.cols : a.rows));
 #pragma omp parallel for schedule(static) if (n_tiles > 1)

@@ -102,6 +102,9 @@ enum um_status um_comparison_settle(struct um_contender *cell, const struct um_c
     struct um_recipe *recipe = NULL;
     struct um_run *run = NULL;
     enum um_status status;
+    cell->own_rate = um_recipe_config(cell->variant->recipe)->optimizer.lr;
+    if (cell->own_rate > 0) /* not left to the method */
+        return UM_OK;
     UM_TRY(make_recipe(&recipe, c, cell, &as_it_is, "", err));
     UM_TRY(um_run_open_plan(&run, recipe, NULL, err));
     cell->own_rate = run->config->optimizer.lr;
