@@ -133,6 +133,8 @@ struct um_selection um_tuning_selection(struct um_tuning *tuning, int64_t step, 
     struct um_selection selection = {.is_fresh = is_fresh, .draw = is_fresh ? (uint64_t)step : 0};
     if (!tuning->selector || (o->strategy->chooses_once ? step > 0 : step % o->every != 0))
         return selection;
+    if (is_fresh && step > 0 && (double)step >= o->until * (double)n_steps)
+        return selection;
     int64_t total = total_after(tuning, step, n_steps);
     selection.n_wanted = is_fresh ? total : total - n_held;
     if (selection.n_wanted <= 0)

@@ -89,7 +89,7 @@ static enum um_status do_steps(bool *goes_on, struct um_run *run, struct um_tuni
 {
     int64_t n_steps = (int64_t)ceil(run->config->method.trial * (double)run->n_steps);
     for (int64_t step = 0; *goes_on && step < n_steps; step++) {
-        const struct um_course course = {trial, step, n_steps};
+        const struct um_course course = {trial, step, n_steps, run->config->method.trial_lr};
         struct um_progress p = {0};
         UM_RETURN_IF(um_run_course_step(&p, run, &course, err));
         *goes_on = is_going_on(run, "trial", step + 1, n_steps);

@@ -36,7 +36,7 @@ struct um_config {
         int64_t every, samples; /* -1 = the method's own */
         char *ranking; /* global, matrix */
         char *dropped; /* restore, keep: elements that leave the set */
-        double trial;  /* of lt-sft: times the run's steps */
+        double trial, trial_lr; /* of lt-sft: times the run's steps; its learning rate */
         char *on;    /* what is put beside the model, to be tuned in its place; base = nothing */
         int64_t rank, init_rank, bottleneck;
         double alpha, dropout;

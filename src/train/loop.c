@@ -41,9 +41,8 @@ enum um_status um_run_course_step(struct um_progress *p, struct um_run *run,
     int64_t step = course->step;
     double start = um_seconds(), loss = 0;
     p->n_tokens = 0;
-    p->lr = run->optimizer_options.lr *
-            run->lr_schedule->factor(step, course->n_steps,
-                                     um_run_warmup(run, course->n_steps));
+    p->lr = course->lr * run->lr_schedule->factor(step, course->n_steps,
+                                                  um_run_warmup(run, course->n_steps));
     UM_RETURN_IF(um_tuning_begin(t, step, course->n_steps, err));
     UM_RETURN_IF(forward_backward(&loss, &p->n_tokens, run, course, err));
     um_profile_enter(run->profile, UM_PART_SELECTION);
@@ -82,7 +81,8 @@ enum um_status um_run_check_values(const struct um_run *run, struct um_error *er
 
 enum um_status um_run_step(struct um_progress *p, struct um_run *run, struct um_error *err)
 {
-    const struct um_course course = {&run->tuning, run->state.step, run->n_steps};
+    const struct um_course course = {&run->tuning, run->state.step, run->n_steps,
+                                     run->optimizer_options.lr};
     UM_RETURN_IF(um_run_course_step(p, run, &course, err));
     run->state.step++;
     run->state.n_updates = run->tuning.n_updates;

@@ -96,6 +96,7 @@ int64_t um_run_warmup(const struct um_run *run, int64_t n_steps);
 struct um_course {
     struct um_tuning *tuning;
     int64_t step, n_steps; /* the step to do, from 0, of how many */
+    double lr;             /* at its peak */
 };
 
 /* loop.c: one optimizer step of a course, and the run's next. Fills loss, norm and lr of

@@ -91,7 +91,7 @@ cmp -s mapped out || fail "delta info --by differs from the map"
 expect_error 2 "--by prints a map: not with --tensors or --json" delta info run --by layer,module --json
 expect 0 delta map run --by step,module
 has out '^ +100 % +[0-9.]+%'
-train_into dropping --method repeat --every 5 --budget 900
+train_into dropping --method repeat --dropped restore --every 5 --budget 900
 expect 0 delta map dropping --by step,module --svg dropping.svg
 grep -aq '[^ -~]' out && fail "a map of what was dropped has odd characters"
 has dropping.svg 'fill="rgb\(20,60,120\)"'

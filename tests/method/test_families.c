@@ -176,6 +176,8 @@ static void choose_reference(const float *values, int64_t step, int64_t n_steps)
     int64_t budget = r.tuning.budget - r.tuning.set.n_whole, quotas[64];
     if (o->strategy->chooses_once ? step > 0 : step % o->every != 0)
         return;
+    if (is_fresh && step > 0 && (double)step / (double)n_steps >= o->until)
+        return; /* what is chosen by then stays */
     int64_t last = step + o->every < n_steps ? step + o->every : n_steps;
     double x = (double)last / (double)n_steps / o->until;
     int64_t total = o->strategy->chooses_once
