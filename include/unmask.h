@@ -340,6 +340,22 @@ UM_API UM_CHECKED enum um_status um_predictor_run(float *logits, struct um_predi
                                                   int64_t n, const char *const *texts,
                                                   const char *const *pairs, struct um_error *err);
 
+/* Whether it tags words: then um_predictor_tag takes the place of um_predictor_run. */
+UM_API bool um_predictor_is_tagger(const struct um_predictor *predictor);
+struct um_tagged_word {
+    int64_t text;        /* of which text, from 0 */
+    const char *word;    /* n bytes of it (borrows) */
+    size_t n;
+    int64_t label;       /* its class */
+    const float *logits; /* [outputs]; NULL: the model saw none of it, for want of room or tokens */
+};
+typedef void um_tagged_fn(const struct um_tagged_word *word, void *user);
+/* Calls `visit` for each word of n texts, in order. White space separates words; a text that ends
+ * with a line end has one on each line. */
+UM_API UM_CHECKED enum um_status um_predictor_tag(struct um_predictor *predictor, int64_t n,
+                                                  const char *const *texts, um_tagged_fn *visit,
+                                                  void *user, struct um_error *err);
+
 /* How a decoder goes on with texts. All zero: greedily, until the text ends or the model's context
  * is full. */
 struct um_generate_options {

@@ -1,17 +1,18 @@
-"""Golden files of tiny random encoders: make_encoder_golden.py OUT
+"""Golden files of tiny random encoders: make_encoder_golden.py OUT [NAME...]
 
 OUT/NAME/model/ is a Hugging Face folder (config.json, safetensors, a made-up tokenizer), and
 OUT/NAME/golden.safetensors holds a ragged batch and what transformers makes of it, dropout off:
-  input_ids, token_type_ids [T], offsets [B+1], labels [B]
-  hidden [T, D], logits [B, O], loss [1], grad.PARAM (of the mean loss), losses [10] (full
+  input_ids, token_type_ids [T], offsets [B+1], labels [B], of a tagger [T], -100 where no word begins
+  hidden [T, D], logits [B, O], of a tagger [words, O], loss [1], grad.PARAM (of the mean loss), losses [10] (full
   fine-tuning by torch.optim.AdamW: lr 1e-3, betas 0.9 0.999, eps 1e-8, weight_decay 0.01)
 The reference runs in float64 on the fp32 (or 16-bit) weights; results are stored as float32.
 """
 import json, pathlib, sys
 import torch
 from safetensors.torch import save_file
-from transformers import (BertConfig, BertForSequenceClassification, BertModel, DistilBertConfig,
-                          DistilBertForSequenceClassification)
+from transformers import (BertConfig, BertForSequenceClassification, BertForTokenClassification,
+                          BertModel, DistilBertConfig, DistilBertForSequenceClassification,
+                          DistilBertForTokenClassification)
 
 LENGTHS = [7, 20, 3, 12, 17]
 SYLLABLES = "ba de ki lo mu na pe ri so tu va we xi yo za".split()
@@ -65,6 +66,18 @@ def batch(n_types, n_labels):
     return ids, types, torch.tensor(offsets), labels
 
 
+def tags(n_labels):
+    """A class for about two tokens of three, the first and last of each sequence aside."""
+    g = torch.Generator().manual_seed(2)
+    labels = torch.where(torch.rand(sum(LENGTHS), generator=g) < 0.65,
+                         torch.randint(0, n_labels, (sum(LENGTHS),), generator=g), -100)
+    end = 0
+    for n in LENGTHS:
+        labels[end] = labels[end + n - 1] = -100
+        end += n
+    return labels
+
+
 def padded(ids, types, offsets):
     B, n = len(LENGTHS), max(LENGTHS)
     out = dict(input_ids=torch.zeros(B, n, dtype=torch.long), attention_mask=torch.zeros(B, n, dtype=torch.long))
@@ -88,6 +101,8 @@ def randomise(model, dtype):
 
 
 def make(out, name, cls, config, dtype=torch.float32, shard=None):
+    if sys.argv[2:] and name not in sys.argv[2:]:
+        return
     folder = out / name / "model"
     folder.mkdir(parents=True, exist_ok=True)
     config._attn_implementation = "eager"
@@ -99,13 +114,21 @@ def make(out, name, cls, config, dtype=torch.float32, shard=None):
     n_types = getattr(config, "type_vocab_size", 1)
     ids, types, offsets, labels = batch(n_types, config.num_labels)
     inputs = padded(ids, types if n_types > 1 else None, offsets)
-    target = labels if config.num_labels > 1 else labels.double()
+    is_tagger = "TokenClassification" in cls.__name__
+    if is_tagger:
+        labels = tags(config.num_labels)
+        target = torch.full(inputs["input_ids"].shape, -100)
+        for b, n in enumerate(LENGTHS):
+            target[b, :n] = labels[offsets[b]:offsets[b + 1]]
+    else:
+        target = labels if config.num_labels > 1 else labels.double()
     result = model(**inputs, labels=target, output_hidden_states=True)
     result.loss.backward()
     last = result.hidden_states[-1]
     hidden = torch.cat([last[b, :LENGTHS[b]] for b in range(len(LENGTHS))])
+    logits = result.logits[target >= 0] if is_tagger else result.logits
     gold = {"input_ids": ids, "token_type_ids": types, "offsets": offsets,
-            "labels": labels, "logits": result.logits, "loss": result.loss.reshape(1), "hidden": hidden}
+            "labels": labels, "logits": logits, "loss": result.loss.reshape(1), "hidden": hidden}
     for p, v in model.named_parameters():
         gold["grad." + p] = v.grad if v.grad is not None else torch.zeros_like(v)
     model.zero_grad()
@@ -137,6 +160,12 @@ def main():
     make(out, "distilbert_cls", DistilBertForSequenceClassification,
          DistilBertConfig(vocab_size=120, dim=32, n_layers=2, n_heads=4, hidden_dim=64,
                           max_position_embeddings=40, num_labels=3))
+    make(out, "bert_tags", BertForTokenClassification, bert(num_labels=5))
+    make(out, "distilbert_tags", DistilBertForTokenClassification,
+         DistilBertConfig(vocab_size=120, dim=32, n_layers=2, n_heads=4, hidden_dim=64,
+                          max_position_embeddings=40, num_labels=5))
+    if sys.argv[2:]:
+        return
     folder = out / "bert_base" / "model"
     folder.mkdir(parents=True, exist_ok=True)
     model = BertModel(bert())

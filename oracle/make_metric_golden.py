@@ -1,4 +1,4 @@
-"""Golden values of the metrics: scikit-learn and scipy on generated rows.
+"""Golden values of the metrics: scikit-learn, scipy and seqeval on generated rows.
 
     venv/bin/python oracle/make_metric_golden.py tests/golden/metric/golden.txt
 
@@ -11,12 +11,16 @@ same rows from the recipe, so that cases of 100,000 rows cost one line.
         PREDICTED_CLASSES
     values N LEVELS SLOPE NOISE OFFSET SEED : target = draw(LEVELS) / 7,
         value = SLOPE * target + NOISE * draw(LEVELS) / 13 + OFFSET
+    tags N TEXTS AGREE SEED TAG... : N words, of which the next text begins where draw(N) < TEXTS;
+        labels drawn from the tags (each the one before again, where draw(100) < 40), and predictions
+        as of classes
 """
 import sys
 import warnings
 
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
+from seqeval import metrics as seqeval
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_squared_error
 
 CLASSES = {
@@ -30,6 +34,19 @@ VALUES = {
     "spearman": lambda y, p: spearmanr(p, y)[0],
     "mse": mean_squared_error,
 }
+TAGS = {
+    "entity_f1": seqeval.f1_score,
+    "entity_precision": seqeval.precision_score,
+    "entity_recall": seqeval.recall_score,
+}
+IOB = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+TAG_CASES = [  # n, texts, agree, seed, tags
+    (1, 1, 100, 1, *IOB), (20, 1, 0, 2, *IOB), (2000, 150, 80, 3, *IOB), (50000, 4000, 95, 4, *IOB),
+    (50000, 4000, 30, 5, *IOB), (3000, 200, 70, 6, "O", "I-PER", "I-LOC"),
+    (3000, 200, 70, 7, "O", "B-X", "I-X", "E-X", "S-X", "B-Y-Z", "I-Y-Z", "E-Y-Z", "S-Y-Z"),
+    (3000, 200, 60, 8, "PER", "LOC", "O"), (500, 500, 50, 9, *IOB), (500, 0, 50, 10, "O", "B", "I"),
+    (100, 10, 50, 11, "O", "O"),
+]
 CLASS_CASES = [  # n, classes, true, predicted, agree, seed
     (1, 2, 2, 2, 0, 1), (2, 2, 2, 2, 100, 3), (7, 2, 2, 2, 0, 4), (277, 2, 2, 2, 60, 5),
     (1043, 2, 2, 2, 85, 6), (1000, 3, 3, 3, 70, 7), (1000, 20, 20, 20, 40, 8),
@@ -74,11 +91,26 @@ def value_rows(n, levels, slope, noise, offset, seed):
     return np.array(y), np.array(p)
 
 
+def tag_rows(n, n_texts, agree, seed, *names):
+    draw, y, p, before = Draw(seed), [], [], 0
+    for i in range(n):
+        if draw(n) < n_texts or i == 0:
+            y.append([])
+            p.append([])
+        again, label = draw(100) < 40, draw(len(names))
+        before = before if again else label
+        y[-1].append(names[before])
+        agrees, other = draw(100) < agree, draw(len(names))
+        p[-1].append(names[before] if agrees else names[other])
+    return y, p
+
+
 def main():
     warnings.simplefilter("ignore")  # of constant columns
     with open(sys.argv[1], "w") as out:
         for kind, metrics, cases, rows in (("classes", CLASSES, CLASS_CASES, class_rows),
-                                           ("values", VALUES, VALUE_CASES, value_rows)):
+                                           ("values", VALUES, VALUE_CASES, value_rows),
+                                           ("tags", TAGS, TAG_CASES, tag_rows)):
             print("columns", len(metrics), *metrics, file=out)
             for case in cases:
                 y, p = rows(*case)

@@ -13,7 +13,7 @@
 struct golden {
     char folder[512]; /* of the model */
     struct um_safetensors file;
-    bool is_decoder;
+    bool is_decoder, is_tagger;
     struct um_batch batch;
 };
 
@@ -35,7 +35,20 @@ static inline const int64_t *golden_ints(const struct golden *g, const char *nam
     return (const int64_t *)(const void *)golden_tensor(g, name)->bytes;
 }
 
-/* Adds row b of the golden batch: an encoder's with types and label, a decoder's with its loss
+/* The tokens of a row that have a label as words, one after another. */
+static inline void golden_add_words(struct um_batch *batch, const int32_t *ids,
+                                    const uint8_t *types, const int64_t *labels, int64_t n)
+{
+    int32_t words[64], tags[64], n_words = 0;
+    for (int64_t i = 0; i < n; i++) {
+        words[i] = labels[i] < 0 ? -1 : n_words;
+        if (labels[i] >= 0)
+            tags[n_words++] = (int32_t)labels[i];
+    }
+    um_batch_add_words(batch, ids, types, words, n, tags);
+}
+
+/* Adds row b of the golden batch: an encoder's with types and labels, a decoder's with its loss
  * mask. */
 static inline void golden_add_row(struct um_batch *batch, const struct golden *g, int64_t b)
 {
@@ -50,6 +63,10 @@ static inline void golden_add_row(struct um_batch *batch, const struct golden *g
     }
     if (g->is_decoder) {
         um_batch_add_tokens(batch, row, marks, n);
+        return;
+    }
+    if (g->is_tagger) {
+        golden_add_words(batch, row, marks, golden_ints(g, "labels") + offsets[b], n);
         return;
     }
     bool is_class = golden_tensor(g, "labels")->dtype == UM_I64;
@@ -79,6 +96,8 @@ static inline void golden_open(struct golden *g, const char *name)
     (void)snprintf(path, sizeof(path), GOLDEN_DIR "/models/%s/golden.safetensors", name);
     assert_ok(um_safetensors_open(&g->file, path, &err), err);
     g->is_decoder = um_safetensors_find(&g->file, "loss_mask") != NULL;
+    const struct um_tensor_view *labels = um_safetensors_find(&g->file, "labels");
+    g->is_tagger = labels && labels->n_elements == golden_tensor(g, "input_ids")->n_elements;
     golden_take_rows(&g->batch, g, 0, golden_tensor(g, "offsets")->n_elements - 1);
 }
 

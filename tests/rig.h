@@ -25,6 +25,7 @@ static inline void rig_open(struct rig *r, const char *name)
     assert_ok(um_model_open(&r->model, r->g.folder, &options, &err), err);
     assert_ok(um_engine_open(&r->engine, &r->model, 64 << 20, &err), err);
     r->engine.objective = r->g.is_decoder        ? UM_OBJECTIVE_TOKEN
+                          : r->g.is_tagger       ? UM_OBJECTIVE_TAG
                           : r->model.dims.O == 1 ? UM_OBJECTIVE_VALUE
                                                  : UM_OBJECTIVE_CLASS;
 }
@@ -53,7 +54,8 @@ static inline double rig_step(struct rig *r, int64_t number, int64_t n_steps)
     double loss = 0;
     assert_ok(um_tuning_begin(&r->tuning, number, n_steps, &err), err);
     um_tuning_micro(&r->tuning, 0, true);
-    int64_t n = r->g.is_decoder ? r->g.batch.n_losses : r->g.batch.n_rows;
+    bool is_of_tokens = r->g.is_decoder || r->g.is_tagger;
+    int64_t n = is_of_tokens ? r->g.batch.n_losses : r->g.batch.n_rows;
     assert_ok(
         um_engine_train(&loss, &r->engine, &r->g.batch, n, 0, um_tuning_sink(&r->tuning), &err),
         err);
@@ -70,13 +72,13 @@ static inline void rig_update(struct rig *r, double lr, double weight_decay, int
     um_tuning_updated(&r->tuning, 1);
 }
 
-/* Rows' outputs, or a decoder's logits at the golden positions. Returns how many numbers. */
+/* Rows' or words' outputs, or a decoder's logits at the golden positions. Returns how many numbers. */
 static inline int64_t rig_predict(float *outputs, struct rig *r)
 {
     struct um_error err;
     if (!r->g.is_decoder) {
         assert_ok(um_engine_predict(outputs, &r->engine, &r->g.batch, &err), err);
-        return r->g.batch.n_rows * r->model.dims.O;
+        return (r->g.is_tagger ? r->g.batch.n_losses : r->g.batch.n_rows) * r->model.dims.O;
     }
     int32_t columns[16];
     int64_t n = golden_tensor(&r->g, "logit_positions")->n_elements;

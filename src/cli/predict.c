@@ -44,6 +44,8 @@ struct batch {
     char *lines[BATCH]; /* owned, if the texts are lines read */
     int64_t n_read;     /* lines of standard input, in all */
     float *logits;      /* [BATCH, n_outputs] */
+    bool is_tagger;     /* a line for each word, and an empty one behind each text */
+    int64_t n_printed;  /* texts of the batch whose words are printed */
 };
 
 static void print_header(const struct batch *b)
@@ -53,7 +55,7 @@ static void print_header(const struct batch *b)
         (void)fputs("\tprobability", b->to);
     for (int64_t k = 0; k < b->n_outputs && b->n_outputs > 1 && b->with_scores; k++)
         (void)fprintf(b->to, "\t%s", um_predictor_label(b->predictor, k));
-    (void)fputs("\ttext\n", b->to);
+    (void)fputs(b->is_tagger ? "\tword\n" : "\ttext\n", b->to);
 }
 
 static void print_text(FILE *to, const char *text)
@@ -63,9 +65,8 @@ static void print_text(FILE *to, const char *text)
 }
 
 /* The class of greatest logit, with softmax probabilities; or the one number of a regression. */
-static void print_row(const struct batch *b, int64_t row)
+static void print_outputs(const struct batch *b, const float *z)
 {
-    const float *z = b->logits + row * b->n_outputs;
     int64_t best = 0;
     double sum = 0;
     for (int64_t k = 1; k < b->n_outputs; k++)
@@ -79,6 +80,11 @@ static void print_row(const struct batch *b, int64_t row)
     for (int64_t k = 0; k < b->n_outputs && b->n_outputs > 1 && b->with_scores; k++)
         (void)fprintf(b->to, "\t%.4f", exp((double)z[k] - (double)z[best]) / sum);
     (void)fputc('\t', b->to);
+}
+
+static void print_row(const struct batch *b, int64_t row)
+{
+    print_outputs(b, b->logits + row * b->n_outputs);
     print_text(b->to, b->texts[row]);
     if (b->pairs[row]) {
         (void)fputs("  |  ", b->to);
@@ -87,19 +93,54 @@ static void print_row(const struct batch *b, int64_t row)
     (void)fputc('\n', b->to);
 }
 
+/* Ends the texts before text n of the batch. */
+static void end_texts(struct batch *b, int64_t n)
+{
+    for (; b->n_printed < n; b->n_printed++)
+        (void)fputc('\n', b->to);
+}
+
+/* A word of which the model sees nothing has no probabilities. */
+static void print_word(const struct um_tagged_word *w, void *user)
+{
+    struct batch *b = user;
+    end_texts(b, w->text);
+    if (w->logits) {
+        print_outputs(b, w->logits);
+    } else {
+        (void)fputs(um_predictor_label(b->predictor, w->label), b->to);
+        for (int64_t k = 0; k <= (b->with_scores ? b->n_outputs : 0); k++)
+            (void)fputs("\t", b->to);
+        (void)fputs("\t", b->to);
+    }
+    (void)fprintf(b->to, "%.*s\n", (int)w->n, w->word);
+}
+
+static enum um_status tag(struct batch *b, struct um_error *err)
+{
+    enum um_status status =
+        um_predictor_tag(b->predictor, b->n, b->texts, print_word, b, err);
+    if (status == UM_OK)
+        end_texts(b, b->n);
+    b->n_printed = 0;
+    return status;
+}
+
 /* Predicts and prints what is in the batch, and empties it. */
 static enum um_status flush(struct batch *b, struct um_error *err)
 {
     enum um_status status = UM_OK;
     bool has_pairs = b->n > 0 && b->pairs[0];
-    if (b->n > 0)
+    if (b->n > 0 && b->is_tagger)
+        status = tag(b, err);
+    else if (b->n > 0)
         status = um_predictor_run(b->logits, b->predictor, b->n, b->texts,
                                   has_pairs ? b->pairs : NULL, err);
     if (status != UM_OK && b->n_read)
         cli_prefix(err, "standard input, lines %lld to %lld", (long long)(b->n_read - b->n + 1),
                    (long long)b->n_read);
     for (int64_t i = 0; i < b->n; i++) {
-        if (status == UM_OK)
+        if (status == UM_OK && !b->is_tagger)
             print_row(b, i);
         free(b->lines[i]);
         b->lines[i] = NULL;
@@ -121,7 +162,7 @@ static enum um_status add(struct batch *b, const char *text, const char *pair, c
     return status;
 }
 
-/* A line without its end, cut at its tab; takes `line`. */
+/* A line without its end, cut at its tab (a tagger takes no pairs); takes `line`. */
 static enum um_status add_line(struct batch *b, char *line, size_t n, struct um_error *err)
 {
     n -= n > 0 && line[n - 1] == '\n';
@@ -132,7 +173,7 @@ static enum um_status add_line(struct batch *b, char *line, size_t n, struct um_
         return cli_fail(err, UM_E_INPUT, "standard input, line %lld: it holds a NUL byte",
                         (long long)b->n_read + 1);
     }
-    char *pair = strchr(line, '\t');
+    char *pair = b->is_tagger ? NULL : strchr(line, '\t');
     if (pair)
         *pair++ = '\0';
     enum um_status status = add(b, line, pair, line, err);
@@ -170,6 +211,7 @@ static enum um_status predict_texts(const struct cli_args *args, struct um_predi
     *b = (struct batch){.predictor = predictor, .to = to, .logits = logits};
     b->n_outputs = um_predictor_outputs(predictor);
     b->with_scores = cli_has(args, "--scores");
+    b->is_tagger = um_predictor_is_tagger(predictor);
     print_header(b);
     for (int i = first; i < args->n_positionals && status == UM_OK; i++)
         status = add(b, args->positionals[i], NULL, NULL, err);
@@ -254,7 +296,9 @@ const struct cli_command cli_predict = {
     .description =
         "Predicts from the base model with the delta laid over it in memory; nothing is merged. "
         "Texts are the arguments after the run, or the rows of --eval-file, or the lines of "
-        "standard input; there, a tab stands before the second text of a pair.",
+        "standard input; there, a tab stands before the second text of a pair. A tagger's "
+        "predictions are a line for each word, words being what white space separates, with an "
+        "empty line behind each text.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

@@ -5,7 +5,7 @@
 
 #include "base/philox.h"
 #include "base/sorted.h"
-#include "data/task.h"
+#include "data/dataset_private.h"
 
 /* DIR/FILE, or DIR/TASK/FILE with the task's folder as GLUE writes it or in lower case. */
 static char *find_file(const char *folder, const char *task_folder, const char *file)
@@ -67,9 +67,8 @@ static bool are_numbers(const char **names, int64_t n)
     return true;
 }
 
-/* Without names classes are called by their numbers, from 0. */
-static enum um_status copy_labels(struct um_dataset *data, const char *const *names, int64_t n,
-                                  struct um_error *err)
+enum um_status um_dataset_copy_labels(struct um_dataset *data, const char *const *names, int64_t n,
+                                      struct um_error *err)
 {
     data->labels = UM_NEW(n + 1, char *);
     for (int64_t i = 0; data->labels && i < n; i++) {
@@ -94,8 +93,7 @@ static enum um_status label_text(const char **text, const struct um_table *t, in
                                     (long long)t->lines[i]);
 }
 
-/* Sorts names and drops repetitions. Returns how many are left. */
-static int64_t sort_labels(const char **names, int64_t n_names)
+int64_t um_dataset_sort_labels(const char **names, int64_t n_names)
 {
     int64_t n = 0;
     qsort(names, (size_t)n_names, sizeof(*names), um_compare_texts);
@@ -107,11 +105,11 @@ static int64_t sort_labels(const char **names, int64_t n_names)
     return n;
 }
 
-static enum um_status fail_one_class(const char *path, int64_t n_rows, const char *label,
-                                     struct um_error *err)
+enum um_status um_dataset_fail_one_class(const char *path, int64_t n, const char *what,
+                                         const char *label, struct um_error *err)
 {
-    return um_fail(err, UM_E_INPUT, "'%s': all %lld rows have the one label '%.60s'; a "
-                   "classification needs two at least", path, (long long)n_rows, label);
+    return um_fail(err, UM_E_INPUT, "'%s': all %lld %s have the one label '%.60s'; a "
+                   "classification needs two at least", path, (long long)n, what, label);
 }
 
 /* Class names from the data: numbers in numeric order, else sorted by bytes. */
@@ -126,13 +124,13 @@ static enum um_status learn_labels(struct um_dataset *data, size_t column, bool 
         return um_fail_memory(err, "labels", (size_t)t->n_rows * sizeof(char *));
     for (int64_t i = 0; i < t->n_rows; i++)
         UM_TRY(label_text(&names[i], t, i, column, err));
-    int64_t n = sort_labels(names, t->n_rows);
+    int64_t n = um_dataset_sort_labels(names, t->n_rows);
     if (n < 2 && is_train)
-        UM_TRY(fail_one_class(t->path, t->n_rows, names[0], err));
+        UM_TRY(um_dataset_fail_one_class(t->path, t->n_rows, "rows", names[0], err));
     if (n > MOST)
         UM_TRY(um_fail(err, UM_E_INPUT, "'%s': %lld different labels; is this a regression, or "
                        "the wrong label column?", t->path, (long long)n));
-    status = copy_labels(data, names, n, err);
+    status = um_dataset_copy_labels(data, names, n, err);
 out:
     um_free(names);
     return status;
@@ -194,30 +192,51 @@ static enum um_status match_names(struct um_dataset *data, const struct um_data_
     if (!are_known && !are_numbers)
         return o->n_names == 0 || o->is_train ? UM_OK : fail_names(data, o, err);
     free_labels(data);
-    return are_known ? copy_labels(data, (const char *const *)o->names, o->n_names, err)
-                     : copy_labels(data, NULL, o->n_classes, err);
+    return are_known ? um_dataset_copy_labels(data, (const char *const *)o->names, o->n_names, err)
+                     : um_dataset_copy_labels(data, NULL, o->n_classes, err);
 }
 
 static enum um_status known_labels(struct um_dataset *data, const struct um_data_options *o,
                                    size_t column, struct um_error *err)
 {
     int64_t n = um_task_n_labels(data->task);
-    if (data->task->is_regression || data->task->style != UM_STYLE_PAIR)
+    if (!um_task_has_classes(data->task))
         return UM_OK;
     if (o->labels)
-        return copy_labels(data, (const char *const *)o->labels, o->n_labels, err);
+        return um_dataset_copy_labels(data, (const char *const *)o->labels, o->n_labels, err);
     if (n)
-        UM_RETURN_IF(copy_labels(data, data->task->labels, n, err));
+        UM_RETURN_IF(um_dataset_copy_labels(data, data->task->labels, n, err));
     else if (data->is_labelled)
-        UM_RETURN_IF(learn_labels(data, column, o->is_train, err));
+        UM_RETURN_IF((data->task->style == UM_STYLE_WORDS ? um_dataset_learn_tags
+                                                          : learn_labels)(data, column,
+                                                                          o->is_train, err));
     return data->n_labels ? match_names(data, o, err) : UM_OK;
 }
 
-/* A number stands for the task's class of that number, as in Hugging Face's copies of GLUE. */
+/* A number stands for the task's class of that number, as in Hugging Face's copies of data sets. */
 static const char *class_name(const struct um_task *task, const char *text)
 {
     int64_t number;
     return read_class_number(&number, text, um_task_n_labels(task)) ? task->labels[number] : text;
+}
+
+enum um_status um_dataset_find_label(int64_t *label, const struct um_dataset *data,
+                                     const char *text, int64_t line, struct um_error *err)
+{
+    text = class_name(data->task, text);
+    for (int64_t k = 0; k < data->n_labels; k++) {
+        if (strcmp(data->labels[k], text) == 0) {
+            *label = k;
+            return UM_OK;
+        }
+    }
+    struct um_str known = {0};
+    add_names(&known, data->labels, data->n_labels);
+    enum um_status status = um_fail(err, UM_E_INPUT, "%s:%lld: label '%.60s' is not one of %s",
+                                    data->table.path, (long long)line, text,
+                                    known.text ? known.text : "");
+    um_str_free(&known);
+    return status;
 }
 
 static enum um_status read_label(struct um_dataset *data, int64_t i, size_t column,
@@ -232,20 +251,7 @@ static enum um_status read_label(struct um_dataset *data, int64_t i, size_t colu
                            (long long)row->line, text);
         return UM_OK;
     }
-    text = class_name(data->task, text);
-    for (int64_t k = 0; k < data->n_labels; k++) {
-        if (strcmp(data->labels[k], text) == 0) {
-            row->label = k;
-            return UM_OK;
-        }
-    }
-    struct um_str known = {0};
-    add_names(&known, data->labels, data->n_labels);
-    enum um_status status = um_fail(err, UM_E_INPUT, "%s:%lld: label '%.60s' is not one of %s",
-                                    path, (long long)row->line, text,
-                                    known.text ? known.text : "");
-    um_str_free(&known);
-    return status;
+    return um_dataset_find_label(&row->label, data, text, row->line, err);
 }
 
 static enum um_status check_classes(const struct um_dataset *data, struct um_error *err)
@@ -253,7 +259,8 @@ static enum um_status check_classes(const struct um_dataset *data, struct um_err
     for (int64_t i = 1; i < data->n_rows; i++)
         if (data->rows[i].label != data->rows[0].label)
             return UM_OK;
-    return fail_one_class(data->table.path, data->n_rows, data->labels[data->rows[0].label], err);
+    return um_dataset_fail_one_class(data->table.path, data->n_rows, "rows",
+                                     data->labels[data->rows[0].label], err);
 }
 
 /* The columns that rows are read from. */
@@ -307,14 +314,28 @@ static enum um_status read_token_row(struct um_dataset *data, int64_t i, const s
     return UM_OK;
 }
 
+/* A column's name; of words whose table names none the number that stands in its place. */
+static const char *own_column(const char *given, const char *own, const struct um_dataset *data,
+                              const char *number)
+{
+    int64_t ignored;
+    bool is_named = *given || data->table.columns || um_parse_i64(&ignored, own);
+    return data->task->style == UM_STYLE_WORDS && !is_named ? number : column_name(given, own);
+}
+
 static enum um_status find_columns(struct columns *c, struct um_dataset *data,
                                    const struct um_data_options *o, struct um_error *err)
 {
     const struct um_task *task = data->task;
     const struct um_table *t = &data->table;
+    char last[24];
+    (void)snprintf(last, sizeof(last), "%zu", t->n_columns > 1 ? t->n_columns : 2);
+    const char *text = own_column(o->text, task->text, data, "1");
     const char *pair = column_name(o->pair, task->pair);
-    const char *label = column_name(o->label, task->label);
-    UM_RETURN_IF(um_table_column(&c->text, t, column_name(o->text, task->text), err));
+    const char *label = own_column(o->label, task->label, data, last);
+    if (*pair && task->style == UM_STYLE_WORDS)
+        return um_fail(err, UM_E_USAGE, "data.pair: task '%s' takes no second text", task->name);
+    UM_RETURN_IF(um_table_column(&c->text, t, text, err));
     c->has_pair = *pair != '\0';
     if (c->has_pair)
         UM_RETURN_IF(um_table_column(&c->pair, t, pair, err));
@@ -337,21 +358,38 @@ static enum um_status read_row(struct um_dataset *data, int64_t i, const struct 
     return data->is_labelled ? read_label(data, i, c->label, err) : UM_OK;
 }
 
+static enum um_status read_words_row(struct um_dataset *data, int64_t i, const struct columns *c,
+                                     struct um_error *err)
+{
+    const struct um_table *t = &data->table;
+    struct um_cell text, tags = {0};
+    UM_RETURN_IF(um_table_text(&text, t, i, c->text, err));
+    if (data->is_labelled)
+        UM_RETURN_IF(um_table_text(&tags, t, i, c->label, err));
+    data->rows[i] = (struct um_row){
+        .text = text.text, .n_text = text.n, .label = -1, .line = t->lines[i]};
+    return um_dataset_read_tags(data, i, data->is_labelled ? &tags : NULL, err);
+}
+
 static enum um_status read_rows(struct um_dataset *data, const struct um_data_options *o,
                                 struct um_error *err)
 {
     const struct um_table *t = &data->table;
     struct columns columns = {0};
-    bool is_pair = data->task->style == UM_STYLE_PAIR;
-    UM_RETURN_IF((is_pair ? find_columns : find_token_columns)(&columns, data, o, err));
+    enum um_style style = data->task->style;
+    UM_RETURN_IF(
+        (um_style_is_prose(style) ? find_token_columns : find_columns)(&columns, data, o, err));
     UM_RETURN_IF(known_labels(data, o, columns.label, err));
     data->rows = UM_NEW(t->n_rows, struct um_row);
     if (!data->rows)
         return um_fail_memory(err, t->path, (size_t)t->n_rows * sizeof(*data->rows));
     for (int64_t i = 0; i < t->n_rows; i++)
-        UM_RETURN_IF((is_pair ? read_row : read_token_row)(data, i, &columns, err));
+        UM_RETURN_IF((style == UM_STYLE_PAIR    ? read_row
+                      : style == UM_STYLE_WORDS ? read_words_row
+                                                : read_token_row)(data, i, &columns, err));
     data->n_rows = o->n_rows > 0 && o->n_rows < t->n_rows ? o->n_rows : t->n_rows;
-    if (is_pair && o->is_train && data->is_labelled && !data->task->is_regression)
+    um_dataset_settle_tags(data);
+    if (style == UM_STYLE_PAIR && o->is_train && data->is_labelled && !data->task->is_regression)
         UM_RETURN_IF(check_classes(data, err));
     return UM_OK;
 }
@@ -366,10 +404,13 @@ static enum um_status table_options(struct um_table_options *table, const struct
                    column_name(o->label, task->label), "answer"},
         .has_header = *o->header ? strcmp(o->header, "yes") == 0 : task->has_header,
         .keeps_json = task->style == UM_STYLE_CHAT,
+        .keeps_lists = task->style == UM_STYLE_WORDS,
         .skips_short_rows = task->skips_short_rows};
     UM_RETURN_IF(um_table_format_of(&table->format, o->format, path, err));
     if (task->style == UM_STYLE_PLAIN && !*o->format && um_glob("*.txt", path))
         table->format = UM_TABLE_WHOLE;
+    if (task->style == UM_STYLE_WORDS && !*o->format && table->format == UM_TABLE_TSV)
+        table->format = UM_TABLE_CONLL;
     return UM_OK;
 }
 
@@ -425,6 +466,8 @@ enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *d
             data->rows[n_kept++] = data->rows[i];
     }
     data->n_rows = n_kept;
+    um_dataset_number_words(data);
+    um_dataset_number_words(held);
     if (n_kept == 0 || held->n_rows == 0)
         return um_fail(err, UM_E_USAGE, "data.holdout: %g of %lld rows leaves nothing on one side",
                        share, (long long)n);
@@ -436,8 +479,12 @@ enum um_status um_dataset_hold_out(struct um_dataset *held, struct um_dataset *d
 void um_dataset_drop_texts(struct um_dataset *data)
 {
     for (int64_t i = 0; i < data->n_rows; i++)
-        data->rows[i] = (struct um_row){.line = data->rows[i].line, .label = data->rows[i].label,
-                                        .target = data->rows[i].target};
+        data->rows[i] = (struct um_row){.line = data->rows[i].line,
+                                        .label = data->rows[i].label,
+                                        .target = data->rows[i].target,
+                                        .tags = data->rows[i].tags,
+                                        .n_words = data->rows[i].n_words,
+                                        .first_word = data->rows[i].first_word};
     um_table_drop_cells(&data->table);
 }
 
@@ -446,6 +493,7 @@ void um_dataset_close(struct um_dataset *data)
     if (!data->is_borrowed)
         free_labels(data);
     um_free(data->rows);
+    um_free(data->tags);
     um_table_close(&data->table);
     *data = (struct um_dataset){0};
 }

@@ -3,12 +3,16 @@
 
 #include <string.h>
 
+#include "data/words.h"
+#include "text/tokenizer.h"
+
 /* What a chunk of rows comes to. */
 struct chunk {
     int32_t *ids;
     uint8_t *types;
+    int32_t *words;   /* of style WORDS */
     int64_t *lengths; /* of the rows it makes */
-    size_t n, n_rows, ids_capacity, types_capacity, lengths_capacity;
+    size_t n, n_rows, ids_capacity, types_capacity, words_capacity, lengths_capacity;
     int64_t n_truncated, n_left_out;
 };
 
@@ -17,6 +21,8 @@ struct worker {
     const struct um_dataset *data;
     const struct um_encode_options *options;
     struct um_tokens tokens;
+    struct um_word *words; /* of a row */
+    size_t words_capacity;
     struct um_prose prose;
     struct um_marked marked;
 };
@@ -50,16 +56,18 @@ static enum um_status add_row(struct chunk *c, const struct um_encode_options *o
     return UM_OK;
 }
 
-static enum um_status encode_pair(struct chunk *c, struct worker *w, const struct um_row *r,
-                                  struct um_error *err)
+static enum um_status fail_empty(const struct worker *w, const struct um_row *r,
+                                 struct um_error *err)
+{
+    return um_fail(err, UM_E_INPUT, "%s:%lld: the text has no tokens", w->data->table.path,
+                   (long long)r->line);
+}
+
+/* What the tokenizer made of a text, as a row. */
+static enum um_status add_tokens(struct chunk *c, const struct worker *w, struct um_error *err)
 {
     const struct um_encode_options *o = w->options;
-    struct um_tokens *tokens = &w->tokens;
-    UM_RETURN_IF(um_tokenizer_encode(tokens, o->tokenizer, r->text, r->n_text, r->pair, r->n_pair,
-                                     true, o->max_length, err));
-    if (tokens->n == 0)
-        return um_fail(err, UM_E_INPUT, "%s:%lld: the text has no tokens", w->data->table.path,
-                       (long long)r->line);
+    const struct um_tokens *tokens = &w->tokens;
     UM_RETURN_IF(add_row(c, o, tokens->ids, tokens->n, err));
     for (size_t i = 0; i < tokens->n; i++) {
         int32_t type = tokens->types[i];
@@ -70,6 +78,49 @@ static enum um_status encode_pair(struct chunk *c, struct worker *w, const struc
     }
     c->n_truncated += tokens->n_truncated > 0;
     return UM_OK;
+}
+
+static enum um_status encode_pair(struct chunk *c, struct worker *w, const struct um_row *r,
+                                  struct um_error *err)
+{
+    const struct um_encode_options *o = w->options;
+    UM_RETURN_IF(um_tokenizer_encode(&w->tokens, o->tokenizer, r->text, r->n_text, r->pair,
+                                     r->n_pair, true, o->max_length, err));
+    return w->tokens.n ? add_tokens(c, w, err) : fail_empty(w, r, err);
+}
+
+static enum um_status split_words(struct worker *w, const struct um_row *r, struct um_error *err)
+{
+    struct um_words words = um_words(r->text, r->n_text);
+    if (!um_grow(&w->words, &w->words_capacity, (size_t)r->n_words, sizeof(*w->words)))
+        return um_fail_memory(err, "words", (size_t)r->n_words * sizeof(*w->words));
+    for (int64_t k = 0; k < r->n_words; k++)
+        (void)um_words_next(&w->words[k].text, &w->words[k].n, &words);
+    return UM_OK;
+}
+
+/* A row whose words are tagged by their first tokens. */
+static enum um_status encode_words(struct chunk *c, struct worker *w, const struct um_row *r,
+                                   struct um_error *err)
+{
+    const struct um_encode_options *o = w->options;
+    size_t start = c->n;
+    bool is_empty = true;
+    UM_RETURN_IF(split_words(w, r, err));
+    UM_RETURN_IF(um_tokenizer_encode_words(&w->tokens, o->tokenizer, w->words, (size_t)r->n_words,
+                                           o->max_length, err));
+    UM_RETURN_IF(add_tokens(c, w, err));
+    if (!um_grow(&c->words, &c->words_capacity, c->n, sizeof(*c->words)))
+        return um_fail_memory(err, "encoded rows", c->n * sizeof(*c->words));
+    for (size_t i = start; i < c->n; i++)
+        c->words[i] = -1;
+    for (int64_t k = 0; k < r->n_words; k++) {
+        if (w->words[k].first < 0)
+            continue;
+        c->words[start + (size_t)w->words[k].first] = (int32_t)k;
+        is_empty = false;
+    }
+    return is_empty ? fail_empty(w, r, err) : UM_OK;
 }
 
 /* Adds tokens first..end-1 of what was marked, unless there is nothing to predict among them. */
@@ -122,8 +173,10 @@ static enum um_status encode_chunk(struct chunk *c, const struct um_dataset *dat
     enum um_status status = UM_OK;
     int64_t last = first + CHUNK_ROWS < data->n_rows ? first + CHUNK_ROWS : data->n_rows;
     for (int64_t row = first; row < last && status == UM_OK; row++)
-        status = (o->prose.style == UM_STYLE_PAIR ? encode_pair : encode_prose)(
-            c, &w, &data->rows[row], err);
+        status = (o->prose.style == UM_STYLE_PAIR    ? encode_pair
+                  : o->prose.style == UM_STYLE_WORDS ? encode_words
+                                                     : encode_prose)(c, &w, &data->rows[row], err);
+    um_free(w.words);
     um_tokens_free(&w.tokens);
     um_prose_free(&w.prose);
     um_marked_free(&w.marked);
@@ -135,19 +188,23 @@ static void free_chunks(struct chunk *chunks, int64_t n_chunks)
     for (int64_t c = 0; chunks && c < n_chunks; c++) {
         um_free(chunks[c].ids);
         um_free(chunks[c].types);
+        um_free(chunks[c].words);
         um_free(chunks[c].lengths);
     }
     um_free(chunks);
 }
 
-static enum um_status room(struct um_encoded *out, size_t n_rows, size_t n, struct um_error *err)
+static enum um_status room(struct um_encoded *out, size_t n_rows, size_t n, bool has_words,
+                           struct um_error *err)
 {
+    out->words = has_words ? um_alloc(n * sizeof(*out->words)) : NULL;
     out->ids = um_alloc(n * sizeof(*out->ids));
     out->types = um_alloc(n);
     out->offsets = UM_NEW(n_rows + 1, int64_t);
     out->lengths = UM_NEW(n_rows, int64_t);
     out->weights = UM_NEW(n_rows, int64_t);
-    return out->ids && out->types && out->offsets && out->lengths && out->weights
+    return out->ids && out->types && out->offsets && out->lengths && out->weights &&
+                   (out->words || !has_words)
                ? UM_OK
                : um_fail_memory(err, "encoded rows", n * sizeof(*out->ids));
 }
@@ -169,17 +226,19 @@ static enum um_status join(struct um_encoded *out, const struct chunk *chunks, i
                            const struct um_encode_options *o, struct um_error *err)
 {
     size_t n = 0, n_rows = 0;
-    bool is_pair = o->prose.style == UM_STYLE_PAIR;
+    enum um_style style = o->prose.style;
     for (int64_t c = 0; c < n_chunks; c++) {
         n += chunks[c].n;
         n_rows += chunks[c].n_rows;
     }
-    UM_RETURN_IF(room(out, n_rows, n, err));
+    UM_RETURN_IF(room(out, n_rows, n, style == UM_STYLE_WORDS, err));
     for (int64_t c = 0, at = 0; c < n_chunks; at += (int64_t)chunks[c++].n) {
         const struct chunk *chunk = &chunks[c];
         if (chunk->n) {
             memcpy(out->ids + at, chunk->ids, chunk->n * sizeof(*out->ids));
             memcpy(out->types + at, chunk->types, chunk->n);
+            if (out->words)
+                memcpy(out->words + at, chunk->words, chunk->n * sizeof(*out->words));
         }
         for (size_t r = 0; r < chunk->n_rows; r++)
             take_row(out, chunk->lengths[r], o->max_length, o->packs);
@@ -187,9 +246,9 @@ static enum um_status join(struct um_encoded *out, const struct chunk *chunks, i
         out->n_left_out += chunk->n_left_out;
     }
     for (int64_t r = 0; r < out->n_rows; r++) {
-        out->weights[r] = is_pair;
-        for (int64_t i = out->offsets[r]; !is_pair && i < out->offsets[r + 1]; i++)
-            out->weights[r] += out->types[i] == UM_MARK_LEARNT;
+        out->weights[r] = style == UM_STYLE_PAIR;
+        for (int64_t i = out->offsets[r]; style != UM_STYLE_PAIR && i < out->offsets[r + 1]; i++)
+            out->weights[r] += out->words ? out->words[i] >= 0 : out->types[i] == UM_MARK_LEARNT;
     }
     return UM_OK;
 }
@@ -231,7 +290,8 @@ out:
 int64_t um_encoded_bytes(const struct um_encoded *encoded)
 {
     int64_t n_rows = encoded->n_rows, n_tokens = n_rows ? encoded->offsets[n_rows] : 0;
-    return n_tokens * (int64_t)(sizeof(*encoded->ids) + sizeof(*encoded->types)) +
+    size_t word = encoded->words ? sizeof(*encoded->words) : 0;
+    return n_tokens * (int64_t)(sizeof(*encoded->ids) + sizeof(*encoded->types) + word) +
            n_rows * (int64_t)(sizeof(*encoded->offsets) + sizeof(*encoded->lengths) +
                               sizeof(*encoded->weights));
 }
@@ -240,6 +300,7 @@ void um_encoded_close(struct um_encoded *encoded)
 {
     um_free(encoded->ids);
     um_free(encoded->types);
+    um_free(encoded->words);
     um_free(encoded->offsets);
     um_free(encoded->lengths);
     um_free(encoded->weights);

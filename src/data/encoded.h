@@ -14,8 +14,9 @@ struct um_encoded {
     int32_t *ids;
     uint8_t *types;    /* segment numbers, or marks */
     int64_t *offsets;  /* n_rows + 1 */
+    int32_t *words;    /* style WORDS: the word of the row that a token begins; -1: none. Else NULL */
     int64_t *lengths;  /* n_rows */
-    int64_t *weights;  /* n_rows: losses of the row: 1, or its predicted tokens */
+    int64_t *weights;  /* n_rows: losses of the row: 1, or its words or predicted tokens */
     int64_t n_rows;
     int64_t n_truncated; /* rows cut to fit */
     int64_t n_left_out;  /* rows with nothing to learn within max_length */
@@ -35,8 +36,8 @@ enum um_status um_check_ids(const struct um_tokenizer *tokenizer, const int32_t 
                             int64_t n_vocabulary, struct um_error *err);
 /*
  * Encodes every row of a data set, cut to max_length tokens. A document (style PLAIN) is cut into
- * as many rows as it takes; rows of other styles with nothing left to learn are left out. So row i
- * of the result is row i of the data set for style PAIR only.
+ * as many rows as it takes; prose of other styles with nothing left to learn is left out. So row i
+ * of the result is row i of the data set for styles PAIR and WORDS only.
  */
 enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_dataset *data,
                                const struct um_encode_options *options, struct um_error *err);

@@ -10,7 +10,8 @@ enum um_status um_table_format_of(enum um_table_format *format, const char *name
         const char *suffix;
         enum um_table_format format;
     } known[] = {{"tsv", UM_TABLE_TSV},    {"txt", UM_TABLE_TSV},  {"csv", UM_TABLE_CSV},
-                 {"jsonl", UM_TABLE_JSON}, {"json", UM_TABLE_JSON}};
+                 {"jsonl", UM_TABLE_JSON}, {"json", UM_TABLE_JSON},
+                 {"conll", UM_TABLE_CONLL}, {"iob", UM_TABLE_CONLL}, {"bio", UM_TABLE_CONLL}};
     const char *dot = strrchr(path, '.'), *suffix = *name ? name : dot ? dot + 1 : "";
     for (size_t i = 0; i < UM_COUNT(known); i++) {
         if (strcmp(known[i].suffix, suffix) == 0) {
@@ -18,8 +19,8 @@ enum um_status um_table_format_of(enum um_table_format *format, const char *name
             return UM_OK;
         }
     }
-    return um_fail(err, UM_E_USAGE, "data.format: '%s' of '%s' is not one of tsv, csv, jsonl",
-                   suffix, path);
+    return um_fail(err, UM_E_USAGE, "data.format: '%s' of '%s' is not one of tsv, csv, jsonl, "
+                   "conll", suffix, path);
 }
 
 char *um_table_room(struct um_table_reader *r, size_t n)
@@ -105,6 +106,7 @@ enum um_status um_table_parse(struct um_table *table, const char *text, size_t n
         [UM_TABLE_TSV] = um_table_read_tsv,
         [UM_TABLE_CSV] = um_table_read_csv,
         [UM_TABLE_JSON] = um_table_read_json,
+        [UM_TABLE_CONLL] = um_table_read_conll,
         [UM_TABLE_WHOLE] = um_table_read_whole};
     *table = (struct um_table){.path = um_strdup(path)};
     struct um_table_reader r = {.table = table, .options = options, .text = text, .n = n,

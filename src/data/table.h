@@ -1,7 +1,8 @@
 /*
  * Tables of text: TSV as GLUE ships it (no quoting: a quote is a character), CSV (RFC 4180), JSON
- * (an object per line, or one array of objects). A byte-order mark, CRLF and a missing last newline
- * are fine; invalid UTF-8, NUL bytes and ragged rows are errors with file and line.
+ * (an object per line, or one array of objects), CoNLL (a word and its tags per line, an empty line
+ * behind each sentence). A byte-order mark, CRLF and a missing last newline are fine; invalid UTF-8,
+ * NUL bytes and ragged rows are errors with file and line.
  */
 #ifndef UM_DATA_TABLE_H
 #define UM_DATA_TABLE_H
@@ -12,6 +13,7 @@ enum um_table_format {
     UM_TABLE_TSV,
     UM_TABLE_CSV,
     UM_TABLE_JSON,
+    UM_TABLE_CONLL, /* a row is a sentence, a cell its column of the file, a line for each word */
     UM_TABLE_WHOLE, /* the whole file is the one cell of the column "text" */
 };
 
@@ -23,6 +25,7 @@ struct um_table_options {
         *wanted[UM_TABLE_WANTED_MAX]; /* JSON: columns also where the first object lacks them */
     bool has_header;       /* TSV and CSV: the first row names the columns */
     bool keeps_json;       /* JSON: arrays and objects are cells too, as JSON text */
+    bool keeps_lists;      /* JSON: arrays of texts and numbers are cells too, a line for each */
     bool skips_short_rows; /* rows with too few fields are left out and counted, no error */
 };
 
@@ -42,7 +45,8 @@ struct um_table {
     size_t cells_capacity, lines_capacity;
 };
 
-/* "" = by the file's name (.tsv .txt: TSV, .csv, .jsonl .json). UM_E_USAGE if it is unknown. */
+/* "" = by the file's name (.tsv .txt: TSV, .csv, .jsonl .json, .conll .iob .bio: CoNLL). UM_E_USAGE
+ * if it is unknown. */
 enum um_status um_table_format_of(enum um_table_format *format, const char *name, const char *path,
                                   struct um_error *err);
 enum um_status um_table_open(struct um_table *table, const char *path,

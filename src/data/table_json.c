@@ -29,6 +29,37 @@ static enum um_status add_json(struct um_table_reader *r, const json_t *value,
     return status;
 }
 
+/* Whether a value is a list of texts and whole numbers. */
+static bool is_list(const json_t *value)
+{
+    bool is = json_is_array(value);
+    for (size_t i = 0; is && i < json_array_size(value); i++)
+        is = json_is_string(json_array_get(value, i)) || json_is_integer(json_array_get(value, i));
+    return is;
+}
+
+/* Such a list, a line for each: what separates lines in a text is a space there. */
+static enum um_status add_list(struct um_table_reader *r, const json_t *list, struct um_error *err)
+{
+    struct um_str lines = {0};
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i);
+        size_t start = lines.length;
+        if (json_is_string(item))
+            um_str_add(&lines, json_string_value(item));
+        else
+            um_str_addf(&lines, "%lld", (long long)json_integer_value(item));
+        for (size_t k = start; k < lines.length; k++)
+            if (lines.text[k] == '\n')
+                lines.text[k] = ' ';
+        um_str_add(&lines, "\n");
+    }
+    enum um_status status = lines.failed ? um_fail_memory(err, r->table->path, lines.length)
+                                         : add_copy(r, lines.text ? lines.text : "", err);
+    um_str_free(&lines);
+    return status;
+}
+
 /* The shortest form that reads back as the same number: 0.1, not 0.10000000000000001. */
 static void write_real(char *text, size_t size, double value)
 {
@@ -54,6 +85,8 @@ static enum um_status add_value(struct um_table_reader *r, const json_t *value,
         text = json_is_true(value) ? "true" : "false";
     else if (json_is_string(value))
         text = json_string_value(value);
+    else if (r->options->keeps_lists && is_list(value))
+        return add_list(r, value, err);
     else if (value && !json_is_null(value) && r->options->keeps_json)
         return add_json(r, value, err);
     else

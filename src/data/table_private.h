@@ -23,10 +23,14 @@ struct um_table_reader {
 enum um_status um_table_read_tsv(struct um_table_reader *r, struct um_error *err);
 enum um_status um_table_read_csv(struct um_table_reader *r, struct um_error *err);
 enum um_status um_table_read_json(struct um_table_reader *r, struct um_error *err);
+enum um_status um_table_read_conll(struct um_table_reader *r, struct um_error *err);
 enum um_status um_table_read_whole(struct um_table_reader *r, struct um_error *err);
 
 /* Room for a text of n bytes and its NUL, packed; NULL when out of memory. */
 char *um_table_room(struct um_table_reader *r, size_t n);
+/* Steps over the line end (or the file's) at `end` of a line that begins at `start`. Returns where
+ * the line's text ends: before a carriage return. */
+size_t um_table_end_line(struct um_table_reader *r, size_t start, size_t end);
 /* Appends a cell to the row being read. Takes text that lives as long as the table. */
 enum um_status um_table_add_cell(struct um_table_reader *r, const char *text, size_t n,
                                  struct um_error *err);

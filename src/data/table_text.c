@@ -25,8 +25,7 @@ static bool skip_empty_line(struct um_table_reader *r)
     return true;
 }
 
-/* Steps over the line end (or the file's) at `end`; the carriage return before it is cut off. */
-static size_t end_line(struct um_table_reader *r, size_t start, size_t end)
+size_t um_table_end_line(struct um_table_reader *r, size_t start, size_t end)
 {
     r->at = end + (end < r->n);
     r->line++;
@@ -41,7 +40,7 @@ enum um_status um_table_read_tsv(struct um_table_reader *r, struct um_error *err
         size_t start = r->at;
         int64_t line = r->line;
         const char *newline = memchr(r->text + start, '\n', r->n - start);
-        size_t end = end_line(r, start, newline ? (size_t)(newline - r->text) : r->n);
+        size_t end = um_table_end_line(r, start, newline ? (size_t)(newline - r->text) : r->n);
         for (const char *tab; (tab = memchr(r->text + start, '\t', end - start));) {
             size_t n = (size_t)(tab - r->text) - start;
             UM_RETURN_IF(copy_cell(r, r->text + start, n, err));

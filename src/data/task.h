@@ -2,19 +2,20 @@
  * Tasks: what a data set's files are called, which columns hold what, what the labels are, and what
  * it is scored by. GLUE tasks are read as GLUE ships them. A new task is a row of the table.
  *
- * A task is either to tell something of a text (a class, a number: style PAIR), or to go on with it
- * token by token (the other styles, for decoders).
+ * A task is to tell something of a text (a class, a number: style PAIR), or of each of its words
+ * (WORDS), or to go on with it token by token (the other styles, for decoders).
  */
 #ifndef UM_DATA_TASK_H
 #define UM_DATA_TASK_H
 
 #include "data/table.h"
 
-enum { UM_TASK_METRICS = 3, UM_TASK_LABELS = 3 };
+enum { UM_TASK_METRICS = 4, UM_TASK_LABELS = 9 };
 
 /* What a row's texts are. */
 enum um_style {
     UM_STYLE_PAIR,   /* text, pair; label */
+    UM_STYLE_WORDS,  /* words; a tag for each */
     UM_STYLE_RECORD, /* an instruction, its input if it has one; the output that it asks for */
     UM_STYLE_PROMPT, /* a prompt; its completion, as they are */
     UM_STYLE_CHAT,   /* messages, as a JSON array */
@@ -48,6 +49,18 @@ extern const size_t um_n_tasks;
 const struct um_task *um_task_find(const char *name); /* NULL if unknown */
 int64_t um_task_n_labels(const struct um_task *task);  /* that it names itself */
 
+/* Whether texts are gone on with. */
+static inline bool um_style_is_prose(enum um_style style)
+{
+    return style != UM_STYLE_PAIR && style != UM_STYLE_WORDS;
+}
+
+/* Whether it tells classes, of texts or of words. */
+static inline bool um_task_has_classes(const struct um_task *task)
+{
+    return !um_style_is_prose(task->style) && !task->is_regression;
+}
+
 /* One row of text and its truth. Texts are borrowed from the table, NULL where there is none. */
 struct um_row {
     const char *text, *pair;
@@ -56,6 +69,8 @@ struct um_row {
     int64_t label;           /* class; -1 without label */
     double target;           /* regression */
     int64_t line;
+    const int32_t *tags; /* style WORDS: classes of its n_words; NULL without them */
+    int64_t n_words, first_word; /* words of the rows before it */
 };
 
 struct um_dataset {
@@ -66,8 +81,17 @@ struct um_dataset {
     char **labels;     /* names by class; owned */
     int64_t n_labels;  /* 0 for regression */
     bool is_labelled;
-    bool is_borrowed;  /* labels and texts belong to another data set */
+    bool is_borrowed;  /* labels, tags and texts belong to another data set */
+    int32_t *tags;     /* of all words, style WORDS; owned */
+    size_t tags_capacity;
 };
+
+/* Words of all rows, style WORDS. */
+static inline int64_t um_dataset_n_words(const struct um_dataset *data)
+{
+    const struct um_row *last = data->n_rows ? &data->rows[data->n_rows - 1] : NULL;
+    return last ? last->first_word + last->n_words : 0;
+}
 
 struct um_data_options {
     const char *folder;            /* data.path, "" if files are given */
@@ -87,8 +111,8 @@ struct um_data_options {
 };
 
 /* Reads the training or evaluation part of a task. UM_E_INPUT: labels that are empty or not known
- * (lists those that are), a single class in training data, targets that are not numbers. A label
- * column named in the options must be there. */
+ * (lists those that are), a single class in training data, targets that are not numbers, words and
+ * tags that do not pair off. A label column named in the options must be there. */
 enum um_status um_dataset_open(struct um_dataset *data, const struct um_task *task,
                                const struct um_data_options *options, struct um_error *err);
 /* As um_dataset_open, from memory; `path` names it in errors and tells its format. */

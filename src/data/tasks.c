@@ -1,4 +1,4 @@
-/* The table of tasks. Label orders are those of the Hugging Face copies of GLUE. */
+/* The table of tasks. Label orders are those of the Hugging Face copies of GLUE and CoNLL-2003. */
 #include "base/str.h"
 #include "data/task.h"
 
@@ -120,6 +120,16 @@ const struct um_task um_tasks[] = {
      .label = "label",
      .labels = {"0", "1"},
      .metrics = {"accuracy"}},
+    {.name = "conll2003",
+     .summary = "CoNLL-2003: names of persons, organisations, places and others in news",
+     .folder = "conll2003",
+     .train = "train.txt",
+     .eval = "valid.txt",
+     .style = UM_STYLE_WORDS,
+     .text = "1",
+     .label = "2",
+     .labels = {"O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC"},
+     .metrics = {"entity_f1", "entity_precision", "entity_recall", "accuracy"}},
     MATH_TASK("gsm8k", "gsm8k.test.json", "math: school problems of several steps",
               UM_ANSWER_NUMBER),
     MATH_TASK("svamp", "SVAMP.test.json", "math: problems varied to mislead", UM_ANSWER_NUMBER),
@@ -141,6 +151,13 @@ const struct um_task um_tasks[] = {
      .label = "label",
      .is_regression = true,
      .metrics = {"pearson", "spearman", "mse"}},
+    {.name = "tagging",
+     .summary = "words with a tag each: CoNLL files, JSON lists, or texts with spaces",
+     .has_header = true,
+     .style = UM_STYLE_WORDS,
+     .text = "tokens",
+     .label = "tags",
+     .metrics = {"entity_f1", "entity_precision", "entity_recall", "accuracy"}},
     {.name = "instruct",
      .summary = "instruction records: instruction, input (may be missing), output",
      .style = UM_STYLE_RECORD,

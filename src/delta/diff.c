@@ -245,8 +245,7 @@ static enum um_status open_both(struct diff *d, const char *base, const char *tu
         um_error_hint(err, "`unmask merge` writes either form: bring one into the other's first");
         return UM_E_USAGE;
     }
-    if (um_head_is_classifier(d->delta.task_class))
-        options.heads = UM_HEADS_TASK;
+    options.heads = um_head_kind(d->delta.task_class);
     enum um_status status = um_model_open(&d->model, base, &options, err);
     return status == UM_E_INPUT ? UM_OK : status;
 }

@@ -45,7 +45,7 @@ const char *um_export_task(const struct um_export *x)
 {
     const char *class = x->delta->task_class;
     bool has_head = !x->model.arch->is_decoder || um_head_is_classifier(class);
-    if (strstr(class, "ForTokenClassification"))
+    if (um_head_kind(class) == UM_HEADS_TAGS)
         return "TOKEN_CLS";
     for (size_t e = 0; e < x->delta->n_entries; e++)
         has_head = has_head || x->delta->entries[e].is_added;

@@ -16,14 +16,16 @@ bool um_head_is_tied_copy(const struct um_folder *folder, const char *name)
            (json_is_boolean(is_tied) ? json_is_true(is_tied) : by_default);
 }
 
-static bool is_of_sequences(const char *task_class)
+enum um_heads um_head_kind(const char *task_class)
 {
-    return strstr(task_class, "ForSequenceClassification") != NULL;
+    return strstr(task_class, "ForSequenceClassification") ? UM_HEADS_TASK
+           : strstr(task_class, "ForTokenClassification")  ? UM_HEADS_TAGS
+                                                           : UM_HEADS_STORED;
 }
 
 bool um_head_is_classifier(const char *task_class)
 {
-    return is_of_sequences(task_class) || strstr(task_class, "ForTokenClassification");
+    return um_head_kind(task_class) != UM_HEADS_STORED;
 }
 
 bool um_head_is_last(const char *name, int n_dims)
@@ -98,7 +100,7 @@ bool um_head_write_labels(json_t *config, const struct um_delta *d)
                   json_object_set_new(ids, "LABEL_0", json_integer(0)) == 0;
     is_done = is_done && json_object_set(config, "id2label", names) == 0 &&
               json_object_set(config, "label2id", ids) == 0;
-    if (is_done && is_of_sequences(d->task_class))
+    if (is_done && um_head_kind(d->task_class) == UM_HEADS_TASK)
         is_done = json_object_set_new(config, "problem_type", json_string(type)) == 0;
     json_decref(names);
     json_decref(ids);

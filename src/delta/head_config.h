@@ -4,6 +4,7 @@
 #define UM_DELTA_HEAD_CONFIG_H
 
 #include "delta/delta.h"
+#include "model/model.h"
 
 /* Whether the tensor is the vocabulary head a second time, though the table of words serves as
  * one. */
@@ -11,6 +12,9 @@ bool um_head_is_tied_copy(const struct um_folder *folder, const char *name);
 
 /* Whether models of transformers' class tell the classes of sequences or tokens by names. */
 bool um_head_is_classifier(const char *task_class);
+
+/* Which heads transformers' class has: those over texts or tokens; UM_HEADS_STORED: neither. */
+enum um_heads um_head_kind(const char *task_class);
 
 /* Outputs of the last layer of a task head that the delta holds whole; 0: it holds none. */
 int64_t um_delta_outputs(const struct um_delta *delta);

@@ -1,5 +1,5 @@
 /* Metrics of classification and regression. */
-#include "metric/metric.h"
+#include "metric/entities.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -210,6 +210,12 @@ const struct um_metric um_metrics[] = {
     {"pearson", "Pearson's correlation", true, false, pearson},
     {"spearman", "Spearman's rank correlation", true, false, spearman},
     {"mse", "mean squared error", true, true, mse},
+    {"entity_f1", "F1 of whole entities: their words and their kind", false, false,
+     um_entity_f1},
+    {"entity_precision", "share of the predicted entities that are right", false, false,
+     um_entity_precision},
+    {"entity_recall", "share of the true entities that are found", false, false,
+     um_entity_recall},
     {"perplexity", "e to the mean loss of a token", false, true, perplexity},
 };
 const size_t um_n_metrics = UM_COUNT(um_metrics);

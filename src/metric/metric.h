@@ -1,6 +1,6 @@
 /*
- * What tasks are scored by: a family of const descriptors. Equal to scikit-learn and scipy to 1e-9
- * (tests/metric).
+ * What tasks are scored by: a family of const descriptors. Equal to scikit-learn, scipy and seqeval
+ * to 1e-9 (tests/metric).
  */
 #ifndef UM_METRIC_METRIC_H
 #define UM_METRIC_METRIC_H
@@ -16,6 +16,10 @@ struct um_scored_rows {
     const int64_t *predicted, *label;  /* NULL for regression */
     const double *value, *target;      /* NULL for classification */
     double loss;                       /* mean over what is predicted */
+    /* Where rows are the words of texts: text t has rows starts[t] .. starts[t + 1] - 1. */
+    const int64_t *starts;
+    int64_t n_texts;
+    char *const *names; /* of the classes, such as B-PER */
 };
 
 struct um_metric {

@@ -50,8 +50,8 @@ static const struct um_weight weights[] = {
     {UM_ENCODER_DOWN + 1, LAYER "output.dense.bias", 'D', '1', 0},
     {UM_ENCODER_OUTPUT_NORM, LAYER "output.LayerNorm.weight", 'D', '1', 0},
     {UM_ENCODER_OUTPUT_NORM + 1, LAYER "output.LayerNorm.bias", 'D', '1', 0},
-    {POOLER, "pooler.dense.weight", 'D', 'D', UM_WEIGHT_HEAD},
-    {POOLER + 1, "pooler.dense.bias", 'D', '1', UM_WEIGHT_HEAD},
+    {POOLER, "pooler.dense.weight", 'D', 'D', UM_WEIGHT_HEAD | UM_WEIGHT_SEQUENCE},
+    {POOLER + 1, "pooler.dense.bias", 'D', '1', UM_WEIGHT_HEAD | UM_WEIGHT_SEQUENCE},
     {HEAD, "classifier.weight", 'O', 'D', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
     {HEAD + 1, "classifier.bias", 'O', '1', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
 };
@@ -93,6 +93,12 @@ static struct um_value *head(const struct um_model *m, struct um_tape *tape,
     return um_encoder_linear(m, tape, x, HEAD, -1);
 }
 
+static struct um_value *tag(const struct um_model *m, struct um_tape *tape, struct um_value *x)
+{
+    x = um_dropout(tape, x, (float)m->dims.head_dropout);
+    return um_encoder_linear(m, tape, x, HEAD, -1);
+}
+
 static const char *const targets[] = {"query", "value", NULL};
 static const char *const model_types[] = {"bert", NULL};
 
@@ -102,6 +108,7 @@ const struct um_arch um_arch_bert = {
     .model_types = model_types,
     .prefix = "bert.",
     .task_class = "BertForSequenceClassification",
+    .tag_class = "BertForTokenClassification",
     .keys = keys,
     .n_keys = UM_COUNT(keys),
     .activation_key = "hidden_act",
@@ -113,4 +120,5 @@ const struct um_arch um_arch_bert = {
     .targets = targets,
     .hidden = hidden,
     .head = head,
+    .tag = tag,
 };

@@ -1,5 +1,5 @@
 /* DistilBERT (Sanh et al. 2019): BERT's encoder without token types and pooler; for sequence tasks
- * a ReLU layer over the first token. */
+ * a ReLU layer over the first token, for tags nothing before the classifier. */
 #include "model/encoder.h"
 
 enum role {
@@ -42,8 +42,10 @@ static const struct um_weight weights[] = {
     {UM_ENCODER_DOWN + 1, LAYER "ffn.lin2.bias", 'D', '1', 0},
     {UM_ENCODER_OUTPUT_NORM, LAYER "output_layer_norm.weight", 'D', '1', 0},
     {UM_ENCODER_OUTPUT_NORM + 1, LAYER "output_layer_norm.bias", 'D', '1', 0},
-    {PRE_HEAD, "pre_classifier.weight", 'D', 'D', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
-    {PRE_HEAD + 1, "pre_classifier.bias", 'D', '1', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
+    {PRE_HEAD, "pre_classifier.weight", 'D', 'D',
+     UM_WEIGHT_HEAD | UM_WEIGHT_TASK | UM_WEIGHT_SEQUENCE},
+    {PRE_HEAD + 1, "pre_classifier.bias", 'D', '1',
+     UM_WEIGHT_HEAD | UM_WEIGHT_TASK | UM_WEIGHT_SEQUENCE},
     {HEAD, "classifier.weight", 'O', 'D', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
     {HEAD + 1, "classifier.bias", 'O', '1', UM_WEIGHT_HEAD | UM_WEIGHT_TASK},
 };
@@ -65,6 +67,12 @@ static struct um_value *head(const struct um_model *m, struct um_tape *tape,
     return um_encoder_linear(m, tape, x, HEAD, -1);
 }
 
+static struct um_value *tag(const struct um_model *m, struct um_tape *tape, struct um_value *x)
+{
+    x = um_dropout(tape, x, (float)m->dims.dropout);
+    return um_encoder_linear(m, tape, x, HEAD, -1);
+}
+
 static const char *const targets[] = {"q_lin", "v_lin", NULL};
 static const char *const model_types[] = {"distilbert", NULL};
 
@@ -74,6 +82,7 @@ const struct um_arch um_arch_distilbert = {
     .model_types = model_types,
     .prefix = "distilbert.",
     .task_class = "DistilBertForSequenceClassification",
+    .tag_class = "DistilBertForTokenClassification",
     .keys = keys,
     .n_keys = UM_COUNT(keys),
     .activation_key = "activation",
@@ -84,4 +93,5 @@ const struct um_arch um_arch_distilbert = {
     .targets = targets,
     .hidden = hidden,
     .head = head,
+    .tag = tag,
 };

@@ -253,7 +253,8 @@ static bool lacks_vocabulary(const struct um_model *model, const struct um_tenso
                              enum um_heads heads)
 {
     bool is_missing = !tensor && !model->dims.is_tied && !model->is_shape;
-    return heads == UM_HEADS_TASK || (heads == UM_HEADS_STORED && model->dims.O > 0 && is_missing);
+    return heads == UM_HEADS_TASK || heads == UM_HEADS_TAGS ||
+           (heads == UM_HEADS_STORED && model->dims.O > 0 && is_missing);
 }
 
 /* A weight's name in a layer (the table's only conversion is the layer's %d); -1: outside of
@@ -320,8 +321,8 @@ static enum um_status add_param(struct um_model *model, const struct um_weight *
                                                   model->arch->n_roles + weight->role];
     write_name(name, weight, layer);
     UM_RETURN_IF(describe(param, model, weight, layer, name, err));
-    if (param->n_elements == 0) /* no head wanted */
-        return UM_OK;
+    if (param->n_elements == 0 || (model->is_tagger && (weight->flags & UM_WEIGHT_SEQUENCE)))
+        return UM_OK; /* no such head is wanted */
     const struct um_tensor_view *tensor = find_tensor(model, name);
     if ((weight->flags & UM_WEIGHT_HEAD) && tensor && tensor->dims[0] != param->rows)
         tensor = NULL; /* another task's */
@@ -426,6 +427,23 @@ static void add_ends(struct um_model *model, const json_t *config)
     add_end(model, ids);
 }
 
+/* Whether the head is one over tokens: asked for, or by the class that transformers saved. */
+static enum um_status settle_tagger(struct um_model *model, enum um_heads heads,
+                                    struct um_error *err)
+{
+    const json_t *classes = json_object_get(model->folder.config, "architectures");
+    const char *class = json_string_value(json_array_get(classes, 0));
+    model->is_tagger =
+        heads == UM_HEADS_TAGS ||
+        (heads == UM_HEADS_STORED && class && strstr(class, "ForTokenClassification"));
+    if (!model->is_tagger || model->arch->tag)
+        return UM_OK;
+    um_fail(err, UM_E_INPUT, "'%s': a %s model cannot tag words here", model->folder.path,
+            model->arch->name);
+    um_error_hint(err, "it takes an encoder: bert, distilbert");
+    return UM_E_INPUT;
+}
+
 enum um_status um_model_open(struct um_model *model, const char *path,
                              const struct um_model_options *options, struct um_error *err)
 {
@@ -434,6 +452,7 @@ enum um_status um_model_open(struct um_model *model, const char *path,
     UM_TRY(options->is_plan ? um_folder_open_config(&model->folder, path, err)
                             : um_folder_open(&model->folder, path, err));
     UM_TRY(read_config(model, model->folder.config_path, err));
+    UM_TRY(settle_tagger(model, options->heads, err));
     model->is_shape = !model->folder.gguf && model->folder.n_shards == 0;
     if (model->is_shape)
         UM_TRY(um_model_plan_dtype(model, options->dtype, err));

@@ -56,6 +56,7 @@ enum um_weight_flags {
     UM_WEIGHT_TASK = 4,     /* outside the base model: its name takes no prefix */
     UM_WEIGHT_VOCABULARY = 8, /* the vocabulary head; if tied, the table of words in its place */
     UM_WEIGHT_TURNED = 16,    /* [rows, cols] in folders, [cols, rows] in GGUF files */
+    UM_WEIGHT_SEQUENCE = 32,  /* of a task head over whole sequences, not over single tokens */
 };
 
 /*
@@ -85,6 +86,7 @@ struct um_arch {
     const char *const *model_types;  /* config.json "model_type", NULL at the end */
     const char *prefix;              /* of base weights inside a task model: "bert." */
     const char *task_class;          /* "BertForSequenceClassification" */
+    const char *tag_class;           /* "BertForTokenClassification"; NULL: it tags no tokens */
     const char *text_class;          /* of a decoder: "LlamaForCausalLM" */
     const struct um_config_key *keys;
     size_t n_keys;
@@ -99,11 +101,14 @@ struct um_arch {
     int words, vocabulary;
     const char *const
         *targets; /* modules that low-rank changes go to by default, NULL at the end */
-    /* Records hidden states [D, T], and from them the task head's outputs [O, B]. */
+    /* Records hidden states [D, T]; from them the task head's outputs [O, B]; and from those of n
+     * tokens the outputs [O, n] of a head that tags them. */
     struct um_value *(*hidden)(const struct um_model *model, struct um_tape *tape,
                                const struct um_input *input);
     struct um_value *(*head)(const struct um_model *model, struct um_tape *tape,
                              const struct um_input *input, struct um_value *hidden);
+    struct um_value *(*tag)(const struct um_model *model, struct um_tape *tape,
+                            struct um_value *hidden);
 };
 
 extern const struct um_arch *const um_archs[];
@@ -128,6 +133,7 @@ struct um_model {
     struct um_attached *attached;  /* what was added (addition.h); NULL = nothing */
     struct um_adapter **adapters;  /* [L][UM_N_SITES], NULL where none stands; NULL = none at all */
     bool has_prefix;         /* the file's names carry the architecture's prefix */
+    bool is_tagger;          /* its task head is over single tokens */
     bool is_shape; /* known by its config alone: parameters have shapes and types, no values */
     enum um_dtype planned_dtype; /* of its weights then */
     struct um_arena arena;
@@ -137,6 +143,7 @@ struct um_model {
 enum um_heads {
     UM_HEADS_STORED,     /* whichever the file has */
     UM_HEADS_TASK,       /* the task's, and no vocabulary's but the table of words */
+    UM_HEADS_TAGS,       /* the same, over single tokens */
     UM_HEADS_VOCABULARY, /* the vocabulary's */
 };
 
@@ -150,7 +157,8 @@ struct um_model_options {
 };
 
 /* Opens a folder as the architecture its config names. UM_E_INPUT: unknown model_type (lists the
- * known), missing tensors, wrong shapes. Close with um_model_close, also after a failure. */
+ * known), missing tensors, wrong shapes, heads that the architecture does not have. Close with
+ * um_model_close, also after a failure. */
 enum um_status um_model_open(struct um_model *model, const char *path,
                              const struct um_model_options *options, struct um_error *err);
 void um_model_close(struct um_model *model);

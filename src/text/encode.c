@@ -113,14 +113,13 @@ static enum um_status encode_gap(const struct um_tokenizer *t, struct um_scratch
     return encode_stretch(t, s, 0, n_whole - from, is_first && from == 0, err);
 }
 
-/* One text to scratch->ids[which], without special tokens. */
-static enum um_status encode_text(const struct um_tokenizer *t, struct um_scratch *s, size_t which,
-                                  const char *text, size_t n, struct um_error *err)
+/* One text behind what scratch->ids[which] holds, without special tokens. */
+static enum um_status add_text(const struct um_tokenizer *t, struct um_scratch *s, size_t which,
+                               const char *text, size_t n, struct um_error *err)
 {
     const struct um_added_token *token;
     size_t from = 0, start, end, n_valid = um_utf8_valid(text, n);
     s->out = &s->ids[which];
-    s->out->n = 0;
     if (n_valid < n)
         return um_fail(err, UM_E_INPUT, "cannot tokenize: byte %zu of the text is not valid UTF-8",
                        n_valid);
@@ -130,6 +129,13 @@ static enum um_status encode_text(const struct um_tokenizer *t, struct um_scratc
         from = end;
     }
     return encode_gap(t, s, text + from, n - from, from == 0, err);
+}
+
+static enum um_status encode_text(const struct um_tokenizer *t, struct um_scratch *s, size_t which,
+                                  const char *text, size_t n, struct um_error *err)
+{
+    s->ids[which].n = 0;
+    return add_text(t, s, which, text, n, err);
 }
 
 /* "Longest first" as the reference computes it: the shorter text is cut only when half the room is
@@ -207,12 +213,11 @@ static enum um_status put_together(struct um_tokens *tokens, const struct um_tem
     return UM_OK;
 }
 
-enum um_status um_tokenizer_encode(struct um_tokens *tokens, const struct um_tokenizer *tokenizer,
-                                   const char *text, size_t n_text, const char *pair, size_t n_pair,
-                                   bool special, int64_t max_length, struct um_error *err)
+/* Empties the tokens, and makes their scratch memory ready for a tokenizer. */
+static enum um_status begin(struct um_scratch **scratch, struct um_tokens *tokens,
+                            const struct um_tokenizer *tokenizer, size_t n_special,
+                            int64_t max_length, struct um_error *err)
 {
-    const struct um_template *template = pair ? &tokenizer->pair : &tokenizer->single;
-    size_t n_special = special ? template->n_special : 0, n[2];
     tokens->n = tokens->n_truncated = 0;
     if (max_length < 0 || (max_length > 0 && (size_t)max_length < n_special))
         return um_fail(err, UM_E_USAGE,
@@ -221,10 +226,21 @@ enum um_status um_tokenizer_encode(struct um_tokens *tokens, const struct um_tok
                        (long long)max_length, n_special);
     if (!tokens->scratch)
         tokens->scratch = UM_NEW(1, struct um_scratch);
-    struct um_scratch *s = tokens->scratch;
-    if (!s)
-        return um_fail_memory(err, "tokens", sizeof(*s));
-    um_scratch_adopt(s, tokenizer);
+    *scratch = tokens->scratch;
+    if (!*scratch)
+        return um_fail_memory(err, "tokens", sizeof(**scratch));
+    um_scratch_adopt(*scratch, tokenizer);
+    return UM_OK;
+}
+
+enum um_status um_tokenizer_encode(struct um_tokens *tokens, const struct um_tokenizer *tokenizer,
+                                   const char *text, size_t n_text, const char *pair, size_t n_pair,
+                                   bool special, int64_t max_length, struct um_error *err)
+{
+    const struct um_template *template = pair ? &tokenizer->pair : &tokenizer->single;
+    size_t n_special = special ? template->n_special : 0, n[2];
+    struct um_scratch *s;
+    UM_RETURN_IF(begin(&s, tokens, tokenizer, n_special, max_length, err));
     UM_RETURN_IF(encode_text(tokenizer, s, 0, text, n_text, err));
     UM_RETURN_IF(encode_text(tokenizer, s, 1, pair ? pair : "", pair ? n_pair : 0, err));
     n[0] = s->ids[0].n;
@@ -235,4 +251,35 @@ enum um_status um_tokenizer_encode(struct um_tokens *tokens, const struct um_tok
         n[0] = (size_t)max_length - n_special;
     tokens->n_truncated = s->ids[0].n + s->ids[1].n - n[0] - n[1];
     return put_together(tokens, template, s, n, special, err);
+}
+
+/* Tokens that a template puts before the text. */
+static int64_t n_before_text(const struct um_template *template)
+{
+    size_t n = 0;
+    while (n < template->n && template->items[n].sequence < 0)
+        n++;
+    return (int64_t)n;
+}
+
+enum um_status um_tokenizer_encode_words(struct um_tokens *tokens,
+                                         const struct um_tokenizer *tokenizer,
+                                         struct um_word *words, size_t n_words, int64_t max_length,
+                                         struct um_error *err)
+{
+    const struct um_template *template = &tokenizer->single;
+    int64_t before = n_before_text(template);
+    struct um_scratch *s;
+    UM_RETURN_IF(begin(&s, tokens, tokenizer, template->n_special, max_length, err));
+    struct um_ids *ids = &s->ids[0];
+    size_t most = max_length ? (size_t)max_length - template->n_special : SIZE_MAX;
+    ids->n = 0;
+    for (size_t w = 0; w < n_words; w++) {
+        size_t start = ids->n;
+        UM_RETURN_IF(add_text(tokenizer, s, 0, words[w].text, words[w].n, err));
+        words[w].first = ids->n > start && start < most ? before + (int64_t)start : -1;
+    }
+    const size_t n[2] = {ids->n < most ? ids->n : most, 0};
+    tokens->n_truncated = ids->n - n[0];
+    return put_together(tokens, template, s, n, true, err);
 }

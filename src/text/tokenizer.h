@@ -22,4 +22,18 @@ enum um_status um_tokenizer_parse_vocab(struct um_tokenizer *tokenizer, const ch
 enum um_status um_tokenizer_parse_gguf(struct um_tokenizer *tokenizer, const struct um_gguf *gguf,
                                        const char *where, struct um_error *err);
 
+/* A word of a text that is tokenized word by word. */
+struct um_word {
+    const char *text;
+    size_t n;
+    int64_t first; /* its first token in the result; -1: it has none, or was cut off */
+};
+/* One text of so many words, each tokenized as a text of its own (transformers'
+ * is_split_into_words), with the template's special tokens around them, as um_tokenizer_encode
+ * has them. */
+enum um_status um_tokenizer_encode_words(struct um_tokens *tokens,
+                                         const struct um_tokenizer *tokenizer,
+                                         struct um_word *words, size_t n_words, int64_t max_length,
+                                         struct um_error *err);
+
 #endif

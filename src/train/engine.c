@@ -66,6 +66,19 @@ void um_batch_add_tokens(struct um_batch *b, const int32_t *ids, const uint8_t *
     }
 }
 
+void um_batch_add_words(struct um_batch *b, const int32_t *ids, const uint8_t *types,
+                        const int32_t *words, int64_t n, const int32_t *tags)
+{
+    int64_t start = b->n_tokens;
+    um_batch_add(b, ids, types, n, 0, 0);
+    for (int64_t i = 0; i < n; i++) {
+        if (words[i] < 0)
+            continue;
+        b->loss_columns[b->n_losses] = (int32_t)(start + i);
+        b->loss_labels[b->n_losses++] = tags ? tags[words[i]] : 0;
+    }
+}
+
 enum um_status um_engine_open(struct um_engine *engine, struct um_model *model,
                               size_t pool_bytes, struct um_error *err)
 {
@@ -173,13 +186,24 @@ static enum um_status run_outputs(float *outputs, struct um_tape *tape, struct u
     return status;
 }
 
+/* The task head's outputs over hidden states: of each row, or of each word. */
+static struct um_value *record_head(struct um_tape *tape, const struct um_model *model,
+                                    const struct um_batch *batch, const struct um_input *input,
+                                    struct um_value *hidden)
+{
+    if (!model->is_tagger)
+        return model->arch->head(model, tape, input, hidden);
+    return model->arch->tag(model, tape,
+                            um_take_columns(tape, hidden, batch->loss_columns, batch->n_losses));
+}
+
 enum um_status um_engine_predict(float *outputs, struct um_engine *engine,
                                  const struct um_batch *batch, struct um_error *err)
 {
     struct um_tape tape;
     const struct um_input input = input_of(batch);
     struct um_value *y = record(&tape, engine, &input, batch, false);
-    y = engine->model->arch->head(engine->model, &tape, &input, y);
+    y = record_head(&tape, engine->model, batch, &input, y);
     return run_outputs(outputs, &tape, y, err);
 }
 
@@ -287,10 +311,12 @@ static struct um_value *record_loss(struct um_tape *tape, struct um_engine *engi
                                              .normalizer = normalizer,
                                              .cap = (float)model->dims.logit_cap});
     }
-    struct um_value *y = model->arch->head(model, tape, input, hidden);
-    return engine->objective == UM_OBJECTIVE_VALUE
-               ? um_squared_error(tape, y, batch->targets, normalizer)
-               : um_cross_entropy(tape, y, batch->labels, normalizer);
+    struct um_value *y = record_head(tape, model, batch, input, hidden);
+    if (engine->objective == UM_OBJECTIVE_VALUE)
+        return um_squared_error(tape, y, batch->targets, normalizer);
+    return um_cross_entropy(
+        tape, y, engine->objective == UM_OBJECTIVE_TAG ? batch->loss_labels : batch->labels,
+        normalizer);
 }
 
 enum um_status um_engine_loss(double *loss, struct um_engine *engine,

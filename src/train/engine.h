@@ -13,13 +13,15 @@
 enum um_objective {
     UM_OBJECTIVE_CLASS, /* a row's class */
     UM_OBJECTIVE_VALUE, /* a row's value: regression */
+    UM_OBJECTIVE_TAG,   /* the class of each word, at its first token */
     UM_OBJECTIVE_TOKEN, /* each learnt token, from those before it */
 };
 
 /* A ragged batch of encoded rows, laid end to end. All arrays are owned and reused. */
 struct um_batch {
     int32_t *ids, *types, *positions;        /* n_tokens */
-    int32_t *loss_columns, *loss_labels;     /* n_losses: a token's column, and the one behind it */
+    int32_t *loss_columns, *loss_labels;     /* n_losses: a token's column, and the one behind it;
+                                                or a word's first token's, and its class */
     int32_t *first, *last, *labels;          /* n_rows: first and last token's column; class */
     float *targets;                          /* n_rows: regression */
     int64_t *offsets;                        /* n_rows + 1 */
@@ -41,6 +43,11 @@ void um_batch_add(struct um_batch *batch, const int32_t *ids, const uint8_t *typ
  * cannot). */
 void um_batch_add_tokens(struct um_batch *batch, const int32_t *ids, const uint8_t *learnt,
                          int64_t n);
+
+/* Appends a row whose token i begins word words[i] (-1: none), of class tags[words[i]] (tags NULL:
+ * not known). */
+void um_batch_add_words(struct um_batch *batch, const int32_t *ids, const uint8_t *types,
+                        const int32_t *words, int64_t n, const int32_t *tags);
 
 struct um_engine {
     struct um_model *model;       /* borrows */
@@ -70,7 +77,7 @@ enum um_status um_engine_reserve(struct um_engine *engine, size_t bytes, struct 
 enum um_status um_engine_fail(const struct um_engine *engine, const char *what,
                               struct um_error *err);
 
-/* Outputs [n_rows, O] row-major, without dropout. */
+/* Outputs [n_rows, O] row-major, without dropout; of a tagger [n_losses, O], for each word. */
 enum um_status um_engine_predict(float *outputs, struct um_engine *engine,
                                  const struct um_batch *batch, struct um_error *err);
 

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "data/words.h"
+
 static bool has_questions(const struct um_evaluator *e)
 {
     return e->data->task->answer != UM_ANSWER_NONE;
@@ -102,10 +104,13 @@ static enum um_status run_outputs(struct um_evaluation *evaluation, struct um_ev
                                   const struct um_callbacks *callbacks, struct um_error *err)
 {
     int64_t n_outputs = e->tm->model.dims.O;
+    int64_t n = n_outputs * (e->tokens.words ? um_dataset_n_words(e->data) : e->data->n_rows);
     if (!e->outputs)
-        e->outputs = UM_NEW(e->data->n_rows * n_outputs, float);
+        e->outputs = UM_NEW(n, float);
     if (!e->outputs)
-        return um_fail_memory(err, "outputs", (size_t)e->data->n_rows * sizeof(float));
+        return um_fail_memory(err, "outputs", (size_t)n * sizeof(float));
+    for (int64_t i = 0; i < n && e->tokens.words; i++)
+        e->outputs[i] = (float)NAN; /* so words stay of which the model sees nothing */
     UM_RETURN_IF(forward(NULL, e->outputs, e, callbacks, err));
     return um_task_score(evaluation, e->data, e->outputs, n_outputs, err);
 }
@@ -147,29 +152,63 @@ enum um_status um_evaluator_run(struct um_evaluation *evaluation, struct um_eval
     return um_task_score_rows(evaluation, task, &rows, err);
 }
 
-/* row, label, prediction, scores: tab-separated, with a header. */
+/* label, prediction, scores of a row or a word, whose outputs are n: tab-separated. */
+static void add_prediction(struct um_str *text, const float *outputs, int64_t n,
+                           const char *label, char *const *labels)
+{
+    um_str_addf(text, "%s\t", label);
+    if (n == 1)
+        um_str_addf(text, "%.9g\t", (double)outputs[0]);
+    else
+        um_str_addf(text, "%s\t", labels[um_greatest(outputs, n)]);
+    for (int64_t k = 0; k < n; k++)
+        um_str_addf(text, "%s%.9g", k ? " " : "", (double)outputs[k]);
+    um_str_add(text, "\n");
+}
+
+static void add_rows(struct um_str *text, const struct um_evaluator *e, char *const *labels)
+{
+    const struct um_dataset *data = e->data;
+    int64_t n = e->tm->model.dims.O;
+    um_str_add(text, "row\tlabel\tprediction\tscores\n");
+    for (int64_t i = 0; i < data->n_rows; i++) {
+        const struct um_row *row = &data->rows[i];
+        char target[32] = "";
+        if (data->is_labelled && n == 1)
+            (void)um_snprintf(target, sizeof(target), "%.9g", row->target);
+        const char *label = data->is_labelled && n > 1 ? labels[row->label] : target;
+        um_str_addf(text, "%lld\t", (long long)i + 1);
+        add_prediction(text, e->outputs + i * n, n, label, labels);
+    }
+}
+
+/* The same of words, with an empty line behind each text. */
+static void add_words(struct um_str *text, const struct um_evaluator *e, char *const *labels)
+{
+    const struct um_dataset *data = e->data;
+    int64_t n = e->tm->model.dims.O;
+    um_str_add(text, "row\tword\tlabel\tprediction\tscores\n");
+    for (int64_t i = 0; i < data->n_rows; i++) {
+        const struct um_row *row = &data->rows[i];
+        struct um_words words = um_words(row->text, row->n_text);
+        const char *word;
+        size_t n_word;
+        for (int64_t k = 0; um_words_next(&word, &n_word, &words); k++) {
+            const char *label = row->tags ? labels[row->tags[k]] : "";
+            um_str_addf(text, "%lld\t", (long long)i + 1);
+            um_str_add_n(text, word, n_word);
+            um_str_add(text, "\t");
+            add_prediction(text, e->outputs + (row->first_word + k) * n, n, label, labels);
+        }
+        um_str_add(text, "\n");
+    }
+}
+
 static enum um_status save_outputs(const struct um_evaluator *e, char *const *labels,
                                    const char *path, struct um_error *err)
 {
-    const struct um_dataset *data = e->data;
-    int64_t n_outputs = e->tm->model.dims.O;
     struct um_str text = {0};
-    um_str_add(&text, "row\tlabel\tprediction\tscores\n");
-    for (int64_t i = 0; i < data->n_rows; i++) {
-        const float *row = e->outputs + i * n_outputs;
-        um_str_addf(&text, "%lld\t", (long long)i + 1);
-        if (data->is_labelled && n_outputs == 1)
-            um_str_addf(&text, "%.9g", data->rows[i].target);
-        else if (data->is_labelled)
-            um_str_add(&text, labels[data->rows[i].label]);
-        if (n_outputs == 1)
-            um_str_addf(&text, "\t%.9g\t", (double)row[0]);
-        else
-            um_str_addf(&text, "\t%s\t", labels[um_greatest(row, n_outputs)]);
-        for (int64_t k = 0; k < n_outputs; k++)
-            um_str_addf(&text, "%s%.9g", k ? " " : "", (double)row[k]);
-        um_str_add(&text, "\n");
-    }
+    (e->tokens.words ? add_words : add_rows)(&text, e, labels);
     enum um_status status = um_file_write_str(path, &text, err);
     um_str_free(&text);
     return status;

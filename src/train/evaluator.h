@@ -15,7 +15,7 @@ struct um_evaluator {
     const struct um_config *config; /* borrows: data.*, eval.*, train.max_length */
     struct um_encoded tokens;       /* no rows: of questions without completions */
     struct um_questions questions;  /* of a task with an answer rule */
-    float *outputs;                 /* [n_rows, O] of a task with a head, by the last run; owned */
+    float *outputs; /* [n_rows, O], or [n_words, O], of a task with a head, by the last run; owned */
 };
 
 enum um_status um_evaluator_open(struct um_evaluator *evaluator, struct um_task_model *tm,
@@ -38,8 +38,8 @@ enum um_status um_evaluator_run(struct um_evaluation *evaluation, struct um_eval
                                 const struct um_callbacks *callbacks, struct um_error *err);
 
 /* Writes what was predicted for each row by the last run: TSV (row, label, prediction, scores;
- * `labels` are the classes' names), or JSON lines of answers (um_questions_save). UM_E_USAGE: the
- * task predicts nothing, it is scored by its loss. */
+ * `labels` are the classes' names; of tagged words a line each, with the word), or JSON lines of
+ * answers (um_questions_save). UM_E_USAGE: the task predicts nothing, it is scored by its loss. */
 enum um_status um_evaluator_save(const struct um_evaluator *evaluator, char *const *labels,
                                  const char *path, struct um_error *err);
 

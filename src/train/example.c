@@ -1,6 +1,23 @@
 /* A row of the training data as the model will see it: the encoded row itself, token by token. */
 #include "train/run.h"
 
+/* What is said of token i: segments where classes are learnt, marks where tokens are. */
+static struct um_example_token describe(const struct um_run *run, int64_t i, bool is_first)
+{
+    const struct um_encoded *e = &run->train_tokens;
+    struct um_example_token token = {.id = e->ids[i],
+                                     .token = um_tokenizer_token(run->tm.tokenizer, e->ids[i]),
+                                     .is_start = is_first};
+    if (!um_style_is_prose(run->task->style)) {
+        token.segment = e->types[i];
+        token.is_learnt = e->words && e->words[i] >= 0;
+    } else {
+        token.is_learnt = e->types[i] == UM_MARK_LEARNT;
+        token.is_start = e->types[i] == UM_MARK_START;
+    }
+    return token;
+}
+
 static void count(struct um_example *example, const struct um_run *run, int64_t row)
 {
     const struct um_encoded *e = &run->train_tokens;
@@ -9,30 +26,12 @@ static void count(struct um_example *example, const struct um_run *run, int64_t 
                                    .n_tokens = e->lengths[row],
                                    .n_truncated = e->n_truncated,
                                    .n_left_out = e->n_left_out};
-    if (run->task->style == UM_STYLE_PAIR) {
-        example->n_sequences = 1;
-        return;
-    }
+    example->n_sequences = !um_style_is_prose(run->task->style);
     for (int64_t i = e->offsets[row]; i < e->offsets[row + 1]; i++) {
-        example->n_sequences += e->types[i] == UM_MARK_START;
-        example->n_learnt += e->types[i] == UM_MARK_LEARNT;
+        struct um_example_token token = describe(run, i, false);
+        example->n_sequences += token.is_start;
+        example->n_learnt += token.is_learnt;
     }
-}
-
-/* What is said of token i: segments where a class is learnt, marks where tokens are. */
-static struct um_example_token describe(const struct um_run *run, int64_t i, bool is_first)
-{
-    const struct um_encoded *e = &run->train_tokens;
-    struct um_example_token token = {.id = e->ids[i],
-                                     .token = um_tokenizer_token(run->tm.tokenizer, e->ids[i]),
-                                     .is_start = is_first};
-    if (run->task->style == UM_STYLE_PAIR) {
-        token.segment = e->types[i];
-    } else {
-        token.is_learnt = e->types[i] == UM_MARK_LEARNT;
-        token.is_start = e->types[i] == UM_MARK_START;
-    }
-    return token;
 }
 
 /* Decodes tokens one by one; what is held back at a sequence's end is half a character. */

@@ -71,21 +71,24 @@ out:
 enum um_status um_run_plan_batch(struct um_run *run, struct um_error *err)
 {
     int64_t n_rows = run->config->train.batch, n = run->tm.max_length;
-    int32_t *ids = UM_NEW(n, int32_t);
+    int32_t *ids = UM_NEW(n, int32_t), *words = UM_NEW(n, int32_t);
     uint8_t *learnt = UM_NEW(n, uint8_t);
     enum um_status status;
-    if (!ids || !learnt)
+    if (!ids || !words || !learnt)
         UM_TRY(um_fail_memory(err, "a batch", (size_t)n * sizeof(*ids)));
     memset(learnt, 1, (size_t)n);
     UM_TRY(um_batch_begin(&run->tm.batch, n_rows, n_rows * n, err));
     for (int64_t i = 0; i < n_rows; i++) {
         if (run->task->style == UM_STYLE_PAIR)
             um_batch_add(&run->tm.batch, ids, NULL, n, 0, 0);
+        else if (run->task->style == UM_STYLE_WORDS)
+            um_batch_add_words(&run->tm.batch, ids, NULL, words, n, NULL); /* each token a word */
         else
             um_batch_add_tokens(&run->tm.batch, ids, learnt, n);
     }
 out:
     um_free(ids);
+    um_free(words);
     um_free(learnt);
     return status;
 }

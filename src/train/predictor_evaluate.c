@@ -14,6 +14,9 @@ static enum um_status check_task(const struct um_predictor *p, const struct um_t
     if (model->dims.O == 0)
         return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model has no task head",
                        task->name);
+    if (model->is_tagger != (task->style == UM_STYLE_WORDS))
+        return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model tells something of %s",
+                       task->name, model->is_tagger ? "words, not of texts" : "texts, not of words");
     if (task->is_regression != (model->dims.O == 1))
         return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model has %lld outputs",
                        task->name, (long long)model->dims.O);
@@ -48,17 +51,17 @@ static enum um_status open_data(struct um_dataset *data, struct um_dataset *sour
     if (!task)
         return um_fail(err, UM_E_USAGE, "task: not given; name one with --task");
     UM_RETURN_IF(check_task(p, task, err));
-    bool is_pair = task->style == UM_STYLE_PAIR;
+    bool is_prose = um_style_is_prose(task->style);
     struct um_data_options options = um_data_options_of(c, false);
-    options.needs_labels = labels == LABELS_NEEDED || !is_pair; /* else a loss is all there is */
+    options.needs_labels = labels == LABELS_NEEDED || is_prose; /* a loss is all there is then */
     options.may_lack_labels = labels == LABELS_IDLE;
-    options.labels = is_pair && p->delta && p->names.are_told ? p->names.items : NULL;
+    options.labels = !is_prose && p->delta && p->names.are_told ? p->names.items : NULL;
     options.n_labels = p->names.n;
     options.names = p->names.items;
     options.n_names = p->names.are_told ? p->names.n : 0;
     options.n_classes = p->names.n;
     UM_RETURN_IF(open_rows(data, source, task, &options, c, err));
-    if (is_pair && !task->is_regression && data->n_labels && data->n_labels != p->tm.model.dims.O)
+    if (um_task_has_classes(task) && data->n_labels && data->n_labels != p->tm.model.dims.O)
         return um_fail(err, UM_E_INPUT, "'%s' has %lld labels, the model %lld outputs",
                        data->table.path, (long long)data->n_labels, (long long)p->tm.model.dims.O);
     return UM_OK;
@@ -68,7 +71,8 @@ static enum um_status open_data(struct um_dataset *data, struct um_dataset *sour
 static const char *template_of(const struct um_predictor *p, const struct um_task *task,
                                const struct um_config *c)
 {
-    bool has_own = p->delta && task->style != UM_STYLE_PAIR && task->style != UM_STYLE_PLAIN;
+    bool has_own =
+        p->delta && um_style_is_prose(task->style) && task->style != UM_STYLE_PLAIN;
     return *c->data.template || !has_own ? c->data.template : p->delta->template;
 }
 

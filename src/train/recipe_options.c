@@ -44,7 +44,7 @@ const struct um_option um_options[] = {
      .type = UM_OPTION_TEXT,
      .offset = AT(data.label)},
     {.info = {"data.format", "--format", "NAME", "",
-              "format of the data files, if their names do not tell", NULL, "tsv|csv|jsonl"},
+              "format of the data files, if their names do not tell", NULL, "tsv|csv|jsonl|conll"},
      .type = UM_OPTION_CHOICE,
      .offset = AT(data.format)},
     {.info = {"data.header", "--header", "WHETHER", "",

@@ -276,8 +276,7 @@ static enum um_status save_delta(const struct um_run *run, struct um_error *err)
         .template = run->config->data.template,
         .architecture = json_string_value(json_object_get(model->folder.config, "model_type")),
         .prefix = model->has_prefix ? "" : model->arch->prefix,
-        .task_class = um_objective_of(run->task) == UM_OBJECTIVE_TOKEN ? model->arch->text_class
-                                                                       : model->arch->task_class,
+        .task_class = um_task_class_of(run->task, model->arch),
         .budget = run->tuning.budget,
         .labels = (const char **)run->train.labels,
         .n_labels = (size_t)run->train.n_labels};

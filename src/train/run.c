@@ -18,8 +18,7 @@ static enum um_status read_names(struct um_names *names, const struct um_run *ru
 {
     struct um_folder folder = {0};
     enum um_status status = UM_OK;
-    bool has_classes = run->task->style == UM_STYLE_PAIR && !run->task->is_regression;
-    if (*run->config->model && has_classes) {
+    if (*run->config->model && um_task_has_classes(run->task)) {
         UM_TRY(um_folder_open(&folder, run->config->model, err));
         UM_TRY(um_names_read(names, folder.config, 0, err));
     }
@@ -343,9 +342,9 @@ void um_run_free(struct um_run *run)
 enum um_status um_run_batch(struct um_run *run, const int64_t *rows, int64_t n,
                             struct um_error *err)
 {
-    bool is_pair = run->task->style == UM_STYLE_PAIR; /* else the tokens are the truth */
-    return um_task_model_batch(&run->tm, &run->train_tokens, is_pair ? run->train.rows : NULL, rows,
-                               n, err);
+    bool is_prose = um_style_is_prose(run->task->style); /* then the tokens are the truth */
+    return um_task_model_batch(&run->tm, &run->train_tokens, is_prose ? NULL : run->train.rows,
+                               rows, n, err);
 }
 
 int64_t um_run_step_shape(int64_t *n_losses, struct um_run *run, int64_t step)

@@ -34,7 +34,7 @@ enum um_status um_task_model_open_chat(struct um_task_model *tm, const struct um
     um_chat_free(tm->chat);
     tm->chat = NULL;
     tm->end_text = NULL;
-    if (*name && (task->style == UM_STYLE_PAIR || task->style == UM_STYLE_PLAIN))
+    if (*name && (!um_style_is_prose(task->style) || task->style == UM_STYLE_PLAIN))
         return um_fail(err, UM_E_USAGE, "data.template: task '%s' has no messages to write by one",
                        task->name);
     /* Records have Alpaca's prompt, with its place for an input, as they are. */

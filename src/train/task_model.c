@@ -1,4 +1,4 @@
-/* Rows to batches, outputs to scores. */
+/* Rows to batches, batches to outputs. */
 #include "train/task_model.h"
 
 #include <math.h>
@@ -18,14 +18,28 @@ void um_task_model_close(struct um_task_model *tm)
 
 enum um_objective um_objective_of(const struct um_task *task)
 {
-    return task->style != UM_STYLE_PAIR ? UM_OBJECTIVE_TOKEN
-           : task->is_regression        ? UM_OBJECTIVE_VALUE
-                                        : UM_OBJECTIVE_CLASS;
+    return um_style_is_prose(task->style)   ? UM_OBJECTIVE_TOKEN
+           : task->style == UM_STYLE_WORDS  ? UM_OBJECTIVE_TAG
+           : task->is_regression            ? UM_OBJECTIVE_VALUE
+                                            : UM_OBJECTIVE_CLASS;
 }
 
 enum um_heads um_heads_of(const struct um_task *task)
 {
-    return um_objective_of(task) == UM_OBJECTIVE_TOKEN ? UM_HEADS_VOCABULARY : UM_HEADS_TASK;
+    static const enum um_heads heads[] = {[UM_OBJECTIVE_CLASS] = UM_HEADS_TASK,
+                                          [UM_OBJECTIVE_VALUE] = UM_HEADS_TASK,
+                                          [UM_OBJECTIVE_TAG] = UM_HEADS_TAGS,
+                                          [UM_OBJECTIVE_TOKEN] = UM_HEADS_VOCABULARY};
+    return heads[um_objective_of(task)];
+}
+
+const char *um_task_class_of(const struct um_task *task, const struct um_arch *arch)
+{
+    const char *const classes[] = {[UM_OBJECTIVE_CLASS] = arch->task_class,
+                                   [UM_OBJECTIVE_VALUE] = arch->task_class,
+                                   [UM_OBJECTIVE_TAG] = arch->tag_class,
+                                   [UM_OBJECTIVE_TOKEN] = arch->text_class};
+    return classes[um_objective_of(task)];
 }
 
 enum um_status um_task_check_decoder(const struct um_task *task, const struct um_arch *arch,
@@ -78,7 +92,7 @@ enum um_status um_task_model_encode(struct um_encoded *encoded, const struct um_
         .n_vocabulary = tm->model.dims.V,
         .n_types = tm->model.dims.Y,
         .prose = um_prose_options_of(tm, data->task, c),
-        .packs = c->data.pack && data->task->style != UM_STYLE_PAIR};
+        .packs = c->data.pack && um_style_is_prose(data->task->style)};
     return um_encoded_open(encoded, data, &options, err);
 }
 
@@ -146,12 +160,16 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
     int64_t n_tokens = 0, n_rows = 0;
     for (int64_t i = 0; i < n; i++) {
         n_tokens += um_task_model_length(tm, encoded, which[i]);
-        n_rows += rows ? 1 : n_sequences(encoded, which[i]);
+        n_rows += rows || encoded->words ? 1 : n_sequences(encoded, which[i]);
     }
     UM_RETURN_IF(um_batch_begin(&tm->batch, n_rows, n_tokens, err));
     for (int64_t i = 0; i < n; i++) {
         int64_t row = which[i], at = encoded->offsets[row];
-        if (rows)
+        if (encoded->words)
+            um_batch_add_words(&tm->batch, encoded->ids + at, encoded->types + at,
+                               encoded->words + at, um_task_model_length(tm, encoded, row),
+                               rows ? rows[row].tags : NULL);
+        else if (rows)
             um_batch_add(&tm->batch, encoded->ids + at,
                          tm->model.dims.Y > 1 ? encoded->types + at : NULL,
                          um_task_model_length(tm, encoded, row), rows[row].label,
@@ -220,6 +238,29 @@ out:
     return status;
 }
 
+/* Outputs of the batch's rows, or words, to their places among all. */
+static void keep_outputs(float *outputs, const float *some, const struct um_task_model *tm,
+                         const struct um_encoded *encoded, const struct um_row *rows,
+                         const int64_t *which, int64_t n)
+{
+    int64_t n_outputs = tm->model.dims.O;
+    size_t bytes = (size_t)n_outputs * sizeof(float);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t row = which[i], at = encoded->offsets[row];
+        if (!encoded->words) {
+            memcpy(outputs + row * n_outputs, some + i * n_outputs, bytes);
+            continue;
+        }
+        for (int64_t end = at + um_task_model_length(tm, encoded, row); at < end; at++) {
+            if (encoded->words[at] < 0)
+                continue;
+            int64_t word = rows[row].first_word + encoded->words[at];
+            memcpy(outputs + word * n_outputs, some, bytes);
+            some += n_outputs;
+        }
+    }
+}
+
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
                                      int64_t batch, const struct um_callbacks *callbacks,
@@ -228,103 +269,25 @@ enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
     struct um_batches order;
     struct scoring scoring = begin_scoring(encoded, callbacks);
     int64_t n_outputs = tm->model.dims.O, n;
-    float *some = UM_NEW(batch * n_outputs, float);
+    float *some = NULL;
+    size_t capacity = 0;
     enum um_status status = um_batches_open(&order, UM_ORDER_GROUPED, encoded->n_rows, batch, 0,
                                             encoded->lengths, err);
-    if (status == UM_OK && !some)
-        status = um_fail_memory(err, "outputs", (size_t)(batch * n_outputs) * sizeof(float));
     for (int64_t b = 0; status == UM_OK && b < um_batches_per_epoch(&order); b++) {
         const int64_t *which = um_batches_rows(&n, &order, 0, b);
         UM_TRY(um_task_model_batch(tm, encoded, rows, which, n, err));
+        int64_t n_some = (encoded->words ? tm->batch.n_losses : n) * n_outputs;
+        if (!um_grow(&some, &capacity, (size_t)n_some, sizeof(*some)))
+            UM_TRY(um_fail_memory(err, "outputs", (size_t)n_some * sizeof(*some)));
         UM_TRY(um_engine_predict(some, &tm->engine, &tm->batch, err));
-        if (outputs && !um_kernels()->is_finite(some, n * n_outputs))
+        if (outputs && !um_kernels()->is_finite(some, n_some))
             UM_TRY(um_engine_fail(&tm->engine, "the model's outputs are not finite", err));
-        for (int64_t i = 0; outputs && i < n; i++) /* NULL: a dry run */
-            memcpy(outputs + which[i] * n_outputs, some + i * n_outputs,
-                   (size_t)n_outputs * sizeof(float));
+        if (outputs) /* NULL: a dry run */
+            keep_outputs(outputs, some, tm, encoded, rows, which, n);
         UM_TRY(tell(&scoring, n, err));
     }
 out:
     um_free(some);
     um_batches_close(&order);
-    return status;
-}
-
-int64_t um_greatest(const float *outputs, int64_t n)
-{
-    int64_t best = 0;
-    for (int64_t k = 1; k < n; k++)
-        if (outputs[k] > outputs[best])
-            best = k;
-    return best;
-}
-
-/* -log softmax(outputs)[label]. */
-static double cross_entropy(const float *outputs, int64_t n, int64_t label)
-{
-    double most = (double)outputs[um_greatest(outputs, n)], sum = 0;
-    for (int64_t k = 0; k < n; k++)
-        sum += exp((double)outputs[k] - most);
-    return most + log(sum) - (double)outputs[label];
-}
-
-static enum um_status compute_metrics(struct um_evaluation *e, const struct um_task *task,
-                                      const struct um_scored_rows *rows, struct um_error *err)
-{
-    for (int i = 0; i < UM_TASK_METRICS && task->metrics[i]; i++) {
-        const struct um_metric *metric = um_metric_find(task->metrics[i]);
-        e->metrics[i].name = metric->name;
-        UM_RETURN_IF(metric->compute(&e->metrics[i].value, rows, err));
-        e->n_metrics++;
-    }
-    return UM_OK;
-}
-
-enum um_status um_task_score_rows(struct um_evaluation *e, const struct um_task *task,
-                                  const struct um_scored_rows *rows, struct um_error *err)
-{
-    *e = (struct um_evaluation){.n_rows = rows->n, .loss = rows->loss};
-    return compute_metrics(e, task, rows, err);
-}
-
-enum um_status um_task_score(struct um_evaluation *e, const struct um_dataset *data,
-                             const float *outputs, int64_t n_outputs, struct um_error *err)
-{
-    int64_t n = data->n_rows;
-    bool is_regression = data->task->is_regression;
-    int64_t *classes = UM_NEW(2 * n, int64_t);
-    double *values = UM_NEW(2 * n, double);
-    struct um_scored_rows rows = {.n = n, .n_classes = n_outputs};
-    enum um_status status;
-    *e = (struct um_evaluation){.n_rows = n, .loss = (double)NAN};
-    if (!classes || !values)
-        UM_TRY(um_fail_memory(err, "scores", (size_t)n * 32));
-    if (!data->is_labelled) {
-        status = UM_OK;
-        goto out;
-    }
-    e->loss = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const float *row = outputs + i * n_outputs;
-        values[i] = (double)row[0];
-        values[n + i] = data->rows[i].target;
-        classes[i] = um_greatest(row, n_outputs);
-        classes[n + i] = data->rows[i].label;
-        double difference = values[i] - values[n + i];
-        e->loss += is_regression ? difference * difference
-                                 : cross_entropy(row, n_outputs, classes[n + i]);
-    }
-    e->loss /= (double)n;
-    if (is_regression) {
-        rows.value = values;
-        rows.target = values + n;
-    } else {
-        rows.predicted = classes;
-        rows.label = classes + n;
-    }
-    UM_TRY(compute_metrics(e, data->task, &rows, err));
-out:
-    um_free(classes);
-    um_free(values);
     return status;
 }

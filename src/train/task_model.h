@@ -24,8 +24,9 @@ struct um_task_model {
 /* What a task's loss is of. */
 enum um_objective um_objective_of(const struct um_task *task);
 
-/* And which of a model's heads it needs. */
+/* Which of a model's heads it needs, and transformers' class of models with them. */
 enum um_heads um_heads_of(const struct um_task *task);
+const char *um_task_class_of(const struct um_task *task, const struct um_arch *arch);
 
 /* UM_E_USAGE: the task is to go on with texts, and the model is no decoder. */
 enum um_status um_task_check_decoder(const struct um_task *task, const struct um_arch *arch,
@@ -72,8 +73,9 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
 /* Both ways of scoring tell the callbacks (NULL: none) of each batch, and are UM_E_INTERRUPTED
  * where those say so. */
 
-/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length); NULL on a dry pool.
- * Fails as um_engine_fail does if any is not finite. */
+/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length), or [n_words, O] of all
+ * words of a tagger, but for those of which it sees no token: they are left as they are. NULL on a
+ * dry pool. Fails as um_engine_fail does if any is not finite. */
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
                                      int64_t batch, const struct um_callbacks *callbacks,
@@ -89,11 +91,12 @@ enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
 enum um_status um_task_score_rows(struct um_evaluation *evaluation, const struct um_task *task,
                                   const struct um_scored_rows *rows, struct um_error *err);
 
-/* Loss and the task's metrics from outputs. */
+/* Loss and the task's metrics from outputs. A word that was not seen (NaN) counts as of the first
+ * class, which is outside of all entities, and not in the loss. */
 enum um_status um_task_score(struct um_evaluation *evaluation, const struct um_dataset *data,
                              const float *outputs, int64_t n_outputs, struct um_error *err);
 
-/* The class of greatest output (the first of equals). */
+/* The class of greatest output: the first of equals, and where they are NaN. */
 int64_t um_greatest(const float *outputs, int64_t n);
 
 #endif

@@ -1,4 +1,4 @@
-/* Metrics against scikit-learn and scipy (golden/metric/golden.txt,
+/* Metrics against scikit-learn, scipy and seqeval (golden/metric/golden.txt,
  * oracle/make_metric_golden.py). */
 #include "test.h"
 
@@ -14,11 +14,14 @@ static int64_t draw(uint64_t *x, int64_t n)
     return (int64_t)((*x >> 33) % (uint64_t)n);
 }
 
+enum { TAGS_MAX = 16 };
+
 /* The rows of a case; memory is the caller's to free. */
 struct generated {
     struct um_scored_rows rows;
-    int64_t *classes;
+    int64_t *classes, *starts;
     double *values;
+    char *names[TAGS_MAX], storage[TAGS_MAX][32];
 };
 
 static int64_t next_int(char **line)
@@ -63,12 +66,55 @@ static void generate_values(struct generated *g, char **line)
     g->rows = (struct um_scored_rows){.n = n, .value = g->values, .target = g->values + n};
 }
 
+/* Copies the tags of a line, which end where its numbers begin. */
+static int64_t read_names(struct generated *g, char **line)
+{
+    int64_t n = 0;
+    char name[32];
+    int length;
+    while ((*line)[1] >= 'A' && sscanf(*line, "%31s%n", name, &length) == 1) {
+        assert_true(n < TAGS_MAX);
+        (void)snprintf(g->storage[n], sizeof(g->storage[n]), "%s", name);
+        g->names[n] = g->storage[n];
+        *line += length;
+        n++;
+    }
+    return n;
+}
+
+static void generate_tags(struct generated *g, char **line)
+{
+    int64_t n = next_int(line), n_texts = next_int(line), agree = next_int(line), before = 0;
+    uint64_t x = (uint64_t)next_int(line);
+    int64_t n_names = read_names(g, line);
+    g->classes = UM_NEW(2 * n, int64_t);
+    g->starts = UM_NEW(n + 1, int64_t);
+    assert_true(g->classes && g->starts);
+    for (int64_t i = 0; i < n; i++) {
+        if (draw(&x, n) < n_texts || i == 0)
+            g->starts[g->rows.n_texts++] = i;
+        bool again = draw(&x, 100) < 40;
+        int64_t label = draw(&x, n_names);
+        before = again ? before : label;
+        g->classes[n + i] = before;
+        bool agrees = draw(&x, 100) < agree;
+        int64_t other = draw(&x, n_names);
+        g->classes[i] = agrees ? before : other;
+    }
+    g->starts[g->rows.n_texts] = n;
+    g->rows = (struct um_scored_rows){.n = n, .n_classes = n_names, .predicted = g->classes,
+                                      .label = g->classes + n, .starts = g->starts,
+                                      .n_texts = g->rows.n_texts, .names = g->names};
+}
+
 static void check_case(char *line, const struct um_metric *const *columns, int64_t n_columns)
 {
     struct generated g = {0};
     struct um_error err;
     char *at = line + strcspn(line, " ");
-    if (columns[0]->is_for_regression)
+    if (strncmp(line, "tags ", 5) == 0)
+        generate_tags(&g, &at);
+    else if (columns[0]->is_for_regression)
         generate_values(&g, &at);
     else
         generate_classes(&g, &at);
@@ -81,6 +127,7 @@ static void check_case(char *line, const struct um_metric *const *columns, int64
                      line);
     }
     um_free(g.classes);
+    um_free(g.starts);
     um_free(g.values);
 }
 
@@ -154,7 +201,7 @@ static void test_out_of_memory_is_said(void **state)
     (void)state;
     const int64_t classes[] = {0, 1, 1};
     const double values[] = {0.5, 1.5, 1};
-    struct um_scored_rows rows = {3, 2, classes, classes, values, values, 0};
+    struct um_scored_rows rows = {.n = 3, .n_classes = 2, .predicted = classes, .label = classes, .value = values, .target = values};
     for (size_t i = 0; i < um_n_metrics; i++) {
         double found;
         struct um_error err = {0};

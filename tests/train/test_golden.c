@@ -4,6 +4,7 @@
 
 static const char *const names[] = {"bert_cls",  "bert_reg",    "bert_f16",
                                     "bert_bf16", "bert_shards", "distilbert_cls",
+                                    "bert_tags", "distilbert_tags",
                                     "llama_tied", "llama_untied", "llama_rope_llama3",
                                     "llama_rope_linear", "llama_rope_yarn", "mistral_window",
                                     "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gpt2"};
