@@ -1,8 +1,8 @@
 /*
  * From the bytes of a data file to tokens with what is learnt of them. Input: a line of options,
  * and the file. Options: the task (i instruct, c completion, m chat, t text, g a test with answers,
- * k classification, r regression), 'l' learns all, 'p' packs, 'v' CSV instead of JSON, 'h' holds
- * rows out, and the number of a chat template from 'A' on; or '%' alone: the file is a template's
+ * k classification, r regression, w tagging), 'l' learns all, 'p' packs, 'v' CSV or 'o' CoNLL
+ * instead of JSON, 'h' holds rows out, and the number of a chat template from 'A' on; or '%' alone: the file is a template's
  * program, by which a conversation is written if it is recognised.
  */
 #include <stdlib.h>
@@ -23,12 +23,36 @@ static const char tokenizer_json[] =
     "\"</s>\":2,\"a\":3,\"b\":4,\"ab\":5,\" \":6,\"\\n\":7,\"e\":8,\"s\":9,\"\\n\\n\":10},"
     "\"merges\":[\"a b\",\"\\n \\n\"]}}";
 
-/* Rows with a head's label or value. */
+/* Rows with a head's labels or value. */
 static void check_rows(const struct um_dataset *data)
 {
-    for (int64_t i = 0; i < data->n_rows; i++)
-        if (!data->task->is_regression && data->rows[i].label >= data->n_labels)
+    for (int64_t i = 0; i < data->n_rows; i++) {
+        const struct um_row *row = &data->rows[i];
+        if (!data->task->is_regression && row->label >= data->n_labels)
             abort();
+        for (int64_t k = 0; k < row->n_words; k++)
+            if (row->tags[k] < 0 || row->tags[k] >= data->n_labels)
+                abort();
+    }
+}
+
+/* The words that tokens begin follow each other, and are the row's. */
+static void check_words(const struct um_encoded *e, const struct um_dataset *data)
+{
+    for (int64_t row = 0; row < e->n_rows; row++) {
+        int64_t n = 0;
+        int32_t last = -1;
+        for (int64_t i = e->offsets[row]; i < e->offsets[row + 1]; i++) {
+            if (e->words[i] < 0)
+                continue;
+            if (e->words[i] <= last || e->words[i] >= data->rows[row].n_words)
+                abort();
+            last = e->words[i];
+            n++;
+        }
+        if (n == 0 || n != e->weights[row])
+            abort();
+    }
 }
 
 static void check(const struct um_encoded *e, const struct um_encode_options *o)
@@ -51,7 +75,10 @@ static void encode(const struct um_dataset *data, const struct um_encode_options
     struct um_encoded encoded;
     struct um_error err;
     if (um_encoded_open(&encoded, data, options, &err) == UM_OK) {
-        check(&encoded, options);
+        if (encoded.words)
+            check_words(&encoded, data);
+        else
+            check(&encoded, options);
         um_encoded_close(&encoded);
     }
 }
@@ -67,7 +94,8 @@ static const char *task_of(const char *options, size_t n)
         char option;
         const char *task;
     } tasks[] = {{'m', "chat"},  {'c', "completion"},     {'t', "text"},
-                 {'g', "gsm8k"}, {'k', "classification"}, {'r', "regression"}};
+                 {'g', "gsm8k"}, {'k', "classification"}, {'r', "regression"},
+                 {'w', "tagging"}};
     for (size_t i = 0; i < UM_COUNT(tasks); i++)
         if (has(options, n, tasks[i].option))
             return tasks[i].task;
@@ -103,7 +131,9 @@ static void read_data(const char *options, size_t n_options, const char *text, s
     struct um_error err;
     if (um_tokenizer_new(&tokenizer, &err) != UM_OK)
         return;
-    const char *path = has(options, n_options, 'v') ? "fuzz.csv" : "fuzz.jsonl";
+    const char *path = has(options, n_options, 'v')   ? "fuzz.csv"
+                       : has(options, n_options, 'o') ? "fuzz.conll"
+                                                      : "fuzz.jsonl";
     if (um_tokenizer_parse_json(tokenizer, tokenizer_json, sizeof(tokenizer_json) - 1, "fuzz",
                                 &err) == UM_OK &&
         um_dataset_parse(&data, um_task_find(task), &columns, text, n, path, &err) == UM_OK) {

@@ -1,7 +1,7 @@
 /*
- * Input: a line of options (its first character the format: t, c or j; then 'h' with header, 's'
- * skips short rows), and the table behind it, of which JSON's columns "a" and "b" are wanted. What
- * is read must be whole: texts end where they say.
+ * Input: a line of options (its first character the format: t, c, j, or o for CoNLL; then 'h' with
+ * header, 's' skips short rows, 'l' keeps JSON's lists), and the table behind it, of which JSON's
+ * columns "a" and "b" are wanted. What is read must be whole: texts end where they say.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +33,13 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n)
     if (n_options == 0)
         return 0;
     const struct um_table_options options = {
-        .format = text[0] == 'c' ? UM_TABLE_CSV : text[0] == 'j' ? UM_TABLE_JSON : UM_TABLE_TSV,
+        .format = text[0] == 'c'   ? UM_TABLE_CSV
+                  : text[0] == 'j' ? UM_TABLE_JSON
+                  : text[0] == 'o' ? UM_TABLE_CONLL
+                                   : UM_TABLE_TSV,
         .wanted = {"a", "b"},
         .has_header = memchr(text, 'h', n_options) != NULL,
+        .keeps_lists = memchr(text, 'l', n_options) != NULL,
         .skips_short_rows = memchr(text, 's', n_options) != NULL};
     struct um_table table;
     struct um_error err;
