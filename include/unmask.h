@@ -419,8 +419,9 @@ struct um_evaluation {
 /* Scores data as training does. `recipe` names task, data, columns, batch, rows at most and new
  * tokens at most. A task with an answer rule is scored by what the model writes; one that only goes
  * on with texts by its loss, which is NaN where the data has no completions. `predictions` is a
- * file to write, or NULL: TSV (row, label, prediction, scores), or of answers a JSON object a row
- * (row, line, prompt, text, prediction, answer, correct, tokens). Data of a task with a head may
+ * file to write, or NULL: TSV (row, label, prediction, scores; of a tagger a line for each word,
+ * which stands behind the row, and an empty line behind each text), or of answers a JSON object a
+ * row (row, line, prompt, text, prediction, answer, correct, tokens). Data of a task with a head may
  * lack labels if only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL;
  * messages go there, and how far it is. UM_E_INTERRUPTED when a callback stopped it. */
 UM_API UM_CHECKED enum um_status um_predictor_evaluate(struct um_evaluation *evaluation,
