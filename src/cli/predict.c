@@ -1,6 +1,6 @@
 /*
  * unmask predict: predictions as TSV. Texts come from the command line, from a data file, or from
- * standard input, a line each, with a tab before the second text of a pair.
+ * standard input, a line each; a tab stands before the second text of a pair.
  */
 #define _POSIX_C_SOURCE 200809L /* getline, mkstemp */
 #include <math.h>
@@ -18,6 +18,7 @@ static const char *const usage[] = {
 
 static const char *const examples[] = {
     "unmask predict RUN 'A text to classify.'",
+    "unmask predict RUN $'A first text.\\tAnd a second.'",
     "unmask predict RUN < lines.txt",
     "unmask predict RUN --eval-file unlabelled.tsv --out predictions.tsv",
     NULL,
@@ -41,7 +42,7 @@ struct batch {
     bool with_scores;
     int64_t n_outputs, n;
     const char *texts[BATCH], *pairs[BATCH];
-    char *lines[BATCH]; /* owned, if the texts are lines read */
+    char *lines[BATCH]; /* owned: a text, and its pair behind it */
     int64_t n_read;     /* lines of standard input, in all */
     float *logits;      /* [BATCH, n_outputs] */
     bool is_tagger;     /* a line for each word, and an empty one behind each text */
@@ -149,20 +150,23 @@ static enum um_status flush(struct batch *b, struct um_error *err)
     return status;
 }
 
-/* Adds a text (and pair, or NULL); takes `line`. All texts of a batch have pairs, or none has. */
-static enum um_status add(struct batch *b, const char *text, const char *pair, char *line,
-                          struct um_error *err)
+/* Adds a line, cut at its tab (a tagger takes no pairs); takes it. All texts of a batch have
+ * pairs, or none has. */
+static enum um_status add(struct batch *b, char *line, struct um_error *err)
 {
     enum um_status status = UM_OK;
+    char *pair = b->is_tagger ? NULL : strchr(line, '\t');
+    if (pair)
+        *pair++ = '\0';
     if (b->n == BATCH || (b->n > 0 && !pair != !b->pairs[0]))
         status = flush(b, err);
-    b->texts[b->n] = text;
+    b->texts[b->n] = line;
     b->pairs[b->n] = pair;
     b->lines[b->n++] = line;
     return status;
 }
 
-/* A line without its end, cut at its tab (a tagger takes no pairs); takes `line`. */
+/* A line without its end; takes it. */
 static enum um_status add_line(struct batch *b, char *line, size_t n, struct um_error *err)
 {
     n -= n > 0 && line[n - 1] == '\n';
@@ -173,10 +177,7 @@ static enum um_status add_line(struct batch *b, char *line, size_t n, struct um_
         return cli_fail(err, UM_E_INPUT, "standard input, line %lld: it holds a NUL byte",
                         (long long)b->n_read + 1);
     }
-    char *pair = b->is_tagger ? NULL : strchr(line, '\t');
-    if (pair)
-        *pair++ = '\0';
-    enum um_status status = add(b, line, pair, line, err);
+    enum um_status status = add(b, line, err);
     b->n_read++;
     return status;
 }
@@ -213,8 +214,10 @@ static enum um_status predict_texts(const struct cli_args *args, struct um_predi
     b->with_scores = cli_has(args, "--scores");
     b->is_tagger = um_predictor_is_tagger(predictor);
     print_header(b);
-    for (int i = first; i < args->n_positionals && status == UM_OK; i++)
-        status = add(b, args->positionals[i], NULL, NULL, err);
+    for (int i = first; i < args->n_positionals && status == UM_OK; i++) {
+        char *copy = strdup(args->positionals[i]);
+        status = copy ? add(b, copy, err) : cli_fail(err, UM_E_RUNTIME, "out of memory");
+    }
     if (first >= args->n_positionals)
         status = predict_lines(b, err);
     if (status == UM_OK)
@@ -296,7 +299,7 @@ const struct cli_command cli_predict = {
     .description =
         "Predicts from the base model with the delta laid over it in memory; nothing is merged. "
         "Texts are the arguments after the run, or the rows of --eval-file, or the lines of "
-        "standard input; there, a tab stands before the second text of a pair. A tagger's "
+        "standard input; a tab stands before the second text of a pair. A tagger's "
         "predictions are a line for each word, words being what white space separates, with an "
         "empty line behind each text.",
     .examples = examples,

@@ -38,4 +38,17 @@ for part in train dev; do
 done
 expect 0 train --model "$base" --task qqp --data glue --budget 900 --batch 8 --max-steps 2 --out qqp
 has err '^2 rows to evaluate on have too few fields and were left out$'
+
+# Pairs: a tab stands before the second text, on the command line, in standard input, in a file.
+awk -F'\t' -v OFS='\t' 'NR == 1 { print "text", "pair", "label"; next } { print $1, "kiba " $2, $2 }' train.tsv >pairs.tsv
+expect 0 train --model "$base" --task classification --train-file pairs.tsv --pair-column pair --budget 900 \
+    --batch 8 --max-steps 4 --out paired
+tab=$(printf '\t')
+expect 0 predict paired "muba kide${tab}kiba baba" "kide" "loba${tab}deba"
+cp out predicted
+[ "$(cut -f3 predicted | sed -n 2p)" = "muba kide  |  kiba baba" ] || fail "a pair: $(cat predicted)"
+[ "$(cut -f3 predicted | sed -n 3p)" = "kide" ] || fail "a single text: $(cat predicted)"
+status=0
+printf 'muba kide\tkiba baba\nkide\nloba\tdeba\n' | "$unmask" predict paired >out || status=$?
+[ "$status" = 0 ] && cmp -s out predicted || fail "standard input: $(cat out)"
 finish
