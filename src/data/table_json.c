@@ -38,7 +38,7 @@ static bool is_list(const json_t *value)
     return is;
 }
 
-/* Such a list, a line for each: what separates lines in a text is a space there. */
+/* Such a list, a line for each: what separates lines or columns is a space within a text. */
 static enum um_status add_list(struct um_table_reader *r, const json_t *list, struct um_error *err)
 {
     struct um_str lines = {0};
@@ -50,7 +50,7 @@ static enum um_status add_list(struct um_table_reader *r, const json_t *list, st
         else
             um_str_addf(&lines, "%lld", (long long)json_integer_value(item));
         for (size_t k = start; k < lines.length; k++)
-            if (lines.text[k] == '\n')
+            if (strchr("\n\r\t", lines.text[k]))
                 lines.text[k] = ' ';
         um_str_add(&lines, "\n");
     }

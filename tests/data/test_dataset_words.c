@@ -95,7 +95,7 @@ static void test_other_formats(void **state)
     (void)state;
     struct um_data_options o = options();
     struct um_dataset d = parse("tagging",
-                                "{\"tokens\": [\"New York\", \"a\\nb\", \"\"], "
+                                "{\"tokens\": [\"New York\", \"a\\tb\", \"\"], "
                                 "\"tags\": [\"B-LOC\", \"O\", \"O\"]}\n"
                                 "{\"tokens\": \"x  y\", \"tags\": \"O B-LOC\"}\n",
                                 "a.jsonl", &o);
