@@ -22,10 +22,17 @@ const char *um_run_data_digest(struct um_run *run)
         return run->data_digest;
     um_sha256_begin(&h);
     um_sha256_add(&h, tokens->offsets, (size_t)(tokens->n_rows + 1) * sizeof(*tokens->offsets));
-    um_sha256_add(&h, tokens->ids, (size_t)tokens->offsets[tokens->n_rows] * sizeof(*tokens->ids));
+    size_t n = (size_t)tokens->offsets[tokens->n_rows];
+    um_sha256_add(&h, tokens->ids, n * sizeof(*tokens->ids));
+    um_sha256_add(&h, tokens->types, n * sizeof(*tokens->types)); /* what is learnt */
+    if (tokens->words)
+        um_sha256_add(&h, tokens->words, n * sizeof(*tokens->words));
     for (int64_t i = 0; i < run->train.n_rows; i++) {
-        um_sha256_add(&h, &run->train.rows[i].label, sizeof(run->train.rows[i].label));
-        um_sha256_add(&h, &run->train.rows[i].target, sizeof(run->train.rows[i].target));
+        const struct um_row *row = &run->train.rows[i];
+        um_sha256_add(&h, &row->label, sizeof(row->label));
+        um_sha256_add(&h, &row->target, sizeof(row->target));
+        if (row->tags)
+            um_sha256_add(&h, row->tags, (size_t)row->n_words * sizeof(*row->tags));
     }
     um_sha256_end(digest, &h);
     um_sha256_text(run->data_digest, digest);

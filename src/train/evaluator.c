@@ -100,11 +100,24 @@ out:
     return status;
 }
 
+/* Numbers in all rows', or words', outputs. */
+static int64_t n_in_outputs(const struct um_evaluator *e)
+{
+    return e->tm->model.dims.O * (e->tokens.words ? um_dataset_n_words(e->data) : e->data->n_rows);
+}
+
+int64_t um_evaluator_bytes(const struct um_evaluator *e)
+{
+    int64_t bytes = um_encoded_bytes(&e->tokens);
+    if (e->data && um_objective_of(e->data->task) != UM_OBJECTIVE_TOKEN)
+        bytes += n_in_outputs(e) * (int64_t)sizeof(*e->outputs);
+    return bytes;
+}
+
 static enum um_status run_outputs(struct um_evaluation *evaluation, struct um_evaluator *e,
                                   const struct um_callbacks *callbacks, struct um_error *err)
 {
-    int64_t n_outputs = e->tm->model.dims.O;
-    int64_t n = n_outputs * (e->tokens.words ? um_dataset_n_words(e->data) : e->data->n_rows);
+    int64_t n_outputs = e->tm->model.dims.O, n = n_in_outputs(e);
     if (!e->outputs)
         e->outputs = UM_NEW(n, float);
     if (!e->outputs)

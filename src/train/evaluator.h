@@ -23,6 +23,9 @@ enum um_status um_evaluator_open(struct um_evaluator *evaluator, struct um_task_
                                  struct um_error *err);
 void um_evaluator_close(struct um_evaluator *evaluator);
 
+/* Memory that it holds between runs: tokens, and outputs once there are any. */
+int64_t um_evaluator_bytes(const struct um_evaluator *evaluator);
+
 /* Says, through the message callback, how many rows were left out or cut, and how many questions
  * have no room for an answer, if any. */
 void um_evaluator_say_cut(const struct um_evaluator *evaluator,

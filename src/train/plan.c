@@ -139,8 +139,10 @@ static int64_t method_bytes(const struct um_run *run, const struct extreme *most
 
 static int64_t data_bytes(const struct um_run *run)
 {
-    return um_encoded_bytes(&run->train_tokens) + um_encoded_bytes(&run->evaluator.tokens) +
-           (run->train.n_rows + run->eval.n_rows) * (int64_t)sizeof(struct um_row);
+    int64_t n_words = um_dataset_n_words(&run->train) + um_dataset_n_words(&run->eval);
+    return um_encoded_bytes(&run->train_tokens) + um_evaluator_bytes(&run->evaluator) +
+           (run->train.n_rows + run->eval.n_rows) * (int64_t)sizeof(struct um_row) +
+           n_words * (int64_t)sizeof(*run->train.tags);
 }
 
 /* What the process takes beside model, method and data. */

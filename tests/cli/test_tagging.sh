@@ -90,6 +90,10 @@ expect 0 train --model "$base" --task tagging --train-file train.conll --set dat
     --batch 4 --accumulate 2 --max-steps 9 --checkpoint-every 4 --recompute on --out held
 cp held/delta.safetensors kept.safetensors
 rm held/delta.safetensors held/summary.json # the newest checkpoint is of step 8
+sed -i '0,/B-Y/s//O/' train.conll
+expect 3 train --resume held
+has err "^unmask: cannot go on with 'held': 'train.conll' is not what the run began with$"
+conll 120 1 >train.conll
 expect 0 train --resume held
 cmp -s held/delta.safetensors kept.safetensors || fail "the resumed run differs"
 expect 0 eval held
