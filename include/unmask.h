@@ -90,7 +90,8 @@ UM_API void um_recipe_free(struct um_recipe *recipe);
  * line. */
 UM_API UM_CHECKED enum um_status um_recipe_load(struct um_recipe *recipe, const char *path,
                                                 struct um_error *err);
-/* Sets one key from text, as a flag or --set does. A list is given as "a,b,c". */
+/* Sets one key from text, as a flag or --set does. A list is given as "a,b,c". What is set so and
+ * has no effect on a run is told when that is opened; nothing is said of what a file sets. */
 UM_API UM_CHECKED enum um_status um_recipe_set(struct um_recipe *recipe, const char *key,
                                                const char *value, struct um_error *err);
 /* The value as text (borrows, until the next call on this recipe), NULL for an unknown key. */

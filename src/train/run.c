@@ -271,6 +271,7 @@ enum um_status um_run_open(struct um_run **run, const struct um_recipe *recipe,
     UM_TRY(um_recipe_clone(&(*run)->recipe, recipe, err));
     (*run)->config = um_recipe_config((*run)->recipe);
     UM_TRY(open_run(*run, err));
+    um_run_say_idle(*run, recipe);
 out:
     if (status != UM_OK) {
         um_run_free(*run);
