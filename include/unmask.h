@@ -407,13 +407,18 @@ struct um_evaluation {
  * file to write, or NULL: TSV (row, label, prediction, scores), or of answers a JSON object a row
  * (row, line, prompt, text, prediction, answer, correct, tokens). Data of a task with a head may
  * lack labels if only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL;
- * messages go there, and how far it is. UM_E_INTERRUPTED when a callback stopped it. */
+ * messages go there, and how far it is. UM_E_INTERRUPTED when a callback stopped it; `predictions`
+ * then holds the rows that it had come to, if any. */
 UM_API UM_CHECKED enum um_status um_predictor_evaluate(struct um_evaluation *evaluation,
                                                        struct um_predictor *predictor,
                                                        const struct um_recipe *recipe,
                                                        const char *predictions,
                                                        const struct um_callbacks *callbacks,
                                                        struct um_error *err);
+/* Opens what um_predictor_evaluate would, and no more: fails as it would before it scores. */
+UM_API UM_CHECKED enum um_status um_predictor_check(struct um_predictor *predictor,
+                                                    const struct um_recipe *recipe,
+                                                    const char *predictions, struct um_error *err);
 /* Writes the predictions alone, of data that may lack labels: also the column that the recipe
  * names. */
 UM_API UM_CHECKED enum um_status um_predictor_predict_file(struct um_predictor *predictor,

@@ -15,7 +15,9 @@ struct um_evaluator {
     const struct um_config *config; /* borrows: data.*, eval.*, train.max_length */
     struct um_encoded tokens;       /* no rows: of questions without completions */
     struct um_questions questions;  /* of a task with an answer rule */
-    float *outputs;                 /* [n_rows, O] of a task with a head, by the last run; owned */
+    float *outputs; /* [n_rows, O] of a task with a head, by the last run; NaN where it was stopped
+                       before; owned */
+    bool has_predictions; /* of some rows at least, by the last run */
 };
 
 enum um_status um_evaluator_open(struct um_evaluator *evaluator, struct um_task_model *tm,
@@ -37,9 +39,9 @@ enum um_status um_evaluator_plan(struct um_generate_need *need, struct um_evalua
 enum um_status um_evaluator_run(struct um_evaluation *evaluation, struct um_evaluator *evaluator,
                                 const struct um_callbacks *callbacks, struct um_error *err);
 
-/* Writes what was predicted for each row by the last run: TSV (row, label, prediction, scores;
- * `labels` are the classes' names), or JSON lines of answers (um_questions_save). UM_E_USAGE: the
- * task predicts nothing, it is scored by its loss. */
+/* Writes what was predicted by the last run, for each row that it came to: TSV (row, label,
+ * prediction, scores; `labels` are the classes' names), or JSON lines of answers
+ * (um_questions_save). */
 enum um_status um_evaluator_save(const struct um_evaluator *evaluator, char *const *labels,
                                  const char *path, struct um_error *err);
 
