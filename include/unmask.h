@@ -357,6 +357,7 @@ struct um_generate_options {
                     if there is one */
     const char *chat_template; /* one by name; NULL: as the delta's training data was written
                                   (Alpaca for records), without a delta the model's own */
+    const char *system;        /* message before each prompt; NULL: as the template has it */
 };
 enum um_stop { UM_STOP_END, UM_STOP_TEXT, UM_STOP_LENGTH, UM_STOP_CALLER };
 struct um_generation {
@@ -371,8 +372,9 @@ struct um_generation {
 typedef bool um_text_fn(int64_t index, const char *text, size_t n, void *user);
 
 /* Goes on with n prompts, several at a time, into out[0..n): owned, free each with
- * um_generation_free, also after a failure. What does not fit the context is UM_E_INPUT. `visit`
- * may be NULL. */
+ * um_generation_free, also after a failure. `visit` may be NULL. UM_E_INPUT: what does not fit the
+ * context; UM_E_USAGE: options out of their ranges, a system message without a template, a model
+ * that only classifies. */
 UM_API UM_CHECKED enum um_status um_predictor_generate(struct um_generation *out,
                                                        struct um_predictor *predictor, int64_t n,
                                                        const char *const *prompts,

@@ -97,6 +97,15 @@ expect 0 generate run --prompts prompts.jsonl --out answers --max-new-tokens 2 -
 has answers '"prompt_tokens":1,'
 expect 0 generate run --prompts prompts.jsonl --out answers --max-new-tokens 2 --template gemma2
 has answers '"prompt_tokens":[0-9]{2},'
+# A system message stands before it.
+expect 0 generate run --prompts prompts.jsonl --out answers --max-new-tokens 2 --system 'be kind'
+printf '{"prompt":"<|im_start|>system\\nbe kind<|im_end|>\\n<|im_start|>user\\na<|im_end|>\\n<|im_start|>assistant\\n"}\n' \
+    >whole.jsonl
+expect 0 generate run --prompts whole.jsonl --out raw --max-new-tokens 2 --raw
+ids='s/.*"ids":\(\[[0-9,]*\],"prompt_tokens":[0-9]*\),.*/\1/'
+[ "$(sed "$ids" answers)" = "$(sed "$ids" raw)" ] || fail "--system: $(cat answers raw)"
+expect_error 3 "the prompt: message 1 is of role 'system', which template 'gemma2' does not have" \
+    generate run --prompts prompts.jsonl --out answers --template gemma2 --system 'be kind'
 # The delta knows the template that was named.
 expect 0 train --model model --task instruct --train-file records.jsonl --template model --budget 50 \
     --max-steps 1 --out named

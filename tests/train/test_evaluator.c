@@ -258,6 +258,34 @@ static void test_stopped_classes(void **state)
     um_recipe_free(recipe);
 }
 
+/* What generating does not take, told before anything is computed. */
+static void test_odd_generate_options(void **state)
+{
+    (void)state;
+    static const struct {
+        struct um_generate_options options;
+        const char *message;
+    } cases[] = {
+        {{.temperature = -1}, "temperature is -1, expected a number from 0 to 1e+06"},
+        {{.temperature = (double)NAN}, "temperature is "},
+        {{.top_p = 1.5}, "top_p is 1.5, expected a number from 0 to 1"},
+        {{.top_k = -2}, "top_k is -2, expected a number from 0 on"},
+        {{.repetition_penalty = -1}, "repetition_penalty is -1"},
+        {{.system = "be kind"}, "a system message is written by a chat template"},
+    };
+    struct um_error err;
+    struct um_generation out;
+    const char *prompt = "a";
+    struct um_predictor *p = open_tiny("tiny");
+    for (size_t i = 0; i < UM_COUNT(cases); i++) {
+        const struct um_generate_options *o = &cases[i].options;
+        assert_fails(um_predictor_generate(&out, p, 1, &prompt, o, NULL, NULL, &err), UM_E_USAGE,
+                     cases[i].message, err);
+        um_generation_free(&out);
+    }
+    um_predictor_free(p);
+}
+
 static void test_check(void **state)
 {
     (void)state;
@@ -491,7 +519,7 @@ int main(void)
         cmocka_unit_test(test_bad_data),         cmocka_unit_test(test_long_questions),
         cmocka_unit_test(test_stopped_predictions),
         cmocka_unit_test(test_stopped_classes),  cmocka_unit_test(test_check),
-        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_training),         cmocka_unit_test(test_odd_generate_options),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
