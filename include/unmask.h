@@ -291,7 +291,8 @@ UM_API UM_CHECKED enum um_status um_run_history(const char *folder, um_history_f
 
 /* ----------------------------------------------------- comparisons: methods against each other */
 
-/* What is compared. Lists are borrowed; an empty one stands for what the recipe says. */
+/* What is compared. Lists are borrowed, and list nothing twice; an empty one stands for what the
+ * recipe says. */
 struct um_compare_options {
     const char *out;                /* folder of the runs and tables */
     const char *const *variants;    /* "NAME" or "NAME:key=value:...": a method with settings of its
