@@ -433,7 +433,8 @@ UM_API UM_CHECKED enum um_status um_predictor_predict_file(struct um_predictor *
 /* ------------------------------------------------------------------------------------- deltas */
 
 struct um_delta_info {
-    char method[64], architecture[64], task[64], base_sha256[65];
+    char method[64], architecture[64], task[64];
+    char base_sha256[65]; /* of the base's tensors that are touched */
     int64_t budget, n_tensors, n_sparse, n_whole; /* tensors touched; parameters by kind */
     int64_t file_bytes;
 };

@@ -118,6 +118,8 @@ struct cli_target {
     int n_used;               /* positionals used: 1 for a run, else 0 */
 };
 
+/* Whether a path is that of a run folder. */
+bool cli_is_run(const char *path);
 enum um_status cli_target_open(struct cli_target *target, const struct cli_args *args,
                                struct um_error *err);
 /* The same, where there must be a delta. */

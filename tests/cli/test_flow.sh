@@ -139,6 +139,17 @@ expect_error 2 "--on-conflict: 'max' is not one of sum, mean, first, last, error
 expect_error 2 "option '--by' takes a number above -1e+06 and below 1e+06, found 'x'" \
     delta scale "$d" --by x --model "$model" --out bad.safetensors
 
+# A run tells its base; a delta file does not.
+expect 0 delta scale own-head --by 0.5 --model "$model" --out half.safetensors
+expect 0 delta scale own-head --by 0.5 --out half-again.safetensors
+cmp -s half.safetensors half-again.safetensors || fail "the run's own model is another"
+expect 0 delta subtract own-head "$d" --out rest.safetensors
+expect_error 2 "'unmask delta scale' needs --model, since '$d' is no run that tells its model" \
+    delta scale "$d" --by 0.5 --out bad.safetensors
+expect_error 2 "'unmask delta scale' needs deltas and --out" delta scale own-head --by 0.5
+expect 0 delta info own-head
+has out "^SHA-256      [0-9a-f]{64} of the base's tensors touched$"
+
 # Full fine-tuning, other schedules and settings by recipe.
 cat >other.yaml <<END
 model: '$base'
