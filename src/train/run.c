@@ -52,6 +52,24 @@ static enum um_status open_eval(struct um_run *run, struct um_error *err)
     return um_dataset_open(&run->eval, run->task, &options, err);
 }
 
+/* The metric that tells the best evaluation. */
+static enum um_status choose_metric(struct um_run *run, struct um_error *err)
+{
+    const struct um_task *task = run->task;
+    const char *best = *run->config->eval.best ? run->config->eval.best : task->metrics[0];
+    struct um_str names = {0};
+    for (int i = 0; i < UM_TASK_METRICS && task->metrics[i]; i++) {
+        um_str_add_item(&names, task->metrics[i]);
+        if (strcmp(task->metrics[i], best) == 0)
+            run->best = um_metric_find(best);
+    }
+    if (!run->best)
+        um_fail(err, UM_E_USAGE, "eval.best: '%s' is not a metric of task '%s'; it has %s", best,
+                task->name, names.text ? names.text : "others");
+    um_str_free(&names);
+    return run->best ? UM_OK : UM_E_USAGE;
+}
+
 static enum um_status open_data(struct um_run *run, struct um_error *err)
 {
     const struct um_config *c = run->config;
@@ -68,14 +86,7 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
             um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, c->eval.rows, err));
     else if (*c->data.eval || (run->task->eval && *c->data.path))
         UM_RETURN_IF(open_eval(run, err));
-    const char *best = *c->eval.best ? c->eval.best : run->task->metrics[0];
-    for (int i = 0; i < UM_TASK_METRICS && run->task->metrics[i]; i++)
-        if (strcmp(run->task->metrics[i], best) == 0)
-            run->best = um_metric_find(best);
-    if (!run->best)
-        return um_fail(err, UM_E_USAGE, "eval.best: '%s' is not a metric of task '%s'", best,
-                       run->task->name);
-    return UM_OK;
+    return choose_metric(run, err);
 }
 
 enum um_status um_run_attach(struct um_run *run, struct um_error *err)

@@ -59,6 +59,11 @@ cut -f1 dev.tsv >unlabelled.tsv
 expect 0 predict run --eval-file unlabelled.tsv
 [ "$(wc -l <out)" = 31 ] || fail "predictions without labels: $(wc -l <out) lines"
 
+expect_error 2 "eval.best: 'f1' is not a metric of task 'classification'; it has accuracy, macro_f1, matthews" \
+    train --model "$base" --task classification --train-file train.tsv --best f1 --out none
+expect_error 2 "scope.include: pattern 'encoder.layer.0' matches no parameter; did you mean 'encoder.layer.0.*'?" \
+    train --model "$base" --task classification --train-file train.tsv --include encoder.layer.0 --out none
+
 # The weights of the best evaluation are kept, and it is them that the summary counts.
 train_into kept --eval-every 4
 expect 0 delta info kept --json
