@@ -216,6 +216,7 @@ struct um_summary {
     bool is_base_intact;   /* every masked parameter bit-identical to the base */
     const char *metric;    /* the one that tells the best: eval.best, or the task's main one */
     double metric_before, metric_best, metric_last; /* NaN where not evaluated */
+    bool is_worse_than_before; /* the best evaluation, than the one before the first step */
     double loss_best;      /* of the evaluation data, with metric_best */
     int64_t best_step;
     double seconds;

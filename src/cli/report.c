@@ -194,6 +194,7 @@ static void print_summary_json(const struct um_summary *s, const char *out)
     cli_json_real("metric_before", s->metric_before);
     cli_json_real("metric_best", s->metric_best);
     cli_json_real("metric_last", s->metric_last);
+    cli_json_bool("is_worse_than_before", s->is_worse_than_before);
     cli_json_real("loss_best", s->loss_best);
     cli_json_integer("best_step", s->best_step);
     cli_json_real("seconds", s->seconds);
@@ -216,6 +217,8 @@ static void print_metric(const struct um_summary *s)
     if (!isnan(s->metric_best))
         printf(" %.4f best (step %lld),", s->metric_best, (long long)s->best_step);
     printf(" %.4f at the end\n", s->metric_last);
+    if (s->is_worse_than_before)
+        printf("%-12s the weights kept are worse by this than what training began with\n", "");
 }
 
 void cli_print_summary(const struct um_summary *s, const char *out, bool is_json)

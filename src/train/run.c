@@ -168,6 +168,8 @@ static enum um_status open_steps(struct um_run *run, struct um_error *err)
 int64_t um_run_warmup(const struct um_run *run, int64_t n_steps)
 {
     double warmup = run->config->lr_schedule.warmup;
+    if (n_steps == 1) /* a warm-up begins at a rate of 0: nothing would be learnt */
+        return 0;
     return warmup < 1 ? (int64_t)ceil(warmup * (double)n_steps) : (int64_t)warmup;
 }
 

@@ -64,6 +64,13 @@ expect_error 2 "eval.best: 'f1' is not a metric of task 'classification'; it has
 expect_error 2 "scope.include: pattern 'encoder.layer.0' matches no parameter; did you mean 'encoder.layer.0.*'?" \
     train --model "$base" --task classification --train-file train.tsv --include encoder.layer.0 --out none
 
+# What has become worse is told.
+awk 'BEGIN { FS = OFS = "\t" } NR > 1 { $2 = $2 == "baba" ? "deba" : "baba" } { print }' dev.tsv >opposite.tsv
+train_into worse --eval-file opposite.tsv
+has out '^ +the weights kept are worse by this than what training began with$'
+expect 0 train --model "$base" --task classification --train-file train.tsv --budget 900 --max-steps 1 --out one
+has out '^changed +900 of '
+
 # The weights of the best evaluation are kept, and it is them that the summary counts.
 train_into kept --eval-every 4
 expect 0 delta info kept --json

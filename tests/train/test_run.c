@@ -339,6 +339,58 @@ static void test_idle_settings_of_all_methods(void **state)
     um_str_free(&plot.said);
 }
 
+/* ---- courses */
+
+/* The rate of a single step is the peak, not where a warm-up begins. */
+static void test_single_step(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_summary s;
+    static const char *const settings[] = {
+        "train.max_steps=1", "train.max_steps=1 lr_schedule.warmup=3",
+        "train.max_steps=1 lr_schedule.name=cosine", "train.epochs=0.01 train.max_steps=0"};
+    for (size_t i = 0; i < UM_COUNT(settings); i++) {
+        struct um_run *run;
+        struct um_recipe *recipe = make_recipe("a", settings[i]);
+        assert_ok(um_run_open(&run, recipe, NULL, &err), err);
+        assert_ok(train(run, &s, &err), err);
+        assert_int_equal(s.n_steps, 1);
+        assert_int_equal(s.n_changed, RUNS_BUDGET);
+        assert_int_equal(count_in("a", "metrics.jsonl", "\"lr\": 0,"), 0);
+        um_recipe_free(recipe);
+        remove_run("a");
+    }
+}
+
+/* Trained on rows that say the opposite of those it is scored on, the model gets worse. */
+static void test_worse_than_before(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_summary s;
+    struct um_run *run;
+    struct um_str rows = {0};
+    um_str_add(&rows, "text\tlabel\n");
+    for (int i = 0; i < 60; i++)
+        um_str_addf(&rows, "baba lo mu %s\t%s\n", i % 2 ? "za" : "wu", i % 2 ? "no" : "yes");
+    const char *opposite = put_file("opposite.tsv", rows.text, rows.length);
+    for (int is_worse = 0; is_worse < 2; is_worse++) {
+        struct um_recipe *recipe =
+            make_recipe("a", "method.name=full optimizer.lr=1e-2 train.max_steps=60");
+        assert_ok(um_recipe_set(recipe, "data.train", opposite, &err), err);
+        if (!is_worse)
+            assert_ok(um_recipe_set(recipe, "data.eval", opposite, &err), err);
+        assert_ok(um_run_open(&run, recipe, NULL, &err), err);
+        assert_ok(train(run, &s, &err), err);
+        assert_true(is_worse ? s.metric_best < s.metric_before : s.metric_best > s.metric_before);
+        assert_int_equal(s.is_worse_than_before, is_worse);
+        um_recipe_free(recipe);
+        remove_run("a");
+    }
+    um_str_free(&rows);
+}
+
 /* ---- no memory */
 
 /* A failed plan of other settings leaves the run as it was. */
@@ -406,6 +458,8 @@ int main(void)
         cmocka_unit_test(test_idle_settings_are_told),
         cmocka_unit_test(test_idle_settings_of_files),
         cmocka_unit_test(test_idle_settings_of_all_methods),
+        cmocka_unit_test(test_single_step),
+        cmocka_unit_test(test_worse_than_before),
         cmocka_unit_test(test_no_memory_for_plans),
         cmocka_unit_test(test_no_memory_for_predictions),
     };
