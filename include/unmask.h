@@ -134,7 +134,9 @@ struct um_plan {
     int64_t n_whole;            /* of those, trained from the first step */
     int64_t budget; /* parameters that may change, whole ones included; where the dropped keep
                        their values (method.dropped), at a time */
-    int64_t n_steps, n_train_rows, n_eval_rows, n_truncated_rows;
+    int64_t n_steps, n_train_rows, n_eval_rows;
+    int64_t n_truncated_rows;   /* of both, cut to max_length */
+    int64_t n_left_out_rows;    /* beside them, since nothing is to be learnt within max_length */
     int64_t batch, accumulate, max_length; /* a step: so many texts, so many times, of so many
                                               tokens at most */
     int64_t eval_batch;
@@ -270,9 +272,9 @@ struct um_example_token {
     int segment;       /* of a pair of texts: 0 or 1 */
 };
 typedef void um_example_fn(const struct um_example_token *token, void *user);
-/* A row of the training data: what one row of a batch is. Documents may make several rows, and
- * several texts be packed into one; rows with nothing to learn within train.max_length are not
- * there. */
+/* A row that is trained on: what one row of a batch is. Documents may make several rows, and
+ * several texts be packed into one; rows of the file that are held out, or with nothing to learn
+ * within train.max_length, are not among them and not counted. */
 struct um_example {
     int64_t row, n_rows;             /* which, from 0, and of how many */
     int64_t n_tokens, n_learnt, n_sequences;

@@ -158,7 +158,7 @@ char *cli_format_seconds(char out[32], double seconds);
 
 /* --------------------------------------------------------------------------------- example.c */
 
-/* Prints row `row` (from 0) of a run's training data, token by token. */
+/* Prints row `row` (from 0) of those that a run trains on, token by token. */
 enum um_status cli_print_example(struct um_run *run, int64_t row, bool is_json,
                                  struct um_error *err);
 

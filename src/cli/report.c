@@ -81,6 +81,7 @@ static void print_plan_json(const struct um_plan *p, const struct savings *savin
     cli_json_integer("n_train_rows", p->n_train_rows);
     cli_json_integer("n_eval_rows", p->n_eval_rows);
     cli_json_integer("n_truncated_rows", p->n_truncated_rows);
+    cli_json_integer("n_left_out_rows", p->n_left_out_rows);
     cli_json_integer("batch", p->batch);
     cli_json_integer("accumulate", p->accumulate);
     cli_json_integer("eval_batch", p->eval_batch);
@@ -127,10 +128,12 @@ static void print_rows(const struct um_plan *p)
         print_count("steps", p->n_steps, note);
         return;
     }
-    (void)snprintf(note, sizeof(note), "for training, %lld cut to the length limit",
-                   (long long)p->n_truncated_rows);
-    print_count("rows", p->n_train_rows, note);
+    print_count("rows", p->n_train_rows, "for training");
     print_count("", p->n_eval_rows, "for evaluation");
+    if (p->n_truncated_rows)
+        print_count("", p->n_truncated_rows, "of them cut to the length limit");
+    if (p->n_left_out_rows)
+        print_count("", p->n_left_out_rows, "more left out: nothing to learn within the limit");
     (void)snprintf(note, sizeof(note), "of %.0f tokens in the mean, %lld at most",
                    p->mean_tokens_per_step, (long long)p->max_tokens_per_step);
     print_count("steps", p->n_steps, note);
