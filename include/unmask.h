@@ -90,7 +90,8 @@ UM_API void um_recipe_free(struct um_recipe *recipe);
  * line. */
 UM_API UM_CHECKED enum um_status um_recipe_load(struct um_recipe *recipe, const char *path,
                                                 struct um_error *err);
-/* Sets one key from text, as a flag or --set does. A list is given as "a,b,c". */
+/* Sets one key from text, as a flag or --set does. A list is given as "a,b,c". What is set so and
+ * has no effect on a run is told when that is opened; nothing is said of what a file sets. */
 UM_API UM_CHECKED enum um_status um_recipe_set(struct um_recipe *recipe, const char *key,
                                                const char *value, struct um_error *err);
 /* The value as text (borrows, until the next call on this recipe), NULL for an unknown key. */
@@ -133,7 +134,9 @@ struct um_plan {
     int64_t n_whole;            /* of those, trained from the first step */
     int64_t budget; /* parameters that may change, whole ones included; where the dropped keep
                        their values (method.dropped), at a time */
-    int64_t n_steps, n_train_rows, n_eval_rows, n_truncated_rows;
+    int64_t n_steps, n_train_rows, n_eval_rows;
+    int64_t n_truncated_rows;   /* of both, cut to max_length */
+    int64_t n_left_out_rows;    /* beside them, since nothing is to be learnt within max_length */
     int64_t batch, accumulate, max_length; /* a step: so many texts, so many times, of so many
                                               tokens at most */
     int64_t eval_batch;
@@ -215,6 +218,7 @@ struct um_summary {
     bool is_base_intact;   /* every masked parameter bit-identical to the base */
     const char *metric;    /* the one that tells the best: eval.best, or the task's main one */
     double metric_before, metric_best, metric_last; /* NaN where not evaluated */
+    bool is_worse_than_before; /* the best evaluation, than the one before the first step */
     double loss_best;      /* of the evaluation data, with metric_best */
     int64_t best_step;
     double seconds;
@@ -268,9 +272,9 @@ struct um_example_token {
     int segment;       /* of a pair of texts: 0 or 1 */
 };
 typedef void um_example_fn(const struct um_example_token *token, void *user);
-/* A row of the training data: what one row of a batch is. Documents may make several rows, and
- * several texts be packed into one; rows with nothing to learn within train.max_length are not
- * there. */
+/* A row that is trained on: what one row of a batch is. Documents may make several rows, and
+ * several texts be packed into one; rows of the file that are held out, or with nothing to learn
+ * within train.max_length, are not among them and not counted. */
 struct um_example {
     int64_t row, n_rows;             /* which, from 0, and of how many */
     int64_t n_tokens, n_learnt, n_sequences;
@@ -290,7 +294,8 @@ UM_API UM_CHECKED enum um_status um_run_history(const char *folder, um_history_f
 
 /* ----------------------------------------------------- comparisons: methods against each other */
 
-/* What is compared. Lists are borrowed; an empty one stands for what the recipe says. */
+/* What is compared. Lists are borrowed, and list nothing twice; an empty one stands for what the
+ * recipe says. */
 struct um_compare_options {
     const char *out;                /* folder of the runs and tables */
     const char *const *variants;    /* "NAME" or "NAME:key=value:...": a method with settings of its
@@ -372,6 +377,7 @@ struct um_generate_options {
                     if there is one */
     const char *chat_template; /* one by name; NULL: as the delta's training data was written
                                   (Alpaca for records), without a delta the model's own */
+    const char *system;        /* message before each prompt; NULL: as the template has it */
 };
 enum um_stop { UM_STOP_END, UM_STOP_TEXT, UM_STOP_LENGTH, UM_STOP_CALLER };
 struct um_generation {
@@ -386,8 +392,9 @@ struct um_generation {
 typedef bool um_text_fn(int64_t index, const char *text, size_t n, void *user);
 
 /* Goes on with n prompts, several at a time, into out[0..n): owned, free each with
- * um_generation_free, also after a failure. What does not fit the context is UM_E_INPUT. `visit`
- * may be NULL. */
+ * um_generation_free, also after a failure. `visit` may be NULL. UM_E_INPUT: what does not fit the
+ * context; UM_E_USAGE: options out of their ranges, a system message without a template, a model
+ * that only classifies. */
 UM_API UM_CHECKED enum um_status um_predictor_generate(struct um_generation *out,
                                                        struct um_predictor *predictor, int64_t n,
                                                        const char *const *prompts,
@@ -423,13 +430,18 @@ struct um_evaluation {
  * which stands behind the row, and an empty line behind each text), or of answers a JSON object a
  * row (row, line, prompt, text, prediction, answer, correct, tokens). Data of a task with a head may
  * lack labels if only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL;
- * messages go there, and how far it is. UM_E_INTERRUPTED when a callback stopped it. */
+ * messages go there, and how far it is. UM_E_INTERRUPTED when a callback stopped it; `predictions`
+ * then holds the rows that it had come to, if any. */
 UM_API UM_CHECKED enum um_status um_predictor_evaluate(struct um_evaluation *evaluation,
                                                        struct um_predictor *predictor,
                                                        const struct um_recipe *recipe,
                                                        const char *predictions,
                                                        const struct um_callbacks *callbacks,
                                                        struct um_error *err);
+/* Opens what um_predictor_evaluate would, and no more: fails as it would before it scores. */
+UM_API UM_CHECKED enum um_status um_predictor_check(struct um_predictor *predictor,
+                                                    const struct um_recipe *recipe,
+                                                    const char *predictions, struct um_error *err);
 /* Writes the predictions alone, of data that may lack labels: also the column that the recipe
  * names. */
 UM_API UM_CHECKED enum um_status um_predictor_predict_file(struct um_predictor *predictor,
@@ -441,7 +453,8 @@ UM_API UM_CHECKED enum um_status um_predictor_predict_file(struct um_predictor *
 /* ------------------------------------------------------------------------------------- deltas */
 
 struct um_delta_info {
-    char method[64], architecture[64], task[64], base_sha256[65];
+    char method[64], architecture[64], task[64];
+    char base_sha256[65]; /* of the base's tensors that are touched */
     int64_t budget, n_tensors, n_sparse, n_whole; /* tensors touched; parameters by kind */
     int64_t file_bytes;
 };

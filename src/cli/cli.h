@@ -118,6 +118,8 @@ struct cli_target {
     int n_used;               /* positionals used: 1 for a run, else 0 */
 };
 
+/* Whether a path is that of a run folder. */
+bool cli_is_run(const char *path);
 enum um_status cli_target_open(struct cli_target *target, const struct cli_args *args,
                                struct um_error *err);
 /* The same, where there must be a delta. */
@@ -156,7 +158,7 @@ char *cli_format_seconds(char out[32], double seconds);
 
 /* --------------------------------------------------------------------------------- example.c */
 
-/* Prints row `row` (from 0) of a run's training data, token by token. */
+/* Prints row `row` (from 0) of those that a run trains on, token by token. */
 enum um_status cli_print_example(struct um_run *run, int64_t row, bool is_json,
                                  struct um_error *err);
 

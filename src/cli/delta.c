@@ -18,7 +18,8 @@ void cli_print_delta(const struct um_delta_info *info)
 {
     char text[32];
     printf("method       %s\n", info->method[0] ? info->method : "unknown");
-    printf("base         %s, SHA-256 %s\n", info->architecture, info->base_sha256);
+    printf("base         %s\n", info->architecture);
+    printf("SHA-256      %s of the base's tensors touched\n", info->base_sha256);
     if (info->task[0])
         printf("task         %s\n", info->task);
     if (info->budget > 0)

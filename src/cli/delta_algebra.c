@@ -52,18 +52,20 @@ static enum um_status read_rule(enum um_conflict *conflict, const struct cli_arg
                 : UM_OK;
 }
 
-/* The deltas on the command line: the first with factor `first`, the others with `others`. */
-static enum um_status combine(const struct cli_args *args, double first, double others,
-                              enum um_conflict conflict, struct um_error *err)
+/* How deltas are combined: the first with factor `first`, the others with `others`. */
+struct rule {
+    double first, others;
+    enum um_conflict conflict;
+};
+
+/* The deltas on the command line, over `model`. */
+static enum um_status combine_over(const char *model, const struct cli_args *args,
+                                   struct rule rule, struct um_error *err)
 {
     struct um_delta_info info;
-    const char *out = cli_value(args, "--out"), *model = cli_value(args, "--model");
     size_t n = (size_t)args->n_positionals;
-    if (!out || !model || n == 0)
-        return cli_fail(err, UM_E_USAGE, "'unmask %s' needs deltas, --model and --out",
-                        args->command->name);
-    enum um_status status = read_rule(&conflict, args, "--on-conflict", err);
-    enum um_conflict heads = conflict;
+    enum um_status status = read_rule(&rule.conflict, args, "--on-conflict", err);
+    enum um_conflict heads = rule.conflict;
     if (status == UM_OK)
         status = read_rule(&heads, args, "--heads", err);
     if (status != UM_OK)
@@ -72,27 +74,49 @@ static enum um_status combine(const struct cli_args *args, double first, double 
     if (!terms)
         return cli_fail(err, UM_E_RUNTIME, "out of memory");
     for (size_t k = 0; k < n; k++)
-        terms[k] = (struct um_delta_term){args->positionals[k], k == 0 ? first : others};
-    status = um_delta_combine(&info, model, terms, n, conflict, heads, out, err);
+        terms[k] = (struct um_delta_term){args->positionals[k], k == 0 ? rule.first : rule.others};
+    status = um_delta_combine(&info, model, terms, n, rule.conflict, heads,
+                              cli_value(args, "--out"), err);
     if (status == UM_OK)
         cli_print_delta(&info);
     free(terms);
     return status;
 }
 
+/* The same over the model that is named, or else the one that the first delta's run was made of. */
+static enum um_status combine(const struct cli_args *args, struct rule rule, struct um_error *err)
+{
+    const char *model = cli_value(args, "--model");
+    if (!cli_has(args, "--out") || args->n_positionals == 0)
+        return cli_fail(err, UM_E_USAGE, "'unmask %s' needs deltas and --out",
+                        args->command->name);
+    if (model)
+        return combine_over(model, args, rule, err);
+    if (!cli_is_run(args->positionals[0]))
+        return cli_fail(err, UM_E_USAGE,
+                        "'unmask %s' needs --model, since '%s' is no run that tells its model",
+                        args->command->name, args->positionals[0]);
+    struct cli_target target;
+    enum um_status status = cli_target_open(&target, args, err);
+    if (status == UM_OK)
+        status = combine_over(target.model, args, rule, err);
+    cli_target_close(&target);
+    return status;
+}
+
 static enum um_status run_add(const struct cli_args *args, struct um_error *err)
 {
-    return combine(args, 1, 1, UM_CONFLICT_SUM, err);
+    return combine(args, (struct rule){1, 1, UM_CONFLICT_SUM}, err);
 }
 
 static enum um_status run_subtract(const struct cli_args *args, struct um_error *err)
 {
-    return combine(args, 1, -1, UM_CONFLICT_SUM, err);
+    return combine(args, (struct rule){1, -1, UM_CONFLICT_SUM}, err);
 }
 
 static enum um_status run_compose(const struct cli_args *args, struct um_error *err)
 {
-    return combine(args, 1, 1, UM_CONFLICT_LAST, err);
+    return combine(args, (struct rule){1, 1, UM_CONFLICT_LAST}, err);
 }
 
 static enum um_status run_scale(const struct cli_args *args, struct um_error *err)
@@ -102,19 +126,20 @@ static enum um_status run_scale(const struct cli_args *args, struct um_error *er
     if (!text)
         return cli_fail(err, UM_E_USAGE, "'unmask delta scale' needs --by, a number");
     enum um_status status = cli_real(&factor, text, "--by", -1e6, 1e6, err);
-    return status == UM_OK ? combine(args, factor, factor, UM_CONFLICT_SUM, err) : status;
+    const struct rule rule = {factor, factor, UM_CONFLICT_SUM};
+    return status == UM_OK ? combine(args, rule, err) : status;
 }
 
+#define BASE_NOTE "fit the base that --model names, or else that of the first delta's run. "
 #define NOTE                                                                                       \
-    "\n\nAll deltas must fit the base that --model names. Parameters that the base does not "      \
-    "have, "                                                                                       \
-    "such as a task head, are no differences: --heads says whose is taken where they differ."
+    "\n\nAll deltas must " BASE_NOTE "Parameters that the base does not have, such as a "          \
+    "task head, are no differences: --heads says whose is taken where they differ."
 #define SCALE_NOTE                                                                                 \
-    "\n\nThe delta must fit the base that --model names. Parameters that the base does not have, " \
-    "such as a task head, are no differences: they stay as they are."
+    "\n\nThe delta must " BASE_NOTE "Parameters that the base does not have, such as a "           \
+    "task head, are no differences: they stay as they are."
 
-static const char *const add_usage[] = {"DELTA... --model DIR --out FILE", NULL};
-static const char *const scale_usage[] = {"DELTA --by X --model DIR --out FILE", NULL};
+static const char *const add_usage[] = {"DELTA... [--model DIR] --out FILE", NULL};
+static const char *const scale_usage[] = {"DELTA --by X [--model DIR] --out FILE", NULL};
 
 const struct cli_command cli_delta_add = {
     .name = "delta add",

@@ -111,13 +111,20 @@ static enum um_status evaluate_task(const struct session *s, const char *task, c
     return status;
 }
 
+static enum um_status check_task(const struct session *s, const char *task,
+                                 const char *predictions, struct um_error *err)
+{
+    enum um_status status = um_recipe_set(s->recipe, "task", task, err);
+    return status == UM_OK ? um_predictor_check(s->predictor, s->recipe, predictions, err) : status;
+}
+
 static enum um_status evaluate_tasks(const struct session *s, const struct cli_list *tasks,
                                      const char *predictions, struct um_error *err)
 {
     enum um_status status = UM_OK;
     /* before hours are spent on the first */
     for (size_t i = 0; i < tasks->n && status == UM_OK; i++)
-        status = um_recipe_set(s->recipe, "task", tasks->items[i], err);
+        status = check_task(s, tasks->items[i], predictions, err);
     if (status == UM_OK && predictions && mkdir(predictions, 0777) != 0 && errno != EEXIST)
         status = cli_fail(err, UM_E_RUNTIME, "cannot make the folder '%s': %s", predictions,
                           strerror(errno));
@@ -174,7 +181,8 @@ const struct cli_command cli_eval = {
         "answer is looked for in that text: the last number, or the first letter from A to "
         "E.\n\n--predictions writes a TSV of row, label, prediction and scores; of answers a JSON "
         "object a row: row, line, prompt, text, prediction, answer, correct, tokens. With --tasks "
-        "it names a folder, for a file of each task.",
+        "it names a folder, for a file of each task. Interrupted by Ctrl-C, an evaluation leaves "
+        "there what it had predicted.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

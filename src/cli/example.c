@@ -1,4 +1,4 @@
-/* A row of the training data, token by token, with what of it is learnt. */
+/* A row that is trained on, token by token, with what of it is learnt. */
 #include "cli.h"
 
 struct table {
@@ -22,7 +22,7 @@ static enum um_status print_table(struct um_run *run, int64_t row, struct um_err
     enum um_status status = um_run_example(&e, run, row, NULL, NULL, err);
     if (status != UM_OK)
         return status;
-    printf("row          %s of %s\n", cli_format_count(number, e.row + 1),
+    printf("row          %s of %s that are trained on\n", cli_format_count(number, e.row + 1),
            cli_format_count(rows, e.n_rows));
     printf("tokens       %lld, of which %lld are learnt\n", (long long)e.n_tokens,
            (long long)e.n_learnt);

@@ -25,6 +25,7 @@ static const struct cli_option options[] = {
     {"--prompts", "FILE", "column 'prompt' of a JSONL, TSV or CSV file; needs --out", false},
     {"--out", "FILE", "with --prompts: a JSON object per prompt goes there", false},
     {"--raw", NULL, "go on with the prompt as it is, without a chat template", false},
+    {"--system", "TEXT", "system message before the prompt, by the chat template", false},
     {"--max-new-tokens", "N", "stop after so many tokens (default 256; 0: no limit)", false},
     {"--temperature", "X", "0 (default): the likeliest token; above: by chance", false},
     {"--top-k", "N", "with --temperature: choose among the N likeliest only", false},
@@ -39,17 +40,25 @@ static const char *const keys[] = {"model", "data.template", "threads", NULL};
 
 enum { STOPS_MAX = 32 };
 
-static enum um_status real(double *number, const struct cli_args *args, const char *flag,
-                           double least, struct um_error *err)
+/* An option that takes a number from 0, or above it, to `most`. */
+struct real {
+    const char *flag;
+    double *number, most;
+    bool is_above;
+};
+
+static enum um_status read_real(const struct real *real, const struct cli_args *args,
+                                struct um_error *err)
 {
-    const char *text = cli_value(args, flag);
+    const char *text = cli_value(args, real->flag);
     char *end;
     if (!text)
         return UM_OK;
-    *number = strtod(text, &end);
-    if (*text && !*end && *number >= least && *number < 1e6)
+    double x = *real->number = strtod(text, &end);
+    if (*text && !*end && (real->is_above ? x > 0 : x >= 0) && x <= real->most)
         return UM_OK;
-    return cli_fail(err, UM_E_USAGE, "%s: '%s' is not a number from %g on", flag, text, least);
+    return cli_fail(err, UM_E_USAGE, "option '%s' takes a number %s 0 and at most %g, found '%s'",
+                    real->flag, real->is_above ? "above" : "of at least", real->most, text);
 }
 
 static enum um_status read_stops(struct um_generate_options *o, const char *stops[STOPS_MAX],
@@ -76,7 +85,8 @@ static enum um_status read_options(struct um_generate_options *o, const char **s
     *o = (struct um_generate_options){.max_new_tokens = 256,
                                       .stops = stops,
                                       .is_raw = cli_has(args, "--raw"),
-                                      .chat_template = um_recipe_get(recipe, "data.template")};
+                                      .chat_template = um_recipe_get(recipe, "data.template"),
+                                      .system = cli_value(args, "--system")};
     struct {
         const char *flag;
         int64_t *number, least;
@@ -84,16 +94,13 @@ static enum um_status read_options(struct um_generate_options *o, const char **s
                    {"--top-k", &o->top_k, 0},
                    {"--seed", &seed, 0},
                    {"--batch", &o->batch, 1}};
-    struct {
-        const char *flag;
-        double *number;
-    } reals[] = {{"--temperature", &o->temperature},
-                 {"--top-p", &o->top_p},
-                 {"--repetition-penalty", &o->repetition_penalty}};
+    const struct real reals[] = {{"--temperature", &o->temperature, 1e6, false},
+                                 {"--top-p", &o->top_p, 1, true},
+                                 {"--repetition-penalty", &o->repetition_penalty, 1e6, true}};
     for (size_t i = 0; i < CLI_COUNT(numbers) && status == UM_OK; i++)
         status = cli_number(numbers[i].number, args, numbers[i].flag, numbers[i].least, err);
     for (size_t i = 0; i < CLI_COUNT(reals) && status == UM_OK; i++)
-        status = real(reals[i].number, args, reals[i].flag, 0, err);
+        status = read_real(&reals[i], args, err);
     o->seed = (uint64_t)seed;
     return status == UM_OK ? read_stops(o, stops, args, err) : status;
 }
@@ -194,8 +201,9 @@ const struct cli_command cli_generate = {
         "prints the text as it comes. Nothing is merged.\n\n"
         "The prompt is a user message: written by the template that --template names, else as the "
         "run's training data was, else by the model's own; --raw, or a model without a template, "
-        "goes on with the prompt as it is. Without options the likeliest token is taken "
-        "each time; --temperature above 0 chooses by chance, the same for the same --seed.",
+        "goes on with the prompt as it is. --system puts a system message before it, in place of "
+        "the template's own if that has one. Without options the likeliest token is taken each "
+        "time; --temperature above 0 chooses by chance, the same for the same --seed.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

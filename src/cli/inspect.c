@@ -22,7 +22,7 @@ static const char *const examples[] = {
 static const struct cli_option options[] = {
     {"--tensors", NULL, "list each tensor instead of groups of like ones", false},
     {"--plan", NULL, "print what training by a recipe needs: the same as train --dry-run", false},
-    {"--example", NULL, "print row N (default 1) of the training data, token by token", false},
+    {"--example", NULL, "print row N (default 1) of those trained on, token by token", false},
     {"--dtype", "TYPE", "with --plan: plan without data, missing weights being of this type",
      false},
     {"--json", NULL, "print as JSON", false},
@@ -264,8 +264,10 @@ const struct cli_command cli_inspect = {
         "all learnt, 1000 times unless --max-steps says how often. Then "
         "--model may also be a folder without weights, or the config.json alone: "
         "whether a model fits can be told before it is downloaded.\n\n"
-        "With --example: a row of the training data as the model will see it, token by "
-        "token, with '+' at those that are learnt and '|' where a packed text begins.",
+        "With --example: a row of those trained on as the model will see it, token by "
+        "token, with '+' at those that are learnt and '|' where a packed text begins. Rows of the "
+        "file that are held out or left out are not counted; texts that are packed together are "
+        "one row, and a document may be several.",
     .examples = examples,
     .options = options,
     .n_options = CLI_COUNT(options),

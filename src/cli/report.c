@@ -81,6 +81,7 @@ static void print_plan_json(const struct um_plan *p, const struct savings *savin
     cli_json_integer("n_train_rows", p->n_train_rows);
     cli_json_integer("n_eval_rows", p->n_eval_rows);
     cli_json_integer("n_truncated_rows", p->n_truncated_rows);
+    cli_json_integer("n_left_out_rows", p->n_left_out_rows);
     cli_json_integer("batch", p->batch);
     cli_json_integer("accumulate", p->accumulate);
     cli_json_integer("eval_batch", p->eval_batch);
@@ -127,10 +128,12 @@ static void print_rows(const struct um_plan *p)
         print_count("steps", p->n_steps, note);
         return;
     }
-    (void)snprintf(note, sizeof(note), "for training, %lld cut to the length limit",
-                   (long long)p->n_truncated_rows);
-    print_count("rows", p->n_train_rows, note);
+    print_count("rows", p->n_train_rows, "for training");
     print_count("", p->n_eval_rows, "for evaluation");
+    if (p->n_truncated_rows)
+        print_count("", p->n_truncated_rows, "of them cut to the length limit");
+    if (p->n_left_out_rows)
+        print_count("", p->n_left_out_rows, "more left out: nothing to learn within the limit");
     (void)snprintf(note, sizeof(note), "of %.0f tokens in the mean, %lld at most",
                    p->mean_tokens_per_step, (long long)p->max_tokens_per_step);
     print_count("steps", p->n_steps, note);
@@ -194,6 +197,7 @@ static void print_summary_json(const struct um_summary *s, const char *out)
     cli_json_real("metric_before", s->metric_before);
     cli_json_real("metric_best", s->metric_best);
     cli_json_real("metric_last", s->metric_last);
+    cli_json_bool("is_worse_than_before", s->is_worse_than_before);
     cli_json_real("loss_best", s->loss_best);
     cli_json_integer("best_step", s->best_step);
     cli_json_real("seconds", s->seconds);
@@ -216,6 +220,8 @@ static void print_metric(const struct um_summary *s)
     if (!isnan(s->metric_best))
         printf(" %.4f best (step %lld),", s->metric_best, (long long)s->best_step);
     printf(" %.4f at the end\n", s->metric_last);
+    if (s->is_worse_than_before)
+        printf("%-12s the weights kept are worse by this than what training began with\n", "");
 }
 
 void cli_print_summary(const struct um_summary *s, const char *out, bool is_json)

@@ -17,15 +17,19 @@ static bool path_of_recipe(char path[PATH_BYTES], const char *run)
     return n > 0 && n < PATH_BYTES;
 }
 
-/* Whether the first argument is a run. With --model its delta is laid over that model. */
-static bool names_run(const struct cli_args *args)
+bool cli_is_run(const char *path)
 {
     char recipe[PATH_BYTES];
     struct stat info;
+    return path_of_recipe(recipe, path) && stat(recipe, &info) == 0;
+}
+
+/* Whether the first argument is a run. With --model its delta is laid over that model. */
+static bool names_run(const struct cli_args *args)
+{
     if (args->n_positionals == 0 || cli_has(args, "--delta"))
         return false;
-    return !cli_has(args, "--model") ||
-           (path_of_recipe(recipe, args->positionals[0]) && stat(recipe, &info) == 0);
+    return !cli_has(args, "--model") || cli_is_run(args->positionals[0]);
 }
 
 /* Where the command line names other data, or another task, the run's files and the rows that it

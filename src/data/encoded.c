@@ -156,8 +156,10 @@ static enum um_status encode_prose(struct chunk *c, struct worker *w, const stru
     UM_RETURN_IF(um_prose_encode(&w->marked, &w->prose, o->tokenizer, o->prose.end_id, err));
     n = w->marked.n;
     if (o->prose.style != UM_STYLE_PLAIN) {
-        c->n_truncated += n > most;
-        return add_marked(c, w, 0, n < most ? n : most, err);
+        size_t n_rows = c->n_rows;
+        UM_RETURN_IF(add_marked(c, w, 0, n < most ? n : most, err));
+        c->n_truncated += n > most && c->n_rows > n_rows; /* else it was left out */
+        return UM_OK;
     }
     /* A document goes on in the next row; a last token alone has nothing before it. */
     for (size_t i = 0; i < n && (i == 0 || n - i > 1); i += most)

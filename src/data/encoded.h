@@ -18,7 +18,7 @@ struct um_encoded {
     int64_t *lengths;  /* n_rows */
     int64_t *weights;  /* n_rows: losses of the row: 1, or its words or predicted tokens */
     int64_t n_rows;
-    int64_t n_truncated; /* rows cut to fit */
+    int64_t n_truncated; /* rows cut to fit, not left out */
     int64_t n_left_out;  /* rows with nothing to learn within max_length */
 };
 

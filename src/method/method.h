@@ -52,6 +52,7 @@ struct um_region_context {
 struct um_region {
     const char *name, *summary;
     bool (*has)(const struct um_param *param, const struct um_region_context *context);
+    bool counts_layers; /* takes notice of the context's n_top */
 };
 extern const struct um_region um_regions[];
 extern const size_t um_n_regions;

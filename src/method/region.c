@@ -45,14 +45,20 @@ static bool is_on_top(const struct um_param *param, const struct um_region_conte
 }
 
 const struct um_region um_regions[] = {
-    {"all", "every parameter", is_any},
-    {"biases", "biases", is_bias},
-    {"vectors", "biases and the weights of norms", is_vector},
-    {"matrices", "all but those", is_matrix},
-    {"maps", "of those, linear maps inside the layers: no table of words, no vocabulary's head",
-     is_map},
-    {"top-layers", "the last scope.layers layers, and the head", is_on_top},
-    {"head", "the task's head, or the vocabulary's of a model that has no other", is_head},
+    {.name = "all", .summary = "every parameter", .has = is_any},
+    {.name = "biases", .summary = "biases", .has = is_bias},
+    {.name = "vectors", .summary = "biases and the weights of norms", .has = is_vector},
+    {.name = "matrices", .summary = "all but those", .has = is_matrix},
+    {.name = "maps",
+     .summary = "of those, linear maps inside the layers: no table of words, no vocabulary's head",
+     .has = is_map},
+    {.name = "top-layers",
+     .summary = "the last scope.layers layers, and the head",
+     .has = is_on_top,
+     .counts_layers = true},
+    {.name = "head",
+     .summary = "the task's head, or the vocabulary's of a model that has no other",
+     .has = is_head},
 };
 const size_t um_n_regions = UM_COUNT(um_regions);
 

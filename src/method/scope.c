@@ -12,27 +12,58 @@ static bool matches_any(const struct um_patterns *patterns, const char *name)
     return false;
 }
 
-/* Every pattern must match something; the message names the nearest parameter. */
+static bool matches_a_parameter(const char *pattern, const struct um_param *params,
+                                int64_t n_params)
+{
+    int64_t p = 0;
+    while (p < n_params && !um_glob(pattern, params[p].name))
+        p++;
+    return p < n_params;
+}
+
+/* What a pattern was meant as that is a part of names: "encoder.layer.0.*" for
+ * "encoder.layer.0". */
+static bool find_whole(struct um_str *whole, const char *pattern, const struct um_param *params,
+                       int64_t n_params)
+{
+    static const char *const around[][2] = {{"", ".*"}, {"*.", ""}, {"*.", ".*"}};
+    for (size_t i = 0; i < UM_COUNT(around); i++)
+        if (matches_a_parameter(um_str_setf(whole, "%s%s%s", around[i][0], pattern, around[i][1]),
+                                params, n_params))
+            return true;
+    return false;
+}
+
+/* The message tells the pattern that was meant, or the nearest parameter. */
+static enum um_status fail_pattern(const char *pattern, const char *key,
+                                   const struct um_param *params, int64_t n_params,
+                                   struct um_error *err)
+{
+    struct um_str whole = {0};
+    const char **names = UM_NEW(n_params, const char *);
+    for (int64_t p = 0; names && p < n_params; p++)
+        names[p] = params[p].name;
+    const char *near = names ? um_nearest(pattern, names, (size_t)n_params) : NULL;
+    if (find_whole(&whole, pattern, params, n_params))
+        um_fail(err, UM_E_USAGE, "%s: pattern '%s' matches no parameter; did you mean '%s'?", key,
+                pattern, whole.text);
+    else
+        um_fail(err, UM_E_USAGE, "%s: pattern '%s' matches no parameter; the nearest is '%s'", key,
+                pattern, near ? near : params[n_params / 2].name);
+    um_error_hint(err, "`unmask inspect --model DIR` lists all names; `*` stands for any text");
+    um_free(names);
+    um_str_free(&whole);
+    return UM_E_USAGE;
+}
+
+/* Every pattern must match something. */
 static enum um_status check_patterns(const struct um_patterns *patterns, const char *key,
                                      const struct um_param *params, int64_t n_params,
                                      struct um_error *err)
 {
-    for (size_t i = 0; i < patterns->n; i++) {
-        int64_t p = 0;
-        while (p < n_params && !um_glob(patterns->items[i], params[p].name))
-            p++;
-        if (p < n_params)
-            continue;
-        const char **names = UM_NEW(n_params, const char *);
-        for (p = 0; names && p < n_params; p++)
-            names[p] = params[p].name;
-        const char *near = names ? um_nearest(patterns->items[i], names, (size_t)n_params) : NULL;
-        um_fail(err, UM_E_USAGE, "%s: pattern '%s' matches no parameter; the nearest is '%s'", key,
-                patterns->items[i], near ? near : params[n_params / 2].name);
-        um_error_hint(err, "`unmask inspect --model DIR` lists all names; `*` stands for any text");
-        um_free(names);
-        return UM_E_USAGE;
-    }
+    for (size_t i = 0; i < patterns->n; i++)
+        if (!matches_a_parameter(patterns->items[i], params, n_params))
+            return fail_pattern(patterns->items[i], key, params, n_params, err);
     return UM_OK;
 }
 

@@ -68,6 +68,7 @@ static void sgd_update(struct um_entry *entry, const struct um_optimizer_options
 const struct um_optimizer um_optimizers[] = {
     {.name = "adamw",
      .summary = "AdamW: decoupled weight decay",
+     .has_moments = true,
      .columns = adamw_columns,
      .update = adamw_update},
     {.name = "sgd",

@@ -21,7 +21,8 @@ struct um_optimizer_options {
 
 struct um_optimizer {
     const char *name, *summary;
-    bool has_momentum; /* takes notice of options->momentum */
+    bool has_momentum; /* takes notice of options->momentum, */
+    bool has_moments;  /* and of beta1, beta2, eps and ages */
     void (*columns)(bool has_column[UM_N_COLUMNS], const struct um_optimizer_options *options);
     /* One step (number `step` from 0) of one entry; gradients are multiplied by g_scale first. */
     void (*update)(struct um_entry *entry, const struct um_optimizer_options *options, double lr,

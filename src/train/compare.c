@@ -73,9 +73,10 @@ static void add_cells(struct um_comparison *c, const char *task)
     const struct um_contender *first = &c->cells[c->n_cells];
     for (size_t v = 0; v < o->n_variants; v++) {
         const struct um_variant *variant = &c->variants[v];
-        bool has_own = um_comparison_sets(variant, "method.budget");
-        const char *own = has_own ? um_recipe_config(variant->recipe)->method.budget : "";
-        bool is_listed = has_budget(variant) && o->n_budgets && !has_own;
+        bool has_own = um_comparison_sets(variant, "method.budget"), has_any = has_budget(variant);
+        const char *of_recipe = um_recipe_config(variant->recipe)->method.budget;
+        const char *own = has_own ? of_recipe : "";
+        bool is_listed = has_any && o->n_budgets && !has_own;
         for (size_t b = 0; b < (is_listed ? o->n_budgets : 1); b++) {
             const char *budget = is_listed ? o->budgets[b] : own;
             const struct um_contender *reference = v == 0 ? NULL : first;
@@ -83,7 +84,11 @@ static void add_cells(struct um_comparison *c, const char *task)
                 if (first[r].variant == first->variant && strcmp(first[r].budget, budget) == 0)
                     reference = &first[r];
             c->cells[c->n_cells++] = (struct um_contender){
-                .task = task, .variant = variant, .budget = budget, .reference = reference};
+                .task = task,
+                .variant = variant,
+                .budget = budget,
+                .told_budget = !has_any ? "" : *budget ? budget : of_recipe,
+                .reference = reference};
         }
     }
 }
@@ -119,6 +124,18 @@ static enum um_status make_cells(struct um_comparison *c, struct um_error *err)
     return UM_OK;
 }
 
+/* What is listed twice would be trained once and stand in two rows. */
+static enum um_status check_distinct(const char *const *items, size_t n, const char *what,
+                                     struct um_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(items[i], items[k]) == 0)
+                return um_fail(err, UM_E_USAGE, "compare: %s '%s' is listed twice", what,
+                               items[i]);
+    return UM_OK;
+}
+
 static enum um_status check_options(const struct um_comparison *c, struct um_error *err)
 {
     const struct um_compare_options *o = c->options;
@@ -128,6 +145,9 @@ static enum um_status check_options(const struct um_comparison *c, struct um_err
     if (o->n_variants == 0 || o->n_seeds < 1 || o->n_seeds > UM_SEEDS_MAX)
         return um_fail(err, UM_E_USAGE, "compare: one method at least, and 1 to %d seeds",
                        UM_SEEDS_MAX);
+    UM_RETURN_IF(check_distinct(o->variants, o->n_variants, "method", err));
+    UM_RETURN_IF(check_distinct(o->budgets, o->n_budgets, "budget", err));
+    UM_RETURN_IF(check_distinct(o->tasks, o->n_tasks, "task", err));
     if (o->n_rates > 1 && !(o->holdout > 0 && o->holdout < 1))
         return um_fail(err, UM_E_USAGE,
                        "compare: several learning rates need a held-out share above 0 and below 1");

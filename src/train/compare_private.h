@@ -25,6 +25,7 @@ struct um_variant {
 /* A method with its settings, on a task, with a budget: one row of the table. */
 struct um_contender {
     const char *task, *budget;           /* budget "": the method has none, or the recipe's */
+    const char *told_budget;             /* the recipe's, too; "": the method has none */
     const struct um_variant *variant;
     const struct um_contender *reference;     /* what it is compared with; NULL: itself */
     double own_rate;                     /* learning rate that its run begins with by itself */

@@ -1,5 +1,6 @@
 /* A comparison written down: a Markdown table to read, CSV and JSON to go on with. */
 #include <math.h>
+#include <string.h>
 
 #include "metric/stats.h"
 #include "train/compare_private.h"
@@ -53,7 +54,7 @@ static void add_number(struct um_str *to, const char *format, double value, cons
 static void add_markdown(struct um_str *to, const struct um_contender *cell, const struct row *row)
 {
     um_str_addf(to, "| %s | %s | %s | %g | %lld | %s | ", cell->task, cell->variant->text,
-                *cell->budget ? cell->budget : "-", cell->rate, (long long)cell->n_done,
+                *cell->told_budget ? cell->told_budget : "-", cell->rate, (long long)cell->n_done,
                 cell->outcomes[0].metric->name);
     add_number(to, "%.4f | ", row->mean, row->has_diverged ? "diverged | " : "- | ");
     add_number(to, "%.4f | ", row->deviation, "- | ");
@@ -63,10 +64,23 @@ static void add_markdown(struct um_str *to, const struct um_contender *cell, con
                 row->seconds, row->peak_mib, row->delta_mib);
 }
 
+/* A field of CSV and the comma behind it, in quotes where it holds what would end it (RFC 4180). */
+static void add_field(struct um_str *to, const char *text)
+{
+    bool is_quoted = strpbrk(text, ",\"\r\n") != NULL;
+    um_str_add(to, is_quoted ? "\"" : "");
+    for (const char *c = text; *c; c++)
+        um_str_add_n(to, *c == '"' ? "\"\"" : c, *c == '"' ? 2 : 1);
+    um_str_add(to, is_quoted ? "\"," : ",");
+}
+
 static void add_csv(struct um_str *to, const struct um_contender *cell, const struct row *row)
 {
-    um_str_addf(to, "%s,%s,%s,%g,%lld,%s,", cell->task, cell->variant->text, cell->budget,
-                cell->rate, (long long)cell->n_done, cell->outcomes[0].metric->name);
+    add_field(to, cell->task);
+    add_field(to, cell->variant->text);
+    add_field(to, cell->told_budget);
+    um_str_addf(to, "%g,%lld,%s,", cell->rate, (long long)cell->n_done,
+                cell->outcomes[0].metric->name);
     add_number(to, "%.9g,", row->mean, ",");
     add_number(to, "%.9g,", row->deviation, ",");
     add_number(to, "%.9g,", row->difference, ",");
@@ -81,7 +95,7 @@ static json_t *json_of(const struct um_contender *cell, const struct row *row)
     for (int64_t i = 0; i < cell->n_done; i++)
         (void)json_array_append_new(values, um_json_real(cell->outcomes[i].value));
     return json_pack("{s:s, s:s, s:s, s:f, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:f, s:f, s:f, s:f}",
-                     "task", cell->task, "method", cell->variant->text, "budget", cell->budget,
+                     "task", cell->task, "method", cell->variant->text, "budget", cell->told_budget,
                      "lr", cell->rate, "metric", cell->outcomes[0].metric->name, "values", values,
                      "mean", um_json_real(row->mean), "deviation", um_json_real(row->deviation),
                      "difference", um_json_real(row->difference), "p", um_json_real(row->p),

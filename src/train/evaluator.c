@@ -122,9 +122,9 @@ static enum um_status run_outputs(struct um_evaluation *evaluation, struct um_ev
         e->outputs = UM_NEW(n, float);
     if (!e->outputs)
         return um_fail_memory(err, "outputs", (size_t)n * sizeof(float));
-    for (int64_t i = 0; i < n && e->tokens.words; i++)
-        e->outputs[i] = (float)NAN; /* so words stay of which the model sees nothing */
+    e->has_predictions = true;
     UM_RETURN_IF(forward(NULL, e->outputs, e, callbacks, err));
+    e->is_complete = true;
     return um_task_score(evaluation, e->data, e->outputs, n_outputs, err);
 }
 
@@ -153,11 +153,13 @@ enum um_status um_evaluator_run(struct um_evaluation *evaluation, struct um_eval
     const struct um_task *task = e->data->task;
     const struct um_ask_options ask = ask_options(e, callbacks);
     double loss = (double)NAN;
+    e->has_predictions = e->is_complete = false;
     if (um_objective_of(task) != UM_OBJECTIVE_TOKEN)
         return run_outputs(evaluation, e, callbacks, err);
     if (e->tokens.n_rows)
         UM_RETURN_IF(forward(&loss, NULL, e, callbacks, err));
     if (has_questions(e)) {
+        e->has_predictions = true;
         UM_RETURN_IF(um_questions_ask(&e->questions, &ask, err));
         return score_answers(evaluation, e, loss, err);
     }
@@ -230,11 +232,6 @@ static enum um_status save_outputs(const struct um_evaluator *e, char *const *la
 enum um_status um_evaluator_save(const struct um_evaluator *e, char *const *labels,
                                  const char *path, struct um_error *err)
 {
-    if (has_questions(e))
-        return um_questions_save(&e->questions, path, err);
-    if (um_objective_of(e->data->task) != UM_OBJECTIVE_TOKEN)
-        return save_outputs(e, labels, path, err);
-    return um_fail(err, UM_E_USAGE,
-                   "task '%s' has no predictions to write: it is scored by its loss",
-                   e->data->task->name);
+    return has_questions(e) ? um_questions_save(&e->questions, path, err)
+                            : save_outputs(e, labels, path, err);
 }

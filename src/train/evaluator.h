@@ -15,7 +15,10 @@ struct um_evaluator {
     const struct um_config *config; /* borrows: data.*, eval.*, train.max_length */
     struct um_encoded tokens;       /* no rows: of questions without completions */
     struct um_questions questions;  /* of a task with an answer rule */
-    float *outputs; /* [n_rows, O], or [n_words, O], of a task with a head, by the last run; owned */
+    float *outputs; /* [n_rows, O], or [n_words, O], of a task with a head, by the last run; NaN where
+                       it saw nothing, or was stopped before; owned */
+    bool has_predictions; /* of some rows at least, by the last run, */
+    bool is_complete;     /* and of all */
 };
 
 enum um_status um_evaluator_open(struct um_evaluator *evaluator, struct um_task_model *tm,
@@ -40,9 +43,9 @@ enum um_status um_evaluator_plan(struct um_generate_need *need, struct um_evalua
 enum um_status um_evaluator_run(struct um_evaluation *evaluation, struct um_evaluator *evaluator,
                                 const struct um_callbacks *callbacks, struct um_error *err);
 
-/* Writes what was predicted for each row by the last run: TSV (row, label, prediction, scores;
- * `labels` are the classes' names; of tagged words a line each, with the word), or JSON lines of
- * answers (um_questions_save). UM_E_USAGE: the task predicts nothing, it is scored by its loss. */
+/* Writes what was predicted by the last run, for each row that it came to: TSV (row, label,
+ * prediction, scores; `labels` are the classes' names; of a tagger a line for each word, which
+ * stands behind the row), or JSON lines of answers (um_questions_save). */
 enum um_status um_evaluator_save(const struct um_evaluator *evaluator, char *const *labels,
                                  const char *path, struct um_error *err);
 

@@ -60,7 +60,7 @@ enum um_status um_run_example(struct um_example *example, struct um_run *run, in
     if (!run->tm.tokenizer)
         return um_fail(err, UM_E_USAGE, "a run that was opened without data has no rows to show");
     if (row < 0 || row >= run->train_tokens.n_rows)
-        return um_fail(err, UM_E_USAGE, "row %lld: the training data has rows 1 to %lld",
+        return um_fail(err, UM_E_USAGE, "row %lld: rows 1 to %lld are trained on",
                        (long long)row + 1, (long long)run->train_tokens.n_rows);
     count(example, run, row);
     return visit ? visit_tokens(run, row, visit, user, err) : UM_OK;

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/cpu.h"
-#include "train/recipe_private.h"
 #include "train/run.h"
 
 static enum um_status forward_backward(double *loss, int64_t *n_tokens, struct um_run *run,
@@ -202,35 +201,6 @@ static enum um_status turn(bool *goes_on, struct um_run *run, int64_t first, str
     return UM_OK;
 }
 
-/* Settings that something else makes idle. */
-static void say_what_is_idle(const struct um_run *run)
-{
-    const struct um_config *c = run->config;
-    const struct um_strategy *strategy = run->tuning.options.strategy;
-    const struct {
-        const char *key;
-        bool is_idle;
-    } settings[] = {
-        {"method.importance", *c->method.importance && strategy->is_whole},
-        {"method.schedule", *c->method.schedule && (strategy->is_whole || strategy->chooses_once)},
-        {"method.every", c->method.every > 0 && (strategy->is_whole || strategy->chooses_once)},
-        {"method.samples", c->method.samples > 0 && !run->tuning.options.samples},
-    };
-    for (size_t i = 0; i < UM_COUNT(settings); i++)
-        if (settings[i].is_idle)
-            um_say(&run->callbacks, "%s has no effect: method '%s' is of strategy '%s'",
-                   settings[i].key, run->tuning.options.method->name, strategy->name);
-    if (c->eval.patience > 0 && c->eval.every == 0)
-        um_say(&run->callbacks, "eval.patience has no effect without eval.every");
-    if (c->optimizer.momentum > 0 && !run->optimizer->has_momentum)
-        um_say(&run->callbacks, "optimizer.momentum has no effect: optimizer '%s' has none",
-               run->optimizer->name);
-    const struct um_option_info *info = &um_option_find("method.budget")->info;
-    if (strategy->is_whole && strcmp(c->method.budget, info->default_value) != 0)
-        um_say(&run->callbacks, "method.budget has no effect: method '%s' trains all of its region",
-               run->tuning.options.method->name);
-}
-
 /* The head that a model comes with goes on, if it has as many outputs as the data has classes. */
 static void say_whose_head(struct um_run *run)
 {
@@ -271,7 +241,6 @@ enum um_status um_run_train(struct um_summary *summary, struct um_run *run, stru
     UM_RETURN_IF(um_run_open_memory(run, err)); /* before there is a run folder */
     UM_RETURN_IF(um_record_begin(run, err));
     say_what_trains(run);
-    say_what_is_idle(run);
     double start = um_seconds();
     UM_RETURN_IF(um_run_calibrate(&goes_on, run, err));
     run->state.seconds += um_seconds() - start;

@@ -178,6 +178,7 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
         .n_train_rows = run->train_tokens.n_rows,
         .n_eval_rows = run->eval.n_rows,
         .n_truncated_rows = run->train_tokens.n_truncated + run->evaluator.tokens.n_truncated,
+        .n_left_out_rows = run->train_tokens.n_left_out + run->evaluator.tokens.n_left_out,
         .batch = run->config->train.batch,
         .accumulate = run->config->train.accumulate,
         .eval_batch = run->config->eval.batch,

@@ -82,14 +82,18 @@ void um_predictor_free(struct um_predictor *p)
 enum um_status um_predictor_check_words(const struct um_predictor *p, struct um_error *err)
 {
     const struct um_model *model = &p->tm.model;
-    if (!model->arch->is_decoder)
-        return um_fail(err, UM_E_USAGE, "a %s model cannot go on with a text; it takes a decoder",
-                       model->arch->name);
-    return um_model_vocabulary(model) ? UM_OK
-                                      : um_fail(err, UM_E_USAGE,
-                                                "'%s' cannot go on with a text: it has "
-                                                "no vocabulary head",
-                                                model->folder.path);
+    bool is_classifier = model->dims.O > 1;
+    if (model->arch->is_decoder && um_model_vocabulary(model))
+        return UM_OK;
+    if (model->dims.O == 0)
+        return um_fail(err, UM_E_USAGE, "'%s' cannot go on with a text: it has no vocabulary head",
+                       model->folder.path);
+    um_fail(err, UM_E_USAGE,
+            "this %s model is a %s: it tells %s of a text, it cannot go on with one",
+            model->arch->name, is_classifier ? "classifier" : "regressor",
+            is_classifier ? "the class" : "a number");
+    um_error_hint(err, "'unmask predict' asks it; texts are gone on with by decoders");
+    return UM_E_USAGE;
 }
 
 void um_predictor_cut(struct um_predictor *p, int64_t max_length)

@@ -92,37 +92,95 @@ static enum um_status open_memory(struct um_predictor *p, struct um_evaluator *e
     return UM_OK;
 }
 
+/* An evaluation made ready. */
+struct session {
+    struct um_dataset data, source;
+    struct um_evaluator evaluator;
+};
+
+static void close_session(struct session *s)
+{
+    um_evaluator_close(&s->evaluator);
+    um_dataset_close(&s->data);
+    um_dataset_close(&s->source);
+}
+
+static enum um_status check_predictions(const struct um_task *task, struct um_error *err)
+{
+    if (um_objective_of(task) != UM_OBJECTIVE_TOKEN || task->answer != UM_ANSWER_NONE)
+        return UM_OK;
+    return um_fail(err, UM_E_USAGE,
+                   "task '%s' has no predictions to write: it is scored by its loss", task->name);
+}
+
+/* Close it also after a failure. */
+static enum um_status open_session(struct session *s, struct um_predictor *p,
+                                   const struct um_recipe *recipe, const char *predictions,
+                                   enum labels labels, struct um_error *err)
+{
+    const struct um_config *c = um_recipe_config(recipe);
+    *s = (struct session){0};
+    um_set_threads((int)c->threads);
+    UM_RETURN_IF(open_data(&s->data, &s->source, p, c, labels, err));
+    if (predictions)
+        UM_RETURN_IF(check_predictions(s->data.task, err));
+    UM_RETURN_IF(um_task_model_open_chat(&p->tm, s->data.task, template_of(p, s->data.task, c),
+                                         err));
+    UM_RETURN_IF(um_evaluator_open(&s->evaluator, &p->tm, &s->data, c, err));
+    return open_memory(p, &s->evaluator, err);
+}
+
+/* What was predicted before an evaluation was stopped is kept, too. */
+static enum um_status score(struct um_evaluation *evaluation, struct session *s,
+                            const struct um_predictor *p, const char *predictions,
+                            const struct um_callbacks *callbacks, struct um_error *err)
+{
+    enum um_status status = um_evaluator_run(evaluation, &s->evaluator, callbacks, err);
+    bool is_kept = status == UM_OK ||
+                   (status == UM_E_INTERRUPTED && s->evaluator.has_predictions);
+    if (!predictions || !is_kept)
+        return status;
+    UM_RETURN_IF(um_evaluator_save(&s->evaluator, p->names.items, predictions, err));
+    if (status == UM_E_INTERRUPTED)
+        um_error_hint(err, "'%s' holds what was predicted until then", predictions);
+    return status;
+}
+
 static enum um_status evaluate(struct um_evaluation *evaluation, struct um_predictor *p,
                                const struct um_recipe *recipe, const char *predictions,
                                enum labels labels, const struct um_callbacks *callbacks,
                                struct um_error *err)
 {
-    const struct um_config *c = um_recipe_config(recipe);
-    struct um_dataset data = {0}, source = {0};
-    struct um_evaluator evaluator = {0};
+    struct session session;
     enum um_status status;
-    um_set_threads((int)c->threads);
-    UM_TRY(open_data(&data, &source, p, c, labels, err));
-    UM_TRY(um_task_model_open_chat(&p->tm, data.task, template_of(p, data.task, c), err));
-    UM_TRY(um_evaluator_open(&evaluator, &p->tm, &data, c, err));
-    UM_TRY(open_memory(p, &evaluator, err));
-    um_evaluator_say_cut(&evaluator, callbacks);
-    UM_TRY(um_evaluator_run(evaluation, &evaluator, callbacks, err));
-    if (predictions)
-        UM_TRY(um_evaluator_save(&evaluator, p->names.items, predictions, err));
+    UM_TRY(open_session(&session, p, recipe, predictions, labels, err));
+    um_evaluator_say_cut(&session.evaluator, callbacks);
+    UM_TRY(score(evaluation, &session, p, predictions, callbacks, err));
 out:
-    um_evaluator_close(&evaluator);
-    um_dataset_close(&data);
-    um_dataset_close(&source);
+    close_session(&session);
     return status;
+}
+
+static enum labels labels_for(const char *predictions)
+{
+    return predictions ? LABELS_WELCOME : LABELS_NEEDED;
 }
 
 enum um_status um_predictor_evaluate(struct um_evaluation *evaluation, struct um_predictor *p,
                                      const struct um_recipe *recipe, const char *predictions,
                                      const struct um_callbacks *callbacks, struct um_error *err)
 {
-    return evaluate(evaluation, p, recipe, predictions,
-                    predictions ? LABELS_WELCOME : LABELS_NEEDED, callbacks, err);
+    return evaluate(evaluation, p, recipe, predictions, labels_for(predictions), callbacks, err);
+}
+
+enum um_status um_predictor_check(struct um_predictor *p, const struct um_recipe *recipe,
+                                  const char *predictions, struct um_error *err)
+{
+    struct session session;
+    enum um_status status =
+        open_session(&session, p, recipe, predictions, labels_for(predictions), err);
+    close_session(&session);
+    return status;
 }
 
 enum um_status um_predictor_predict_file(struct um_predictor *p, const struct um_recipe *recipe,

@@ -28,16 +28,42 @@ static enum um_status open_chat(struct um_chat **chat, const struct um_predictor
     return status;
 }
 
-/* A prompt as the model sees it. */
-static enum um_status render_prompt(struct um_prose *prose, const struct um_chat *chat,
-                                    const char *text, struct um_error *err)
+static enum um_status check_options(const struct um_generate_options *o, struct um_error *err)
 {
-    const struct um_chat_message message = {UM_CHAT_USER, text, strlen(text)};
+    const struct {
+        const char *name;
+        int64_t value;
+    } counts[] = {
+        {"max_new_tokens", o->max_new_tokens}, {"top_k", o->top_k}, {"batch", o->batch}};
+    const struct {
+        const char *name;
+        double value, most;
+    } numbers[] = {{"temperature", o->temperature, 1e6},
+                   {"top_p", o->top_p, 1},
+                   {"repetition_penalty", o->repetition_penalty, 1e6}};
+    for (size_t i = 0; i < UM_COUNT(counts); i++)
+        if (counts[i].value < 0)
+            return um_fail(err, UM_E_USAGE, "%s is %lld, expected a number from 0 on",
+                           counts[i].name, (long long)counts[i].value);
+    for (size_t i = 0; i < UM_COUNT(numbers); i++)
+        if (!(numbers[i].value >= 0 && numbers[i].value <= numbers[i].most))
+            return um_fail(err, UM_E_USAGE, "%s is %g, expected a number from 0 to %g",
+                           numbers[i].name, numbers[i].value, numbers[i].most);
+    return UM_OK;
+}
+
+/* A prompt as the model sees it; `system` NULL: without such a message of its own. */
+static enum um_status render_prompt(struct um_prose *prose, const struct um_chat *chat,
+                                    const char *system, const char *text, struct um_error *err)
+{
+    const struct um_chat_message messages[] = {
+        {UM_CHAT_SYSTEM, system, system ? strlen(system) : 0}, {UM_CHAT_USER, text, strlen(text)}};
     um_prose_clear(prose);
     prose->takes_special = true;
     enum um_status status = UM_OK;
     if (chat)
-        status = um_prose_write_chat(prose, chat, &message, 1, false, true, err);
+        status = um_prose_write_chat(prose, chat, system ? messages : messages + 1,
+                                     system ? 2 : 1, false, true, err);
     else
         um_prose_add(prose, text, strlen(text), false);
     if (status != UM_OK)
@@ -49,14 +75,15 @@ static enum um_status render_prompt(struct um_prose *prose, const struct um_chat
 
 static enum um_status encode_prompts(struct um_prompts *prompts, const struct um_predictor *p,
                                      int64_t n, const char *const *texts,
-                                     const struct um_chat *chat, struct um_error *err)
+                                     const struct um_chat *chat, const char *system,
+                                     struct um_error *err)
 {
     struct um_marked marked = {0};
     struct um_prose prose = {0};
     const struct um_model *model = &p->tm.model;
     enum um_status status = UM_OK;
     for (int64_t i = 0; i < n; i++) {
-        UM_TRY(render_prompt(&prose, chat, texts[i], err));
+        UM_TRY(render_prompt(&prose, chat, system, texts[i], err));
         UM_TRY(um_prose_encode(&marked, &prose, p->tm.tokenizer, um_model_end(model), err));
         UM_TRY(um_check_ids(p->tm.tokenizer, marked.ids, marked.n, model->dims.V, err));
         UM_TRY(um_prompts_add(prompts, marked.ids, marked.n, err));
@@ -79,9 +106,13 @@ enum um_status um_predictor_generate(struct um_generation *out, struct um_predic
     if (n)
         memset(out, 0, (size_t)n * sizeof(*out));
     UM_RETURN_IF(um_predictor_check_words(p, err));
+    UM_TRY(check_options(options, err));
     UM_TRY(open_chat(&chat, p, options, err));
+    if (options->system && !chat)
+        UM_TRY(um_fail(err, UM_E_USAGE, "a system message is written by a chat template, and the "
+                                        "prompt is taken as it is"));
     const char *end_text = chat ? um_task_model_add_end(&p->tm, chat) : NULL;
-    UM_TRY(encode_prompts(&prompts, p, n, texts, chat, err));
+    UM_TRY(encode_prompts(&prompts, p, n, texts, chat, options->system, err));
     const struct um_generate_job job = {.engine = &p->tm.engine,
                                         .tokenizer = p->tm.tokenizer,
                                         .prompts = prompts.items,

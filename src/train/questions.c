@@ -109,6 +109,7 @@ static bool on_finished(int64_t index, const struct um_generation *g, void *user
     if (a->status != UM_OK)
         return false;
     reply->is_right = um_answer_is_right(&reply->found, &q->truths[row], rule);
+    reply->is_awaited = false;
     a->n_tokens += g->n_ids;
     a->so_far.n_done++;
     a->so_far.n_right += reply->is_right;
@@ -144,7 +145,8 @@ enum um_status um_questions_plan(struct um_generate_need *need, const struct um_
     return q->prompts.n ? um_generate_plan(need, &job, err) : UM_OK;
 }
 
-/* What a job wrote, from the order of prompts to that of rows; right answers counted already. */
+/* What a job wrote, from the order of prompts to that of rows, also where it was stopped; right
+ * answers counted already. */
 static enum um_status generate(struct asking *a, struct um_error *err)
 {
     struct um_questions *q = a->questions;
@@ -156,12 +158,8 @@ static enum um_status generate(struct asking *a, struct um_error *err)
     job.finished = on_finished;
     job.user = a;
     enum um_status status = um_generate(written, &job, err);
-    for (int64_t i = 0; i < q->prompts.n; i++) {
-        if (status == UM_OK)
-            q->replies[q->rows[i]].generation = written[i];
-        else
-            um_generation_free(&written[i]);
-    }
+    for (int64_t i = 0; i < q->prompts.n; i++)
+        q->replies[q->rows[i]].generation = written[i];
     um_free(written);
     return status;
 }
@@ -176,6 +174,8 @@ enum um_status um_questions_ask(struct um_questions *q, const struct um_ask_opti
                        .start = um_seconds(),
                        .err = &fault};
     forget_replies(q);
+    for (int64_t i = 0; i < q->prompts.n; i++)
+        q->replies[q->rows[i]].is_awaited = true;
     enum um_status status = q->prompts.n ? generate(&a, err) : UM_OK;
     if (a.status != UM_OK && err)
         *err = fault;
@@ -222,7 +222,8 @@ enum um_status um_questions_save(const struct um_questions *q, const char *path,
     struct um_prose prose = {0};
     enum um_status status = UM_OK;
     for (int64_t row = 0; row < q->data->n_rows; row++)
-        UM_TRY(add_line(&lines, q, row, &prose, err));
+        if (!q->replies[row].is_awaited)
+            UM_TRY(add_line(&lines, q, row, &prose, err));
     status = um_file_write_str(path, &lines, err);
 out:
     um_prose_free(&prose);

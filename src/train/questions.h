@@ -15,6 +15,7 @@ struct um_reply {
     struct um_generation generation; /* nothing if the prompt was too long */
     struct um_found found;
     bool is_right;
+    bool is_awaited; /* the asking has not come to its end, or was stopped before */
 };
 
 struct um_questions {
@@ -49,7 +50,7 @@ enum um_status um_questions_plan(struct um_generate_need *need,
 enum um_status um_questions_ask(struct um_questions *questions,
                                 const struct um_ask_options *options, struct um_error *err);
 /* Writes a JSON object a row: row (from 1), line, prompt, text, prediction (null: none), answer,
- * correct, tokens. */
+ * correct, tokens. Where the asking was stopped, of the rows that were answered. */
 enum um_status um_questions_save(const struct um_questions *questions, const char *path,
                                  struct um_error *err);
 

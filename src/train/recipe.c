@@ -14,6 +14,7 @@ struct um_recipe {
     struct um_config config; /* its strings and lists point into `texts` and `items` */
     char **texts;            /* one for each option; owned */
     char ***items;           /* one for each option; owned: of a LIST, pointers and then text */
+    bool *is_asked;          /* one for each option: set on its own; owned */
 };
 
 const struct um_config *um_recipe_config(const struct um_recipe *recipe)
@@ -241,6 +242,7 @@ static void store(struct um_recipe *recipe, const struct um_option *option,
     um_free(recipe->items[row]);
     recipe->texts[row] = text;
     recipe->items[row] = pointers;
+    recipe->is_asked[row] = false;
 }
 
 enum um_status um_recipe_set_option(struct um_recipe *recipe, const struct um_option *option,
@@ -266,8 +268,16 @@ enum um_status um_recipe_set(struct um_recipe *recipe, const char *key, const ch
                              struct um_error *err)
 {
     const struct um_option *option = um_option_find(key);
-    return option ? um_recipe_set_option(recipe, option, value, err)
-                  : um_option_fail_unknown(key, err);
+    if (!option)
+        return um_option_fail_unknown(key, err);
+    UM_RETURN_IF(um_recipe_set_option(recipe, option, value, err));
+    recipe->is_asked[option - um_options] = true;
+    return UM_OK;
+}
+
+bool um_recipe_asks(const struct um_recipe *recipe, const char *key)
+{
+    return recipe->is_asked[um_option_find(key) - um_options];
 }
 
 /* ------------------------------------------------------------------------------- life of a recipe
@@ -285,6 +295,7 @@ void um_recipe_free(struct um_recipe *recipe)
     }
     um_free(recipe->texts);
     um_free(recipe->items);
+    um_free(recipe->is_asked);
     um_free(recipe);
 }
 
@@ -299,7 +310,8 @@ static enum um_status new_recipe(struct um_recipe **recipe, const struct um_reci
         return um_fail_memory(err, "a recipe", sizeof(*r));
     r->texts = UM_NEW(um_n_options, char *);
     r->items = UM_NEW(um_n_options, char **);
-    if (!r->texts || !r->items)
+    r->is_asked = UM_NEW(um_n_options, bool);
+    if (!r->texts || !r->items || !r->is_asked)
         UM_TRY(um_fail_memory(err, "a recipe", um_n_options * sizeof(char *)));
     for (size_t i = 0; i < um_n_options; i++)
         UM_TRY(um_recipe_set_option(r, &um_options[i],

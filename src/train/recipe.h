@@ -13,7 +13,11 @@
  * recipe is changed or freed. */
 const struct um_config *um_recipe_config(const struct um_recipe *recipe);
 
-/* Returns an owned copy (free with um_recipe_free). */
+/* Whether a key was set on its own (um_recipe_set), as a command line does, after any file that was
+ * read. */
+bool um_recipe_asks(const struct um_recipe *recipe, const char *key);
+
+/* Returns an owned copy of the values (free with um_recipe_free), which asks for nothing. */
 enum um_status um_recipe_clone(struct um_recipe **copy, const struct um_recipe *recipe,
                                struct um_error *err);
 

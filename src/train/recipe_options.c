@@ -324,7 +324,7 @@ const struct um_option um_options[] = {
      .type = UM_OPTION_CHOICE,
      .offset = AT(lr_schedule.name)},
     {.info = {"lr_schedule.warmup", "--warmup", "X", "0.06",
-              "warm-up: share of the steps if below 1, else steps", NULL},
+              "warm-up: share of the steps if below 1, else steps; a single step has none", NULL},
      .type = UM_OPTION_FLOAT,
      .offset = AT(lr_schedule.warmup),
      .low = 0,

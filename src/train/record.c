@@ -356,6 +356,12 @@ static bool is_within_budget(const struct um_run *run)
     return kept->n_changed <= (are_kept ? kept->n_touched : budget) && kept->n_unmasked <= budget;
 }
 
+static bool is_worse_than_before(const struct um_run *run)
+{
+    double before = run->state.metric_before, best = run->state.metric_best;
+    return !isnan(best) && um_metric_is_better(run->best, before, best);
+}
+
 enum um_status um_record_summary(struct um_summary *summary, struct um_run *run,
                                  struct um_error *err)
 {
@@ -373,6 +379,7 @@ enum um_status um_record_summary(struct um_summary *summary, struct um_run *run,
                                    .metric_before = run->state.metric_before,
                                    .metric_best = run->state.metric_best,
                                    .metric_last = run->state.metric_last,
+                                   .is_worse_than_before = is_worse_than_before(run),
                                    .loss_best = run->state.loss_best,
                                    .best_step = run->state.best_step,
                                    .seconds = run->state.seconds,

@@ -51,6 +51,24 @@ static enum um_status open_eval(struct um_run *run, struct um_error *err)
     return um_dataset_open(&run->eval, run->task, &options, err);
 }
 
+/* The metric that tells the best evaluation. */
+static enum um_status choose_metric(struct um_run *run, struct um_error *err)
+{
+    const struct um_task *task = run->task;
+    const char *best = *run->config->eval.best ? run->config->eval.best : task->metrics[0];
+    struct um_str names = {0};
+    for (int i = 0; i < UM_TASK_METRICS && task->metrics[i]; i++) {
+        um_str_add_item(&names, task->metrics[i]);
+        if (strcmp(task->metrics[i], best) == 0)
+            run->best = um_metric_find(best);
+    }
+    if (!run->best)
+        um_fail(err, UM_E_USAGE, "eval.best: '%s' is not a metric of task '%s'; it has %s", best,
+                task->name, names.text ? names.text : "others");
+    um_str_free(&names);
+    return run->best ? UM_OK : UM_E_USAGE;
+}
+
 static enum um_status open_data(struct um_run *run, struct um_error *err)
 {
     const struct um_config *c = run->config;
@@ -67,14 +85,7 @@ static enum um_status open_data(struct um_run *run, struct um_error *err)
             um_dataset_hold_out(&run->eval, &run->train, c->data.holdout, c->eval.rows, err));
     else if (*c->data.eval || (run->task->eval && *c->data.path))
         UM_RETURN_IF(open_eval(run, err));
-    const char *best = *c->eval.best ? c->eval.best : run->task->metrics[0];
-    for (int i = 0; i < UM_TASK_METRICS && run->task->metrics[i]; i++)
-        if (strcmp(run->task->metrics[i], best) == 0)
-            run->best = um_metric_find(best);
-    if (!run->best)
-        return um_fail(err, UM_E_USAGE, "eval.best: '%s' is not a metric of task '%s'", best,
-                       run->task->name);
-    return UM_OK;
+    return choose_metric(run, err);
 }
 
 enum um_status um_run_attach(struct um_run *run, struct um_error *err)
@@ -156,6 +167,8 @@ static enum um_status open_steps(struct um_run *run, struct um_error *err)
 int64_t um_run_warmup(const struct um_run *run, int64_t n_steps)
 {
     double warmup = run->config->lr_schedule.warmup;
+    if (n_steps == 1) /* a warm-up begins at a rate of 0: nothing would be learnt */
+        return 0;
     return warmup < 1 ? (int64_t)ceil(warmup * (double)n_steps) : (int64_t)warmup;
 }
 
@@ -270,6 +283,7 @@ enum um_status um_run_open(struct um_run **run, const struct um_recipe *recipe,
     UM_TRY(um_recipe_clone(&(*run)->recipe, recipe, err));
     (*run)->config = um_recipe_config((*run)->recipe);
     UM_TRY(open_run(*run, err));
+    um_run_say_idle(*run, recipe);
 out:
     if (status != UM_OK) {
         um_run_free(*run);

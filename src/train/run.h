@@ -3,7 +3,8 @@
  * run.c (opening), plan.c (what it will need), forecast.c (without data), calibrate.c (what a
  * static choice takes before the first step), loop.c (steps and evaluations), checkpoint.c (save,
  * resume), digest.c (what it stands on), record.c (the run folder: log, delta, verified summary),
- * history.c (unmasked.jsonl), example.c (a training row as it is learnt).
+ * history.c (unmasked.jsonl), example.c (a training row as it is learnt), idle.c (settings without
+ * effect).
  */
 #ifndef UM_TRAIN_RUN_H
 #define UM_TRAIN_RUN_H
@@ -70,6 +71,9 @@ struct um_run {
 
 /* RUN/NAME; NULL = no memory. Owned. */
 char *um_run_path(const struct um_run *run, const char *name);
+
+/* idle.c: tells which settings that `recipe` asks for have no effect on the run. */
+void um_run_say_idle(const struct um_run *run, const struct um_recipe *recipe);
 
 /* run.c: the parts of opening that a run without data shares. */
 enum um_status um_run_attach(struct um_run *run, struct um_error *err); /* what the method adds */

@@ -261,6 +261,15 @@ static void keep_outputs(float *outputs, const float *some, const struct um_task
     }
 }
 
+static void forget_outputs(float *outputs, const struct um_task_model *tm,
+                           const struct um_encoded *encoded, const struct um_row *rows)
+{
+    int64_t last = encoded->n_rows - 1;
+    int64_t n = encoded->words ? rows[last].first_word + rows[last].n_words : encoded->n_rows;
+    for (int64_t i = 0; i < n * tm->model.dims.O; i++)
+        outputs[i] = (float)NAN;
+}
+
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
                                      int64_t batch, const struct um_callbacks *callbacks,
@@ -273,16 +282,20 @@ enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
     size_t capacity = 0;
     enum um_status status = um_batches_open(&order, UM_ORDER_GROUPED, encoded->n_rows, batch, 0,
                                             encoded->lengths, err);
+    if (outputs) /* NULL: a dry run */
+        forget_outputs(outputs, tm, encoded, rows);
     for (int64_t b = 0; status == UM_OK && b < um_batches_per_epoch(&order); b++) {
         const int64_t *which = um_batches_rows(&n, &order, 0, b);
         UM_TRY(um_task_model_batch(tm, encoded, rows, which, n, err));
+        if (encoded->words && tm->batch.n_losses == 0)
+            continue; /* the model sees none of their words */
         int64_t n_some = (encoded->words ? tm->batch.n_losses : n) * n_outputs;
         if (!um_grow(&some, &capacity, (size_t)n_some, sizeof(*some)))
             UM_TRY(um_fail_memory(err, "outputs", (size_t)n_some * sizeof(*some)));
         UM_TRY(um_engine_predict(some, &tm->engine, &tm->batch, err));
         if (outputs && !um_kernels()->is_finite(some, n_some))
             UM_TRY(um_engine_fail(&tm->engine, "the model's outputs are not finite", err));
-        if (outputs) /* NULL: a dry run */
+        if (outputs)
             keep_outputs(outputs, some, tm, encoded, rows, which, n);
         UM_TRY(tell(&scoring, n, err));
     }

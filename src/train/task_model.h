@@ -74,8 +74,8 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
  * where those say so. */
 
 /* Outputs [n_rows, O] of all rows, in order of rows (batched by like length), or [n_words, O] of all
- * words of a tagger, but for those of which it sees no token: they are left as they are. NULL on a
- * dry pool. Fails as um_engine_fail does if any is not finite. */
+ * words of a tagger; NaN where the model sees nothing of a word, or was stopped before. NULL on a dry
+ * pool. Fails as um_engine_fail does if any is not finite. */
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
                                      int64_t batch, const struct um_callbacks *callbacks,

@@ -56,6 +56,9 @@ expect 0 $evaluate --tasks gsm8k,aqua --json
 [ "$(grep -c '"task"' out)" = 2 ] || fail "--tasks --json: not two results"
 expect_error 2 "option '--tasks' takes 1 to 64 items with commas between, found 'gsm8k,'" \
     $evaluate --tasks gsm8k,
+# What does not fit is found before the first is scored.
+expect_error 3 "cannot open './SVAMP.test.json': No such file or directory" $evaluate --tasks gsm8k,svamp
+expect_error 2 "task 'rte' does not fit: the model has no task head" $evaluate --tasks gsm8k,rte
 expect 2 $evaluate --tasks gsm8k,gsm9k
 has err "gsm9k"
 expect 2 $evaluate --tasks gsm8k --task gsm8k

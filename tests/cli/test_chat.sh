@@ -52,7 +52,7 @@ tr '\n' ' ' >expected <<'END'
    "\n"
 END
 [ "$(tr '\n' ' ' <tokens)" = "$(cat expected)" ] || fail "inspect --example prints: $(cat out)"
-has out '^row          1 of 2$'
+has out '^row          1 of 2 that are trained on$'
 has out '^tokens       22, of which 2 are learnt$'
 chat 0 2 chats.jsonl --json
 has out '^  "n_learnt": 4,$'
@@ -61,8 +61,22 @@ has out '^      "text": "é",$'
 chat 0 1 chats.jsonl '--loss all'
 has out '^tokens       22, of which 21 are learnt$' # nothing comes before the first
 chat 0 1 chats.jsonl '--pack on --max-length 64'
-has out '^row          1 of 1$'
+has out '^row          1 of 1 that are trained on$'
 has out '^sequences    2$'
+
+# A row with nothing to learn within the limit is left out, not cut; those behind it count on.
+{
+    printf '{"messages":[%s,%s]}\n' "$(message user "a$(printf ' b%.0s' $(seq 40))")" "$(message assistant b)"
+    cat chats.jsonl
+} >long.jsonl
+chat 0 1 long.jsonl '--max-length 30'
+tail -n +7 out | cut -c 20- | cmp -s - tokens || fail "row 1 is not the first that is trained on: $(cat out)"
+has out '^row          1 of 2 that are trained on$'
+has out '^in all       1 texts cut to fit, 1 left out$'
+expect 0 inspect --plan --model model --task chat --train-file long.jsonl --max-length 30
+has out '^rows                       2  for training$'
+has out '^                           1  of them cut to the length limit$'
+has out '^                           1  more left out: nothing to learn within the limit$'
 
 # Records by the same template, and by Alpaca's.
 printf '{"instruction":"a","input":"","output":"b"}\n' >records.jsonl
@@ -97,6 +111,15 @@ expect 0 generate run --prompts prompts.jsonl --out answers --max-new-tokens 2 -
 has answers '"prompt_tokens":1,'
 expect 0 generate run --prompts prompts.jsonl --out answers --max-new-tokens 2 --template gemma2
 has answers '"prompt_tokens":[0-9]{2},'
+# A system message stands before it.
+expect 0 generate run --prompts prompts.jsonl --out answers --max-new-tokens 2 --system 'be kind'
+printf '{"prompt":"<|im_start|>system\\nbe kind<|im_end|>\\n<|im_start|>user\\na<|im_end|>\\n<|im_start|>assistant\\n"}\n' \
+    >whole.jsonl
+expect 0 generate run --prompts whole.jsonl --out raw --max-new-tokens 2 --raw
+ids='s/.*"ids":\(\[[0-9,]*\],"prompt_tokens":[0-9]*\),.*/\1/'
+[ "$(sed "$ids" answers)" = "$(sed "$ids" raw)" ] || fail "--system: $(cat answers raw)"
+expect_error 3 "the prompt: message 1 is of role 'system', which template 'gemma2' does not have" \
+    generate run --prompts prompts.jsonl --out answers --template gemma2 --system 'be kind'
 # The delta knows the template that was named.
 expect 0 train --model model --task instruct --train-file records.jsonl --template model --budget 50 \
     --max-steps 1 --out named
@@ -113,7 +136,7 @@ has err '^hint: a conversation is an optional system message'
 printf '{"messages":"hello"}\n' >text.jsonl
 expect_error 3 'text.jsonl:1: the messages are not a JSON array' \
     train --model model --task chat --train-file text.jsonl --out none
-expect_error 2 'row 3: the training data has rows 1 to 2' \
+expect_error 2 'row 3: rows 1 to 2 are trained on' \
     inspect --example 3 --model model --task chat --train-file chats.jsonl
 expect_error 2 "data.template: task 'text' has no messages to write by one" \
     train --model model --task text --train-file records.jsonl --template chatml --out none \

@@ -55,6 +55,22 @@ expect_error 2 "a comparison's runs have seeds 1 to N, by --seeds N" compare rec
 # A variant's list has its items behind semicolons.
 expect 0 compare recipe.yaml --methods 'id3:scope.exclude=*query*;*key*' --budgets 500 --max-steps 1 --out listed
 has listed/runs/*/recipe.yaml "^  exclude: .'\*query\*', '\*key\*'."
+# Without a list the budget is the recipe's, of methods that have one; CSV quotes what it must.
+cp -r "$base" 'a"b'
+expect 0 compare recipe.yaml --methods 'id3:model=a"b,full,id3:method.budget=800,full:method.budget=800' \
+    --budget 700 --max-steps 1 --out quoted
+has quoted/table.md '^\| classification \| id3:model=a"b \| 700 \|'
+has quoted/table.md '^\| classification \| id3:method.budget=800 \| 800 \|'
+has quoted/table.md '^\| classification \| full \| - \|'
+has quoted/table.md '^\| classification \| full:method.budget=800 \| - \|'
+has quoted/table.csv '^classification,"id3:model=a""b",700,'
+has quoted/table.csv '^classification,full,,'
+has quoted/table.json '"budget": "700",$'
+# What is listed twice.
+expect_error 2 "compare: method 'id3' is listed twice" compare recipe.yaml --methods id3,full,id3 --out other
+expect_error 2 "compare: budget '500' is listed twice" \
+    compare recipe.yaml --methods id3 --budgets 500,900,500 --out other
+expect_error 2 "compare: task 'rte' is listed twice" compare recipe.yaml --methods id3 --tasks rte,rte --out other
 # Trials can be shorter.
 expect 0 compare recipe.yaml --methods id3 --budgets 500 --lrs 1e-3,5e-3 --trial-epochs 2 --out short
 for run in short/trials/*; do

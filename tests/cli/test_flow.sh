@@ -59,6 +59,18 @@ cut -f1 dev.tsv >unlabelled.tsv
 expect 0 predict run --eval-file unlabelled.tsv
 [ "$(wc -l <out)" = 31 ] || fail "predictions without labels: $(wc -l <out) lines"
 
+expect_error 2 "eval.best: 'f1' is not a metric of task 'classification'; it has accuracy, macro_f1, matthews" \
+    train --model "$base" --task classification --train-file train.tsv --best f1 --out none
+expect_error 2 "scope.include: pattern 'encoder.layer.0' matches no parameter; did you mean 'encoder.layer.0.*'?" \
+    train --model "$base" --task classification --train-file train.tsv --include encoder.layer.0 --out none
+
+# What has become worse is told.
+awk 'BEGIN { FS = OFS = "\t" } NR > 1 { $2 = $2 == "baba" ? "deba" : "baba" } { print }' dev.tsv >opposite.tsv
+train_into worse --eval-file opposite.tsv
+has out '^ +the weights kept are worse by this than what training began with$'
+expect 0 train --model "$base" --task classification --train-file train.tsv --budget 900 --max-steps 1 --out one
+has out '^changed +900 of '
+
 # The weights of the best evaluation are kept, and it is them that the summary counts.
 train_into kept --eval-every 4
 expect 0 delta info kept --json
@@ -138,6 +150,17 @@ expect_error 2 "--on-conflict: 'max' is not one of sum, mean, first, last, error
     delta add "$d" "$d" --model "$model" --out bad.safetensors --on-conflict max
 expect_error 2 "option '--by' takes a number above -1e+06 and below 1e+06, found 'x'" \
     delta scale "$d" --by x --model "$model" --out bad.safetensors
+
+# A run tells its base; a delta file does not.
+expect 0 delta scale own-head --by 0.5 --model "$model" --out half.safetensors
+expect 0 delta scale own-head --by 0.5 --out half-again.safetensors
+cmp -s half.safetensors half-again.safetensors || fail "the run's own model is another"
+expect 0 delta subtract own-head "$d" --out rest.safetensors
+expect_error 2 "'unmask delta scale' needs --model, since '$d' is no run that tells its model" \
+    delta scale "$d" --by 0.5 --out bad.safetensors
+expect_error 2 "'unmask delta scale' needs deltas and --out" delta scale own-head --by 0.5
+expect 0 delta info own-head
+has out "^SHA-256      [0-9a-f]{64} of the base's tensors touched$"
 
 # Full fine-tuning, other schedules and settings by recipe.
 cat >other.yaml <<END

@@ -66,7 +66,11 @@ has err "'prompt'"
 printf '{"prompt":"a"}\n{"prompt":""}\n' >empty.jsonl
 expect 3 generate --model $small --raw --prompts empty.jsonl --out many
 has err 'prompt 2 has 0 tokens'
-expect_error 2 'a bert model cannot go on with a text; it takes a decoder' generate --model "$model" --raw a
+expect_error 2 'this bert model is a classifier: it tells the class of a text, it cannot go on with one' \
+    generate --model "$model" --raw a
+has err "^hint: 'unmask predict' asks it"
+expect_error 2 'this bert model is a regressor: it tells a number of a text, it cannot go on with one' \
+    generate --model "${model%bert_cls/model}bert_reg/model" --raw a
 expect_error 2 'no prompt: give one, or --prompts FILE' generate --model $small --raw
 printf 'ab\0cd' >nul.txt
 status=0
@@ -79,8 +83,20 @@ cp out from_input; cp err from_input.err
 run generate --model $small --raw "$(printf 'ab\377cd')"
 cmp -s out from_input && cmp -s err from_input.err || fail "standard input is not read whole"
 expect_error 2 '--prompts and --out go together' generate --model $small --raw --prompts prompts.jsonl
-expect_error 2 "--temperature: 'warm' is not a number from 0 on" \
-    generate --model $small --raw a --temperature warm
+for value in warm -1 nan; do
+    expect_error 2 "option '--temperature' takes a number of at least 0 and at most 1e+06, found '$value'" \
+        generate --model $small --raw a --temperature $value
+done
+for value in 0 -0.5 1.01 inf; do
+    expect_error 2 "option '--top-p' takes a number above 0 and at most 1, found '$value'" \
+        generate --model $small --raw a --temperature 1 --top-p $value
+done
+expect_error 2 "option '--repetition-penalty' takes a number above 0 and at most 1e+06, found '0'" \
+    generate --model $small --raw a --repetition-penalty 0
+expect_error 2 "option '--top-k' takes a whole number from 0 to 2147483647, found '-3'" \
+    generate --model $small --raw a --temperature 1 --top-k -3
+expect_error 2 'a system message is written by a chat template, and the prompt is taken as it is' \
+    generate --model $small --raw a --system b
 expect_error 2 "'unmask generate' has no use for 'b'" generate --model $small --raw a b
 expect_error 2 "'unmask generate' has no use for 'b'" generate --model $small --raw --prompt a b
 expect_error 2 "'unmask generate' has no use for 'b'" \

@@ -157,6 +157,34 @@ static void test_budgets(void **state)
     }
 }
 
+/* A part of names is advised to be one that matches. */
+static void test_parts_of_names(void **state)
+{
+    (void)state;
+    static const struct {
+        char *pattern;
+        const char *meant;
+    } cases[] = {{"bert.encoder.layer.0", "bert.encoder.layer.0.*"},
+                 {"encoder.layer.0", "*.encoder.layer.0.*"},
+                 {"query.weight", "*.query.weight"},
+                 {"attention.self", "*.attention.self.*"},
+                 {"layer.*.self", "*.layer.*.self.*"}};
+    for (size_t i = 0; i < UM_COUNT(cases); i++) {
+        struct rig r;
+        struct um_error err;
+        char message[200], *patterns[] = {cases[i].pattern};
+        struct um_tuning_options o = options_for("1000");
+        o.include = (struct um_patterns){patterns, 1};
+        (void)snprintf(message, sizeof(message),
+                       "scope.include: pattern '%s' matches no parameter; did you mean '%s'?",
+                       cases[i].pattern, cases[i].meant);
+        rig_open(&r, "bert_cls");
+        assert_fails(um_tuning_open(&r.tuning, r.model.params, r.model.n_params, &o, &err),
+                     UM_E_USAGE, message, err);
+        rig_close(&r);
+    }
+}
+
 static void test_wrong_scopes_are_named(void **state)
 {
     (void)state;
@@ -217,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_accumulation_equals_the_big_batch),
         cmocka_unit_test(test_16_bit_weights),
         cmocka_unit_test(test_budgets),
+        cmocka_unit_test(test_parts_of_names),
         cmocka_unit_test(test_wrong_scopes_are_named),
         cmocka_unit_test(test_rates),
     };

@@ -72,6 +72,16 @@ static char *read_text(const char *path)
     return text;
 }
 
+static int count_lines(const char *path)
+{
+    char *text = read_text(path);
+    int n = 0;
+    for (const char *at = text; (at = strchr(at, '\n')); at++)
+        n++;
+    um_free(text);
+    return n;
+}
+
 static void assert_same_file(const char *a, const char *b)
 {
     char *x = read_text(a), *y = read_text(b);
@@ -172,12 +182,7 @@ static void test_rows_are_limited(void **state)
     set(recipe, "eval.rows", "5");
     assert_ok(um_predictor_evaluate(&e, p, recipe, in_folder("d.jsonl"), NULL, &err), err);
     assert_int_equal(e.n_rows, 5);
-    char *text = read_text(in_folder("d.jsonl"));
-    int n_lines = 0;
-    for (const char *at = text; (at = strchr(at, '\n')); at++)
-        n_lines++;
-    assert_int_equal(n_lines, 5);
-    um_free(text);
+    assert_int_equal(count_lines(in_folder("d.jsonl")), 5);
     um_predictor_free(p);
     um_recipe_free(recipe);
 }
@@ -196,6 +201,108 @@ static bool on_answering(const struct um_answering *a, void *user)
         return ++stops->n_batches != stops->batch;
     stops->n_answers++;
     return !stops->answer || stops->n_answers < stops->answer;
+}
+
+/* An evaluation that is stopped keeps the answers that it had, each as it is in a whole one. */
+static void test_stopped_predictions(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_evaluation e;
+    struct stops stops = {.answer = 7};
+    const struct um_callbacks callbacks = {.answering = on_answering, .user = &stops};
+    struct um_recipe *recipe = make_recipe("gsm8k", "unused");
+    struct um_predictor *p = open_tiny("tiny");
+    assert_ok(um_predictor_evaluate(&e, p, recipe, in_folder("whole.jsonl"), NULL, &err), err);
+    assert_fails(um_predictor_evaluate(&e, p, recipe, in_folder("some.jsonl"), &callbacks, &err),
+                 UM_E_INTERRUPTED, "the evaluation was stopped after 7 of 12 rows", err);
+    assert_non_null(strstr(err.hint, "some.jsonl' holds what was predicted until then"));
+    assert_int_equal(count_lines(in_folder("some.jsonl")), 7);
+    char *whole = read_text(in_folder("whole.jsonl")), *some = read_text(in_folder("some.jsonl"));
+    for (char *line = strtok(some, "\n"); line; line = strtok(NULL, "\n"))
+        assert_non_null(strstr(whole, line));
+    um_free(some);
+    um_free(whole);
+    /* Stopped before the first answer, it leaves the file alone. */
+    stops = (struct stops){.batch = 1};
+    assert_fails(um_predictor_evaluate(&e, p, recipe, in_folder("some.jsonl"), &callbacks, &err),
+                 UM_E_INTERRUPTED, "stopped after 5 of 12 rows", err);
+    assert_int_equal(count_lines(in_folder("some.jsonl")), 7);
+    um_predictor_free(p);
+    um_recipe_free(recipe);
+}
+
+/* The same of a task with a head: batches of rows. */
+static void test_stopped_classes(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_evaluation e;
+    struct stops stops = {.batch = 2};
+    const struct um_callbacks callbacks = {.answering = on_answering, .user = &stops};
+    struct um_recipe *recipe = make_recipe("classification", "unused");
+    struct um_predictor *p;
+    struct um_str rows = {0};
+    um_str_add(&rows, "text\n");
+    for (int i = 0; i < N_ROWS; i++)
+        um_str_add(&rows, i % 2 ? "baba lo mu\n" : "deba\n");
+    set(recipe, "data.eval", put_file("texts.tsv", rows.text, rows.length));
+    assert_ok(um_predictor_open(&p, GOLDEN_DIR "/models/bert_cls/model", NULL, &err), err);
+    assert_fails(um_predictor_evaluate(&e, p, recipe, in_folder("some.tsv"), &callbacks, &err),
+                 UM_E_INTERRUPTED, "the evaluation was stopped after 10 of 12 rows", err);
+    assert_int_equal(count_lines(in_folder("some.tsv")), 1 + 10);
+    assert_ok(um_predictor_evaluate(&e, p, recipe, in_folder("some.tsv"), NULL, &err), err);
+    assert_int_equal(count_lines(in_folder("some.tsv")), 1 + N_ROWS);
+    um_str_free(&rows);
+    um_predictor_free(p);
+    um_recipe_free(recipe);
+}
+
+/* What generating does not take, told before anything is computed. */
+static void test_odd_generate_options(void **state)
+{
+    (void)state;
+    static const struct {
+        struct um_generate_options options;
+        const char *message;
+    } cases[] = {
+        {{.temperature = -1}, "temperature is -1, expected a number from 0 to 1e+06"},
+        {{.temperature = (double)NAN}, "temperature is "},
+        {{.top_p = 1.5}, "top_p is 1.5, expected a number from 0 to 1"},
+        {{.top_k = -2}, "top_k is -2, expected a number from 0 on"},
+        {{.repetition_penalty = -1}, "repetition_penalty is -1"},
+        {{.system = "be kind"}, "a system message is written by a chat template"},
+    };
+    struct um_error err;
+    struct um_generation out;
+    const char *prompt = "a";
+    struct um_predictor *p = open_tiny("tiny");
+    for (size_t i = 0; i < UM_COUNT(cases); i++) {
+        const struct um_generate_options *o = &cases[i].options;
+        assert_fails(um_predictor_generate(&out, p, 1, &prompt, o, NULL, NULL, &err), UM_E_USAGE,
+                     cases[i].message, err);
+        um_generation_free(&out);
+    }
+    um_predictor_free(p);
+}
+
+static void test_check(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_recipe *recipe = make_recipe("gsm8k", "unused");
+    struct um_predictor *p = open_tiny("tiny");
+    assert_ok(um_predictor_check(p, recipe, in_folder("none.jsonl"), &err), err);
+    assert_false(um_path_exists(in_folder("none.jsonl")));
+    set(recipe, "task", "instruct");
+    assert_ok(um_predictor_check(p, recipe, NULL, &err), err);
+    assert_fails(um_predictor_check(p, recipe, in_folder("none.jsonl"), &err), UM_E_USAGE,
+                 "task 'instruct' has no predictions", err);
+    set(recipe, "task", "rte");
+    assert_fails(um_predictor_check(p, recipe, NULL, &err), UM_E_USAGE, "task 'rte' does not fit",
+                 err);
+    um_predictor_free(p);
+    um_recipe_free(recipe);
 }
 
 static void test_loss_only(void **state)
@@ -410,7 +517,9 @@ int main(void)
         cmocka_unit_test(test_predictions),      cmocka_unit_test(test_accuracy),
         cmocka_unit_test(test_rows_are_limited), cmocka_unit_test(test_loss_only),
         cmocka_unit_test(test_bad_data),         cmocka_unit_test(test_long_questions),
-        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_stopped_predictions),
+        cmocka_unit_test(test_stopped_classes),  cmocka_unit_test(test_check),
+        cmocka_unit_test(test_training),         cmocka_unit_test(test_odd_generate_options),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "train/predictor.h"
+#include "train/recipe.h"
 
 /* ---- helpers */
 
@@ -232,22 +233,162 @@ static void test_killed_before_a_checkpoint(void **state)
 
 /* ---- settings that do nothing */
 
+/* Opens a run of the recipe, no more; what it says is in plot->said. */
+static void open_only(const struct um_recipe *recipe, struct plot *plot)
+{
+    struct um_error err;
+    const struct um_callbacks callbacks = {.message = on_message, .user = plot};
+    um_str_clear(&plot->said);
+    um_str_add(&plot->said, "");
+    assert_ok(um_run_open(&plot->run, recipe, &callbacks, &err), err);
+    um_run_free(plot->run);
+}
+
 static void test_idle_settings_are_told(void **state)
 {
     (void)state;
+    static const struct {
+        const char *settings, *idle; /* the one key that is told; NULL: none */
+    } cases[] = {
+        {"eval.patience=2", "eval.patience"},
+        {"eval.patience=2 eval.every=6", NULL},
+        {"data.eval= eval.every=6", "eval.every"},
+        {"optimizer.momentum=0.9", "optimizer.momentum"},
+        {"optimizer.momentum=0.9 optimizer.name=sgd", NULL},
+        {"optimizer.beta1=0.8 optimizer.name=sgd", "optimizer.beta1"},
+        {"method.name=full", "method.budget"},
+        {"method.name=lora", "method.budget"},
+        {"method.name=bitfit", "method.budget"},
+        {"method.rank=4", "method.rank"},
+        {"method.alpha=16", "method.alpha"},
+        {"method.rank=4 method.on=lora", NULL},
+        {"method.bottleneck=4 method.on=lora", "method.bottleneck"},
+        {"method.samples=10", "method.samples"},
+        {"method.samples=10 method.name=pafi", "method.samples"},
+        {"method.samples=10 method.name=fish", NULL},
+        {"method.until=0.5", NULL},
+        {"method.until=0.5 method.name=d3", "method.until"},
+        {"method.exp=2", NULL},
+        {"method.exp=2 method.name=fish", "method.exp"},
+        {"method.trial=2", "method.trial"},
+        {"method.dropped=keep", "method.dropped"},
+        {"scope.layers=2", "scope.layers"},
+        {"data.pack=on", "data.pack"},
+        {"eval.max_new_tokens=5", "eval.max_new_tokens"},
+        {"train.epochs=2", "train.epochs"},
+        {"train.epochs=2 train.max_steps=0", NULL},
+    };
+    struct plot plot = {0};
+    for (size_t i = 0; i < UM_COUNT(cases); i++) {
+        char line[64];
+        struct um_recipe *recipe = make_recipe("a", cases[i].settings);
+        open_only(recipe, &plot);
+        const char *told = strstr(plot.said.text, "has no effect: it is for ");
+        assert_true(!told == !cases[i].idle);
+        assert_null(told ? strstr(told + 1, "has no effect") : NULL);
+        (void)snprintf(line, sizeof(line), "%s has no effect", cases[i].idle);
+        if (told)
+            assert_non_null(strstr(plot.said.text, line));
+        um_recipe_free(recipe);
+    }
+    um_str_free(&plot.said);
+}
+
+/* A file may hold settings for several methods, and a copy of a recipe asks for nothing. */
+static void test_idle_settings_of_files(void **state)
+{
+    (void)state;
+    static const char text[] = "method: {until: 0.5, rank: 4, budget: 900}\n"
+                               "optimizer: {momentum: 0.9}\ndata: {pack: on}\n";
     struct um_error err;
     struct plot plot = {0};
-    assert_ok(train_new("a", "eval.patience=2 optimizer.momentum=0.9", &plot, &err), err);
-    assert_non_null(strstr(plot.said.text, "eval.patience has no effect without eval.every\n"));
-    assert_non_null(strstr(plot.said.text, "optimizer.momentum has no effect: optimizer 'adamw'"));
-    um_str_clear(&plot.said);
-    assert_ok(train_new("b",
-                        "eval.patience=2 eval.every=6 optimizer.name=sgd optimizer.momentum=0.9",
-                        &plot, &err), err);
+    struct um_recipe *copy, *recipe = make_recipe("a", "method.name=full method.rank=2");
+    assert_ok(um_recipe_load(recipe, put_file("r.yaml", text, strlen(text)), &err), err);
+    open_only(recipe, &plot);
     assert_null(strstr(plot.said.text, "has no effect"));
+    assert_ok(um_recipe_set(recipe, "method.rank", "2", &err), err);
+    assert_ok(um_recipe_clone(&copy, recipe, &err), err);
+    open_only(recipe, &plot);
+    assert_string_equal(plot.said.text, "method.rank has no effect: it is for low-rank changes "
+                                        "(lora, dora, adalora)\n");
+    open_only(copy, &plot);
+    assert_string_equal(plot.said.text, "");
+    um_recipe_free(copy);
+    um_recipe_free(recipe);
     um_str_free(&plot.said);
-    remove_run("a");
-    remove_run("b");
+}
+
+/* Whatever the method, every key may be set on its own. */
+static void test_idle_settings_of_all_methods(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_method_info method;
+    const struct um_option_info *option;
+    struct plot plot = {0};
+    for (size_t m = 0; um_method_get_info(&method, m); m++) {
+        struct um_recipe *recipe = make_recipe("a", "");
+        assert_ok(um_recipe_set(recipe, "method.name", method.name, &err), err);
+        for (size_t i = 0; (option = um_recipe_option(i)); i++)
+            assert_ok(um_recipe_set(recipe, option->key, um_recipe_get(recipe, option->key), &err),
+                      err);
+        open_only(recipe, &plot);
+        assert_non_null(strstr(plot.said.text, "data.pack has no effect"));
+        um_recipe_free(recipe);
+    }
+    um_str_free(&plot.said);
+}
+
+/* ---- courses */
+
+/* The rate of a single step is the peak, not where a warm-up begins. */
+static void test_single_step(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_summary s;
+    static const char *const settings[] = {
+        "train.max_steps=1", "train.max_steps=1 lr_schedule.warmup=3",
+        "train.max_steps=1 lr_schedule.name=cosine", "train.epochs=0.01 train.max_steps=0"};
+    for (size_t i = 0; i < UM_COUNT(settings); i++) {
+        struct um_run *run;
+        struct um_recipe *recipe = make_recipe("a", settings[i]);
+        assert_ok(um_run_open(&run, recipe, NULL, &err), err);
+        assert_ok(train(run, &s, &err), err);
+        assert_int_equal(s.n_steps, 1);
+        assert_int_equal(s.n_changed, RUNS_BUDGET);
+        assert_int_equal(count_in("a", "metrics.jsonl", "\"lr\": 0,"), 0);
+        um_recipe_free(recipe);
+        remove_run("a");
+    }
+}
+
+/* Trained on rows that say the opposite of those it is scored on, the model gets worse. */
+static void test_worse_than_before(void **state)
+{
+    (void)state;
+    struct um_error err;
+    struct um_summary s;
+    struct um_run *run;
+    struct um_str rows = {0};
+    um_str_add(&rows, "text\tlabel\n");
+    for (int i = 0; i < 60; i++)
+        um_str_addf(&rows, "baba lo mu %s\t%s\n", i % 2 ? "za" : "wu", i % 2 ? "no" : "yes");
+    const char *opposite = put_file("opposite.tsv", rows.text, rows.length);
+    for (int is_worse = 0; is_worse < 2; is_worse++) {
+        struct um_recipe *recipe =
+            make_recipe("a", "method.name=full optimizer.lr=1e-2 train.max_steps=60");
+        assert_ok(um_recipe_set(recipe, "data.train", opposite, &err), err);
+        if (!is_worse)
+            assert_ok(um_recipe_set(recipe, "data.eval", opposite, &err), err);
+        assert_ok(um_run_open(&run, recipe, NULL, &err), err);
+        assert_ok(train(run, &s, &err), err);
+        assert_true(is_worse ? s.metric_best < s.metric_before : s.metric_best > s.metric_before);
+        assert_int_equal(s.is_worse_than_before, is_worse);
+        um_recipe_free(recipe);
+        remove_run("a");
+    }
+    um_str_free(&rows);
 }
 
 /* ---- no memory */
@@ -315,6 +456,10 @@ int main(void)
         cmocka_unit_test(test_early_stop_is_logged),
         cmocka_unit_test(test_killed_before_a_checkpoint),
         cmocka_unit_test(test_idle_settings_are_told),
+        cmocka_unit_test(test_idle_settings_of_files),
+        cmocka_unit_test(test_idle_settings_of_all_methods),
+        cmocka_unit_test(test_single_step),
+        cmocka_unit_test(test_worse_than_before),
         cmocka_unit_test(test_no_memory_for_plans),
         cmocka_unit_test(test_no_memory_for_predictions),
     };
