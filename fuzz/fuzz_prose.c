@@ -2,8 +2,9 @@
  * From the bytes of a data file to tokens with what is learnt of them. Input: a line of options,
  * and the file. Options: the task (i instruct, c completion, m chat, t text, g a test with answers,
  * k classification, r regression, w tagging), 'l' learns all, 'p' packs, 'v' CSV or 'o' CoNLL
- * instead of JSON, 'h' holds rows out, and the number of a chat template from 'A' on; or '%' alone: the file is a template's
- * program, by which a conversation is written if it is recognised.
+ * instead of JSON, 'h' holds rows out, 'e' has a tokenizer that leaves texts out, and the number of
+ * a chat template from 'A' on; or '%' alone: the file is a template's program, by which a
+ * conversation is written if it is recognised.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +17,17 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n);
 
 enum { MAX_LENGTH = 24, END_ID = 1 };
 
-static const char tokenizer_json[] =
-    "{\"added_tokens\":[{\"id\":1,\"content\":\"<|im_end|>\",\"special\":true},"
-    "{\"id\":2,\"content\":\"</s>\",\"special\":true}],"
-    "\"model\":{\"type\":\"BPE\",\"unk_token\":\"<u>\",\"vocab\":{\"<u>\":0,\"<|im_end|>\":1,"
-    "\"</s>\":2,\"a\":3,\"b\":4,\"ab\":5,\" \":6,\"\\n\":7,\"e\":8,\"s\":9,\"\\n\\n\":10},"
-    "\"merges\":[\"a b\",\"\\n \\n\"]}}";
+#define TOKENIZER                                                                                  \
+    "{\"added_tokens\":[{\"id\":1,\"content\":\"<|im_end|>\",\"special\":true},"                   \
+    "{\"id\":2,\"content\":\"</s>\",\"special\":true}],"                                           \
+    "\"model\":{\"type\":\"BPE\",\"unk_token\":\"<u>\",\"vocab\":{\"<u>\":0,\"<|im_end|>\":1,"     \
+    "\"</s>\":2,\"a\":3,\"b\":4,\"ab\":5,\" \":6,\"\\n\":7,\"e\":8,\"s\":9,\"\\n\\n\":10},"        \
+    "\"merges\":[\"a b\",\"\\n \\n\"]}"
+static const char tokenizer_json[] = TOKENIZER "}";
+static const char textless_json[] = TOKENIZER
+    ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<"
+    "/s>\","
+    "\"type_id\":0}}],\"pair\":[],\"special_tokens\":{\"</s>\":{\"id\":\"</s>\",\"ids\":[2]}}}}";
 
 /* Rows with a head's labels or value. */
 static void check_rows(const struct um_dataset *data)
@@ -50,7 +56,7 @@ static void check_words(const struct um_encoded *e, const struct um_dataset *dat
             last = e->words[i];
             n++;
         }
-        if (n == 0 || n != e->weights[row])
+        if (n != e->weights[row])
             abort();
     }
 }
@@ -70,7 +76,7 @@ static void check(const struct um_encoded *e, const struct um_encode_options *o)
     }
 }
 
-static void encode(const struct um_dataset *data, const struct um_encode_options *options)
+static void encode(struct um_dataset *data, const struct um_encode_options *options)
 {
     struct um_encoded encoded;
     struct um_error err;
@@ -79,6 +85,8 @@ static void encode(const struct um_dataset *data, const struct um_encode_options
             check_words(&encoded, data);
         else
             check(&encoded, options);
+        if (um_encoded_leave_out(&encoded, data, &err) == UM_OK && encoded.words)
+            check_words(&encoded, data);
         um_encoded_close(&encoded);
     }
 }
@@ -134,8 +142,8 @@ static void read_data(const char *options, size_t n_options, const char *text, s
     const char *path = has(options, n_options, 'v')   ? "fuzz.csv"
                        : has(options, n_options, 'o') ? "fuzz.conll"
                                                       : "fuzz.jsonl";
-    if (um_tokenizer_parse_json(tokenizer, tokenizer_json, sizeof(tokenizer_json) - 1, "fuzz",
-                                &err) == UM_OK &&
+    const char *json = has(options, n_options, 'e') ? textless_json : tokenizer_json;
+    if (um_tokenizer_parse_json(tokenizer, json, strlen(json), "fuzz", &err) == UM_OK &&
         um_dataset_parse(&data, um_task_find(task), &columns, text, n, path, &err) == UM_OK) {
         bool is_written = chat.template && data.task->style != UM_STYLE_PLAIN;
         const struct um_encode_options o = {

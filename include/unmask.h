@@ -267,7 +267,7 @@ struct um_example_token {
     const char *token; /* as the vocabulary has it */
     const char *text; /* what it adds to the text: n_text bytes, 0 while a character is not whole */
     size_t n_text;
-    bool is_learnt;    /* the loss is of its prediction */
+    bool is_learnt;    /* the loss is of its prediction, or of the tag of the word it begins */
     bool is_start;     /* starts a sequence, which sees none of those before it in the row */
     int segment;       /* of a pair of texts: 0 or 1 */
 };
@@ -336,7 +336,8 @@ UM_API UM_CHECKED enum um_status um_predictor_open(struct um_predictor **predict
 UM_API void um_predictor_free(struct um_predictor *predictor);
 /* Texts are cut to so many tokens from now on; never to more than the model takes, as it begins. */
 UM_API void um_predictor_cut(struct um_predictor *predictor, int64_t max_length);
-/* Outputs per row: the number of classes, or 1 for regression; 0: a decoder without a task head. */
+/* Outputs per row, or of a tagger per word: the number of classes, or 1 for regression; 0: a
+ * decoder without a task head. */
 UM_API int64_t um_predictor_outputs(const struct um_predictor *predictor);
 /* Name of class k; NULL for regression or k out of range (borrows). */
 UM_API const char *um_predictor_label(const struct um_predictor *predictor, int64_t k);
@@ -351,12 +352,12 @@ struct um_tagged_word {
     int64_t text;        /* of which text, from 0 */
     const char *word;    /* n bytes of it (borrows) */
     size_t n;
-    int64_t label;       /* its class */
-    const float *logits; /* [outputs]; NULL: the model saw none of it, for want of room or tokens */
+    int64_t label;       /* its class; -1: not seen, and no class is named O */
+    const float *logits; /* [outputs]; NULL: the model saw none of it, for want of room or tokens;
+                            then it is outside of all entities: of class O */
 };
 typedef void um_tagged_fn(const struct um_tagged_word *word, void *user);
-/* Calls `visit` for each word of n texts, in order. White space separates words; a text that ends
- * with a line end has one on each line. */
+/* Calls `visit` for each word of n texts, in order. White space separates words. */
 UM_API UM_CHECKED enum um_status um_predictor_tag(struct um_predictor *predictor, int64_t n,
                                                   const char *const *texts, um_tagged_fn *visit,
                                                   void *user, struct um_error *err);
@@ -418,7 +419,7 @@ struct um_metric_value {
     double value;
 };
 struct um_evaluation {
-    int64_t n_rows;
+    int64_t n_rows; /* texts; loss and metrics of a tagger are of their words */
     double loss;
     size_t n_metrics;
     struct um_metric_value metrics[8]; /* the first is the main one */
@@ -428,8 +429,8 @@ struct um_evaluation {
  * on with texts by its loss, which is NaN where the data has no completions. `predictions` is a
  * file to write, or NULL: TSV (row, label, prediction, scores; of a tagger a line for each word,
  * which stands behind the row, and an empty line behind each text), or of answers a JSON object a
- * row (row, line, prompt, text, prediction, answer, correct, tokens). Data of a task with a head may
- * lack labels if only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL;
+ * row (row, line, prompt, text, prediction, answer, correct, tokens). Data of a task with a head
+ * may lack labels if only predictions are asked for: then n_metrics is 0. `callbacks` may be NULL;
  * messages go there, and how far it is. UM_E_INTERRUPTED when a callback stopped it; `predictions`
  * then holds the rows that it had come to, if any. */
 UM_API UM_CHECKED enum um_status um_predictor_evaluate(struct um_evaluation *evaluation,

@@ -14,8 +14,8 @@ struct rig {
     struct um_tuning tuning;
 };
 
-/* Opens GOLDEN_DIR/models/NAME without dropout. Something may be attached to it before it is tuned.
- */
+/* Opens GOLDEN_DIR/models/NAME without dropout. Something may be attached to it before it is
+ * tuned. */
 static inline void rig_open(struct rig *r, const char *name)
 {
     struct um_error err;
@@ -46,8 +46,8 @@ static inline void rig_close(struct rig *r)
     golden_close(&r->g);
 }
 
-/* The loss (with AdaLoRA's penalty) and gradients of the golden batch, as step `number` of n_steps.
- */
+/* The loss (with AdaLoRA's penalty) and gradients of the golden batch, as step `number` of
+ * n_steps. */
 static inline double rig_step(struct rig *r, int64_t number, int64_t n_steps)
 {
     struct um_error err;
@@ -72,7 +72,8 @@ static inline void rig_update(struct rig *r, double lr, double weight_decay, int
     um_tuning_updated(&r->tuning, 1);
 }
 
-/* Rows' or words' outputs, or a decoder's logits at the golden positions. Returns how many numbers. */
+/* Rows' or words' outputs, or a decoder's logits at the golden positions. Returns how many
+ * numbers. */
 static inline int64_t rig_predict(float *outputs, struct rig *r)
 {
     struct um_error err;

@@ -51,13 +51,17 @@ struct session {
 static void print_text(const char *task, const struct um_evaluation *e)
 {
     char rows[32];
-    if (task)
-        printf("task         %s\n", task);
-    printf("rows         %s\n", cli_format_count(rows, e->n_rows));
-    if (e->n_metrics > 0 && isfinite(e->loss))
-        printf("loss         %.6f\n", e->loss);
+    int width = 12;
     for (size_t i = 0; i < e->n_metrics; i++)
-        printf("%-12s %.6f\n", e->metrics[i].name, e->metrics[i].value);
+        if ((int)strlen(e->metrics[i].name) > width)
+            width = (int)strlen(e->metrics[i].name);
+    if (task)
+        printf("%-*s %s\n", width, "task", task);
+    printf("%-*s %s\n", width, "rows", cli_format_count(rows, e->n_rows));
+    if (e->n_metrics > 0 && isfinite(e->loss))
+        printf("%-*s %.6f\n", width, "loss", e->loss);
+    for (size_t i = 0; i < e->n_metrics; i++)
+        printf("%-*s %.6f\n", width, e->metrics[i].name, e->metrics[i].value);
 }
 
 static void print_json(const char *task, const struct um_evaluation *e)

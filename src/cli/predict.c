@@ -59,10 +59,10 @@ static void print_header(const struct batch *b)
     (void)fputs(b->is_tagger ? "\tword\n" : "\ttext\n", b->to);
 }
 
-static void print_text(FILE *to, const char *text)
+static void print_text(FILE *to, const char *text, size_t n)
 {
-    for (; *text; text++)
-        (void)fputc(*text == '\t' || *text == '\n' || *text == '\r' ? ' ' : *text, to);
+    for (size_t i = 0; i < n; i++)
+        (void)fputc(strchr("\t\n\r", text[i]) ? ' ' : text[i], to);
 }
 
 /* The class of greatest logit, with softmax probabilities; or the one number of a regression. */
@@ -86,10 +86,10 @@ static void print_outputs(const struct batch *b, const float *z)
 static void print_row(const struct batch *b, int64_t row)
 {
     print_outputs(b, b->logits + row * b->n_outputs);
-    print_text(b->to, b->texts[row]);
+    print_text(b->to, b->texts[row], strlen(b->texts[row]));
     if (b->pairs[row]) {
         (void)fputs("  |  ", b->to);
-        print_text(b->to, b->pairs[row]);
+        print_text(b->to, b->pairs[row], strlen(b->pairs[row]));
     }
     (void)fputc('\n', b->to);
 }
@@ -109,12 +109,14 @@ static void print_word(const struct um_tagged_word *w, void *user)
     if (w->logits) {
         print_outputs(b, w->logits);
     } else {
-        (void)fputs(um_predictor_label(b->predictor, w->label), b->to);
+        const char *label = um_predictor_label(b->predictor, w->label);
+        (void)fputs(label ? label : "", b->to);
         for (int64_t k = 0; k <= (b->with_scores ? b->n_outputs : 0); k++)
             (void)fputs("\t", b->to);
         (void)fputs("\t", b->to);
     }
-    (void)fprintf(b->to, "%.*s\n", (int)w->n, w->word);
+    print_text(b->to, w->word, w->n);
+    (void)fputc('\n', b->to);
 }
 
 static enum um_status tag(struct batch *b, struct um_error *err)

@@ -232,10 +232,14 @@ void cli_print_summary(const struct um_summary *s, const char *out, bool is_json
         return;
     }
     bool are_kept = s->is_within_budget && s->n_changed > s->budget;
-    printf("%-12s %s of at most %s parameters%s: %s\n", "changed",
-           cli_format_count(text, s->n_changed), cli_format_count(other, s->budget),
-           are_kept ? " at a time" : "",
-           s->is_within_budget ? "within the budget" : "OVER THE BUDGET");
+    if (are_kept) /* method.dropped: keep */
+        printf("%-12s %s parameters in all, of which at most %s trained at a time: within the "
+               "budget\n", "changed", cli_format_count(text, s->n_changed),
+               cli_format_count(other, s->budget));
+    else
+        printf("%-12s %s of at most %s parameters: %s\n", "changed",
+               cli_format_count(text, s->n_changed), cli_format_count(other, s->budget),
+               s->is_within_budget ? "within the budget" : "OVER THE BUDGET");
     if (s->n_touched != s->n_unmasked)
         printf("%-12s %s parameters were unmasked at some time, %s at the end\n", "touched",
                cli_format_count(text, s->n_touched), cli_format_count(other, s->n_unmasked));

@@ -192,8 +192,10 @@ static enum um_status match_names(struct um_dataset *data, const struct um_data_
     if (!are_known && !are_numbers)
         return o->n_names == 0 || o->is_train ? UM_OK : fail_names(data, o, err);
     free_labels(data);
-    return are_known ? um_dataset_copy_labels(data, (const char *const *)o->names, o->n_names, err)
-                     : um_dataset_copy_labels(data, NULL, o->n_classes, err);
+    data->has_numbers = !are_known && o->n_names == o->n_classes;
+    return are_known || data->has_numbers
+               ? um_dataset_copy_labels(data, (const char *const *)o->names, o->n_names, err)
+               : um_dataset_copy_labels(data, NULL, o->n_classes, err);
 }
 
 static enum um_status known_labels(struct um_dataset *data, const struct um_data_options *o,
@@ -206,24 +208,31 @@ static enum um_status known_labels(struct um_dataset *data, const struct um_data
         return um_dataset_copy_labels(data, (const char *const *)o->labels, o->n_labels, err);
     if (n)
         UM_RETURN_IF(um_dataset_copy_labels(data, data->task->labels, n, err));
+    else if (data->is_labelled && data->task->style == UM_STYLE_WORDS)
+        UM_RETURN_IF(um_dataset_learn_tags(data, column, err));
     else if (data->is_labelled)
-        UM_RETURN_IF((data->task->style == UM_STYLE_WORDS ? um_dataset_learn_tags
-                                                          : learn_labels)(data, column,
-                                                                          o->is_train, err));
+        UM_RETURN_IF(learn_labels(data, column, o->is_train, err));
     return data->n_labels ? match_names(data, o, err) : UM_OK;
 }
 
-/* A number stands for the task's class of that number, as in Hugging Face's copies of data sets. */
-static const char *class_name(const struct um_task *task, const char *text)
+/* Whether a number stands for the class of that number, as in Hugging Face's copies of data
+ * sets. */
+static bool is_numbered(int64_t *class, const struct um_dataset *data, const char *text)
 {
-    int64_t number;
-    return read_class_number(&number, text, um_task_n_labels(task)) ? task->labels[number] : text;
+    int64_t n = um_task_n_labels(data->task);
+    return read_class_number(class, text, n ? n : data->has_numbers ? data->n_labels : 0);
 }
 
 enum um_status um_dataset_find_label(int64_t *label, const struct um_dataset *data,
                                      const char *text, int64_t line, struct um_error *err)
 {
-    text = class_name(data->task, text);
+    int64_t number;
+    bool is_number = is_numbered(&number, data, text);
+    if (is_number && !um_task_n_labels(data->task)) {
+        *label = number;
+        return UM_OK;
+    }
+    text = is_number ? data->task->labels[number] : text;
     for (int64_t k = 0; k < data->n_labels; k++) {
         if (strcmp(data->labels[k], text) == 0) {
             *label = k;
@@ -314,13 +323,13 @@ static enum um_status read_token_row(struct um_dataset *data, int64_t i, const s
     return UM_OK;
 }
 
-/* A column's name; of words whose table names none the number that stands in its place. */
-static const char *own_column(const char *given, const char *own, const struct um_dataset *data,
-                              const char *number)
+/* A column's name; of words whose table names none the number of the one in its place. */
+static const char *own_column(char number[24], const char *given, const char *own,
+                              const struct um_dataset *data, size_t column)
 {
-    int64_t ignored;
-    bool is_named = *given || data->table.columns || um_parse_i64(&ignored, own);
-    return data->task->style == UM_STYLE_WORDS && !is_named ? number : column_name(given, own);
+    bool is_named = *given || data->table.columns || data->task->style != UM_STYLE_WORDS;
+    (void)snprintf(number, 24, "%zu", column + 1);
+    return is_named ? column_name(given, own) : number;
 }
 
 static enum um_status find_columns(struct columns *c, struct um_dataset *data,
@@ -328,11 +337,11 @@ static enum um_status find_columns(struct columns *c, struct um_dataset *data,
 {
     const struct um_task *task = data->task;
     const struct um_table *t = &data->table;
-    char last[24];
-    (void)snprintf(last, sizeof(last), "%zu", t->n_columns > 1 ? t->n_columns : 2);
-    const char *text = own_column(o->text, task->text, data, "1");
+    char first[24], tags[24];
+    const char *text = own_column(first, o->text, task->text, data, 0);
     const char *pair = column_name(o->pair, task->pair);
-    const char *label = own_column(o->label, task->label, data, last);
+    const char *label =
+        own_column(tags, o->label, task->label, data, um_dataset_tag_column(data));
     if (*pair && task->style == UM_STYLE_WORDS)
         return um_fail(err, UM_E_USAGE, "data.pair: task '%s' takes no second text", task->name);
     UM_RETURN_IF(um_table_column(&c->text, t, text, err));
@@ -366,8 +375,11 @@ static enum um_status read_words_row(struct um_dataset *data, int64_t i, const s
     UM_RETURN_IF(um_table_text(&text, t, i, c->text, err));
     if (data->is_labelled)
         UM_RETURN_IF(um_table_text(&tags, t, i, c->label, err));
-    data->rows[i] = (struct um_row){
-        .text = text.text, .n_text = text.n, .label = -1, .line = t->lines[i]};
+    data->rows[i] = (struct um_row){.text = text.text,
+                                    .n_text = text.n,
+                                    .is_list = text.is_list,
+                                    .label = -1,
+                                    .line = t->lines[i]};
     return um_dataset_read_tags(data, i, data->is_labelled ? &tags : NULL, err);
 }
 
@@ -388,7 +400,7 @@ static enum um_status read_rows(struct um_dataset *data, const struct um_data_op
                       : style == UM_STYLE_WORDS ? read_words_row
                                                 : read_token_row)(data, i, &columns, err));
     data->n_rows = o->n_rows > 0 && o->n_rows < t->n_rows ? o->n_rows : t->n_rows;
-    um_dataset_settle_tags(data);
+    UM_RETURN_IF(um_dataset_settle_tags(data, o->is_train, err));
     if (style == UM_STYLE_PAIR && o->is_train && data->is_labelled && !data->task->is_regression)
         UM_RETURN_IF(check_classes(data, err));
     return UM_OK;
@@ -409,7 +421,8 @@ static enum um_status table_options(struct um_table_options *table, const struct
     UM_RETURN_IF(um_table_format_of(&table->format, o->format, path, err));
     if (task->style == UM_STYLE_PLAIN && !*o->format && um_glob("*.txt", path))
         table->format = UM_TABLE_WHOLE;
-    if (task->style == UM_STYLE_WORDS && !*o->format && table->format == UM_TABLE_TSV)
+    bool is_conll = task->style == UM_STYLE_WORDS && strcmp(o->header, "yes") != 0;
+    if (is_conll && !*o->format && table->format == UM_TABLE_TSV)
         table->format = UM_TABLE_CONLL;
     return UM_OK;
 }

@@ -46,7 +46,7 @@ static enum um_status find_tags(struct found *f, int64_t *n_words, const struct 
         const char *text;
         size_t n;
         UM_RETURN_IF(um_table_text(&cell, t, i, column, err));
-        struct um_words tags = um_words(cell.text, cell.n);
+        struct um_words tags = um_words(cell.text, cell.n, cell.is_list);
         for (; um_words_next(&text, &n, &tags); ++*n_words) {
             UM_RETURN_IF(copy_tag(tag, text, n, t->path, t->lines[i], err));
             UM_RETURN_IF(add_found(f, tag, t->path, err));
@@ -66,7 +66,38 @@ static void put_outside_first(const char **names, int64_t n)
     }
 }
 
-enum um_status um_dataset_learn_tags(struct um_dataset *data, size_t column, bool is_train,
+static bool is_tag_of(const struct um_task *task, const char *text, size_t n)
+{
+    for (int64_t k = 0; task->labels[k]; k++)
+        if (strlen(task->labels[k]) == n && memcmp(task->labels[k], text, n) == 0)
+            return true;
+    return false;
+}
+
+static bool has_tags_of(const struct um_task *task, const struct um_table *t, size_t column)
+{
+    bool is = task->labels[0] != NULL;
+    for (int64_t i = 0; i < t->n_rows && is; i++) {
+        const struct um_cell *cell = &t->cells[(size_t)i * t->n_columns + column];
+        struct um_words tags = um_words(cell->text, cell->n, cell->is_list);
+        const char *text;
+        size_t n;
+        while (is && um_words_next(&text, &n, &tags))
+            is = is_tag_of(task, text, n);
+    }
+    return is;
+}
+
+size_t um_dataset_tag_column(const struct um_dataset *data)
+{
+    const struct um_table *t = &data->table;
+    for (size_t c = 1; c < t->n_columns; c++)
+        if (data->task->style == UM_STYLE_WORDS && !t->columns && has_tags_of(data->task, t, c))
+            return c;
+    return t->n_columns > 1 && !data->task->labels[0] ? t->n_columns - 1 : 1;
+}
+
+enum um_status um_dataset_learn_tags(struct um_dataset *data, size_t column,
                                      struct um_error *err)
 {
     const struct um_table *t = &data->table;
@@ -78,8 +109,6 @@ enum um_status um_dataset_learn_tags(struct um_dataset *data, size_t column, boo
     UM_TRY(find_tags(f, &n_words, t, column, err));
     if (n_words == 0)
         UM_TRY(um_fail(err, UM_E_INPUT, "'%s' has no words", t->path));
-    if (f->n < 2 && is_train)
-        UM_TRY(um_dataset_fail_one_class(t->path, n_words, "words", f->names[0], err));
     const char **names = (const char **)f->names;
     int64_t n = um_dataset_sort_labels(names, f->n);
     put_outside_first(names, n);
@@ -95,7 +124,7 @@ static enum um_status read_tags(struct um_dataset *data, const struct um_row *ro
                                 const struct um_cell *cell, struct um_error *err)
 {
     const char *path = data->table.path, *text;
-    struct um_words tags = um_words(cell->text, cell->n);
+    struct um_words tags = um_words(cell->text, cell->n, cell->is_list);
     size_t n;
     int32_t *to = data->tags + row->first_word;
     while (um_words_next(&text, &n, &tags)) {
@@ -113,13 +142,11 @@ enum um_status um_dataset_read_tags(struct um_dataset *data, int64_t i, const st
 {
     struct um_row *row = &data->rows[i];
     const char *path = data->table.path;
-    row->n_words = um_words_count(row->text, row->n_text);
+    row->n_words = um_words_count(row->text, row->n_text, row->is_list);
     row->first_word = i ? data->rows[i - 1].first_word + data->rows[i - 1].n_words : 0;
-    if (row->n_words == 0)
-        return um_fail(err, UM_E_INPUT, "%s:%lld: no words", path, (long long)row->line);
     if (!tags)
         return UM_OK;
-    int64_t n_tags = um_words_count(tags->text, tags->n);
+    int64_t n_tags = um_words_count(tags->text, tags->n, tags->is_list);
     size_t n = (size_t)(row->first_word + row->n_words);
     if (n_tags != row->n_words)
         return um_fail(err, UM_E_INPUT, "%s:%lld: %lld words, but %lld tags", path,
@@ -129,10 +156,18 @@ enum um_status um_dataset_read_tags(struct um_dataset *data, int64_t i, const st
     return read_tags(data, row, tags, err);
 }
 
-void um_dataset_settle_tags(struct um_dataset *data)
+enum um_status um_dataset_settle_tags(struct um_dataset *data, bool is_train,
+                                      struct um_error *err)
 {
+    int64_t n = um_dataset_n_words(data);
+    bool is_one = is_train && data->tags && n > 0;
     for (int64_t i = 0; data->tags && i < data->n_rows; i++)
         data->rows[i].tags = data->tags + data->rows[i].first_word;
+    for (int64_t k = 1; k < n && is_one; k++)
+        is_one = data->tags[k] == data->tags[0];
+    return is_one ? um_dataset_fail_one_class(data->table.path, n, "words",
+                                              data->labels[data->tags[0]], err)
+                  : UM_OK;
 }
 
 void um_dataset_number_words(struct um_dataset *data)

@@ -91,7 +91,7 @@ static enum um_status encode_pair(struct chunk *c, struct worker *w, const struc
 
 static enum um_status split_words(struct worker *w, const struct um_row *r, struct um_error *err)
 {
-    struct um_words words = um_words(r->text, r->n_text);
+    struct um_words words = um_words(r->text, r->n_text, r->is_list);
     if (!um_grow(&w->words, &w->words_capacity, (size_t)r->n_words, sizeof(*w->words)))
         return um_fail_memory(err, "words", (size_t)r->n_words * sizeof(*w->words));
     for (int64_t k = 0; k < r->n_words; k++)
@@ -105,22 +105,18 @@ static enum um_status encode_words(struct chunk *c, struct worker *w, const stru
 {
     const struct um_encode_options *o = w->options;
     size_t start = c->n;
-    bool is_empty = true;
     UM_RETURN_IF(split_words(w, r, err));
     UM_RETURN_IF(um_tokenizer_encode_words(&w->tokens, o->tokenizer, w->words, (size_t)r->n_words,
                                            o->max_length, err));
-    UM_RETURN_IF(add_tokens(c, w, err));
+    UM_RETURN_IF(w->tokens.n ? add_tokens(c, w, err) : fail_empty(w, r, err));
     if (!um_grow(&c->words, &c->words_capacity, c->n, sizeof(*c->words)))
         return um_fail_memory(err, "encoded rows", c->n * sizeof(*c->words));
     for (size_t i = start; i < c->n; i++)
         c->words[i] = -1;
-    for (int64_t k = 0; k < r->n_words; k++) {
-        if (w->words[k].first < 0)
-            continue;
-        c->words[start + (size_t)w->words[k].first] = (int32_t)k;
-        is_empty = false;
-    }
-    return is_empty ? fail_empty(w, r, err) : UM_OK;
+    for (int64_t k = 0; k < r->n_words; k++)
+        if (w->words[k].first >= 0)
+            c->words[start + (size_t)w->words[k].first] = (int32_t)k;
+    return UM_OK;
 }
 
 /* Adds tokens first..end-1 of what was marked, unless there is nothing to predict among them. */
@@ -287,6 +283,37 @@ out:
     if (status != UM_OK)
         um_encoded_close(encoded);
     return status;
+}
+
+static void move_row(struct um_encoded *e, int64_t to, int64_t from)
+{
+    size_t n = (size_t)e->lengths[from];
+    int64_t at = e->offsets[from], start = e->offsets[to];
+    memmove(e->ids + start, e->ids + at, n * sizeof(*e->ids));
+    memmove(e->types + start, e->types + at, n * sizeof(*e->types));
+    memmove(e->words + start, e->words + at, n * sizeof(*e->words));
+    e->lengths[to] = e->lengths[from];
+    e->weights[to] = e->weights[from];
+    e->offsets[to + 1] = start + e->lengths[to];
+}
+
+enum um_status um_encoded_leave_out(struct um_encoded *e, struct um_dataset *data,
+                                    struct um_error *err)
+{
+    int64_t n = 0;
+    for (int64_t row = 0; e->words && row < e->n_rows; row++) {
+        if (e->weights[row] == 0)
+            continue;
+        move_row(e, n, row);
+        data->rows[n++] = data->rows[row];
+    }
+    if (!e->words || n == e->n_rows)
+        return UM_OK;
+    e->n_left_out += e->n_rows - n;
+    data->n_rows = e->n_rows = n;
+    return n ? UM_OK
+             : um_fail(err, UM_E_INPUT, "'%s': the model sees no word of any row",
+                       data->table.path);
 }
 
 int64_t um_encoded_bytes(const struct um_encoded *encoded)

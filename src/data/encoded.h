@@ -14,7 +14,7 @@ struct um_encoded {
     int32_t *ids;
     uint8_t *types;    /* segment numbers, or marks */
     int64_t *offsets;  /* n_rows + 1 */
-    int32_t *words;    /* style WORDS: the word of the row that a token begins; -1: none. Else NULL */
+    int32_t *words; /* style WORDS: the word of the row that a token begins; -1: none. Else NULL */
     int64_t *lengths;  /* n_rows */
     int64_t *weights;  /* n_rows: losses of the row: 1, or its words or predicted tokens */
     int64_t n_rows;
@@ -41,6 +41,10 @@ enum um_status um_check_ids(const struct um_tokenizer *tokenizer, const int32_t 
  */
 enum um_status um_encoded_open(struct um_encoded *encoded, const struct um_dataset *data,
                                const struct um_encode_options *options, struct um_error *err);
+/* Takes rows of words out of both of which no word begins a token: nothing is learnt of them.
+ * UM_E_INPUT if none is left. */
+enum um_status um_encoded_leave_out(struct um_encoded *encoded, struct um_dataset *data,
+                                    struct um_error *err);
 int64_t um_encoded_bytes(const struct um_encoded *encoded); /* of memory */
 void um_encoded_close(struct um_encoded *encoded);
 

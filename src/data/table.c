@@ -11,7 +11,8 @@ enum um_status um_table_format_of(enum um_table_format *format, const char *name
         enum um_table_format format;
     } known[] = {{"tsv", UM_TABLE_TSV},    {"txt", UM_TABLE_TSV},  {"csv", UM_TABLE_CSV},
                  {"jsonl", UM_TABLE_JSON}, {"json", UM_TABLE_JSON},
-                 {"conll", UM_TABLE_CONLL}, {"iob", UM_TABLE_CONLL}, {"bio", UM_TABLE_CONLL}};
+                 {"conll", UM_TABLE_CONLL}, {"iob", UM_TABLE_CONLL},
+                 {"iob2", UM_TABLE_CONLL}, {"bio", UM_TABLE_CONLL}};
     const char *dot = strrchr(path, '.'), *suffix = *name ? name : dot ? dot + 1 : "";
     for (size_t i = 0; i < UM_COUNT(known); i++) {
         if (strcmp(known[i].suffix, suffix) == 0) {
@@ -39,16 +40,28 @@ char *um_table_room(struct um_table_reader *r, size_t n)
     return room;
 }
 
-enum um_status um_table_add_cell(struct um_table_reader *r, const char *text, size_t n,
-                                 struct um_error *err)
+static enum um_status add_cell(struct um_table_reader *r, struct um_cell cell,
+                               struct um_error *err)
 {
     struct um_table *t = r->table;
     size_t at = (size_t)t->n_rows * t->n_columns + r->row_cells;
     if (!um_grow(&t->cells, &t->cells_capacity, at + 1, sizeof(*t->cells)))
         return um_fail_memory(err, t->path, at * sizeof(*t->cells));
-    t->cells[at] = (struct um_cell){text, n};
+    t->cells[at] = cell;
     r->row_cells++;
     return UM_OK;
+}
+
+enum um_status um_table_add_cell(struct um_table_reader *r, const char *text, size_t n,
+                                 struct um_error *err)
+{
+    return add_cell(r, (struct um_cell){.text = text, .n = n}, err);
+}
+
+enum um_status um_table_add_list(struct um_table_reader *r, const char *text, size_t n,
+                                 struct um_error *err)
+{
+    return add_cell(r, (struct um_cell){.text = text, .n = n, .is_list = true}, err);
 }
 
 /* The first row fixes the number of columns, and names them if it is a header. */

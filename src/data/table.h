@@ -1,8 +1,8 @@
 /*
  * Tables of text: TSV as GLUE ships it (no quoting: a quote is a character), CSV (RFC 4180), JSON
  * (an object per line, or one array of objects), CoNLL (a word and its tags per line, an empty line
- * behind each sentence). A byte-order mark, CRLF and a missing last newline are fine; invalid UTF-8,
- * NUL bytes and ragged rows are errors with file and line.
+ * behind each sentence). A byte-order mark, CRLF and a missing last newline are fine; invalid
+ * UTF-8, NUL bytes and ragged rows are errors with file and line.
  */
 #ifndef UM_DATA_TABLE_H
 #define UM_DATA_TABLE_H
@@ -32,6 +32,7 @@ struct um_table_options {
 struct um_cell {
     const char *text; /* NUL-terminated; NULL: JSON has no text or number there */
     size_t n;         /* without text: 0 if the member is missing or null, else 1 */
+    bool is_list;     /* a line for each of its items */
 };
 
 struct um_table {

@@ -74,7 +74,7 @@ static enum um_status end_sentence(struct sentence *s, struct um_table_reader *r
         if (!copy)
             return um_fail_memory(err, r->table->path, column->length);
         memcpy(copy, column->text, column->length + 1);
-        UM_RETURN_IF(um_table_add_cell(r, copy, column->length, err));
+        UM_RETURN_IF(um_table_add_list(r, copy, column->length, err));
         um_str_clear(column);
     }
     s->n_words = 0;
@@ -94,6 +94,21 @@ static bool begins_document(const char *text, size_t start, size_t end)
     return end - start >= sizeof(mark) - 1 && memcmp(text + start, mark, sizeof(mark) - 1) == 0;
 }
 
+/* Files whose first word is the name of the words' column are tables. */
+static enum um_status check_header(const struct um_table_reader *r, size_t start, size_t end,
+                                   struct um_error *err)
+{
+    const char *name = r->options->wanted[0] ? r->options->wanted[0] : "";
+    size_t n = strlen(name);
+    if (n == 0 || end - start <= n || memcmp(r->text + start, name, n) != 0 ||
+        !strchr(" \t", r->text[start + n]))
+        return UM_OK;
+    um_fail(err, UM_E_INPUT, "%s:1: '%s' is the name of a column, where CoNLL files have a word",
+            r->table->path, name);
+    um_error_hint(err, "--header yes reads it as a table: a text and its tags in each row");
+    return UM_E_INPUT;
+}
+
 enum um_status um_table_read_conll(struct um_table_reader *r, struct um_error *err)
 {
     struct sentence s = {0};
@@ -108,6 +123,8 @@ enum um_status um_table_read_conll(struct um_table_reader *r, struct um_error *e
             UM_TRY(end_sentence(&s, r, err));
             continue;
         }
+        if (line == 1)
+            UM_TRY(check_header(r, start, end, err));
         if (s.n_words == 0)
             s.line = line;
         UM_TRY(read_word(&s, r, line, start, end, err));

@@ -42,6 +42,7 @@ static bool is_list(const json_t *value)
 static enum um_status add_list(struct um_table_reader *r, const json_t *list, struct um_error *err)
 {
     struct um_str lines = {0};
+    um_str_add(&lines, "");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *item = json_array_get(list, i);
         size_t start = lines.length;
@@ -54,8 +55,13 @@ static enum um_status add_list(struct um_table_reader *r, const json_t *list, st
                 lines.text[k] = ' ';
         um_str_add(&lines, "\n");
     }
-    enum um_status status = lines.failed ? um_fail_memory(err, r->table->path, lines.length)
-                                         : add_copy(r, lines.text ? lines.text : "", err);
+    char *copy = lines.failed ? NULL : um_table_room(r, lines.length);
+    enum um_status status = UM_OK;
+    if (!copy)
+        UM_TRY(um_fail_memory(err, r->table->path, lines.length));
+    memcpy(copy, lines.text, lines.length + 1);
+    status = um_table_add_list(r, copy, lines.length, err);
+out:
     um_str_free(&lines);
     return status;
 }

@@ -34,6 +34,9 @@ size_t um_table_end_line(struct um_table_reader *r, size_t start, size_t end);
 /* Appends a cell to the row being read. Takes text that lives as long as the table. */
 enum um_status um_table_add_cell(struct um_table_reader *r, const char *text, size_t n,
                                  struct um_error *err);
+/* The same of a list, a line for each item. */
+enum um_status um_table_add_list(struct um_table_reader *r, const char *text, size_t n,
+                                 struct um_error *err);
 /* Takes the row that was read, which began on `line`. */
 enum um_status um_table_end_row(struct um_table_reader *r, int64_t line, struct um_error *err);
 

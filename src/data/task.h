@@ -69,8 +69,11 @@ struct um_row {
     int64_t label;           /* class; -1 without label */
     double target;           /* regression */
     int64_t line;
-    const int32_t *tags; /* style WORDS: classes of its n_words; NULL without them */
-    int64_t n_words, first_word; /* words of the rows before it */
+    /* Style WORDS: is the text a list of them; classes of the n_words, NULL without; how many words
+     * the rows before it have. */
+    bool is_list;
+    const int32_t *tags;
+    int64_t n_words, first_word;
 };
 
 struct um_dataset {
@@ -81,6 +84,7 @@ struct um_dataset {
     char **labels;     /* names by class; owned */
     int64_t n_labels;  /* 0 for regression */
     bool is_labelled;
+    bool has_numbers;  /* labels are classes' numbers, though these have names */
     bool is_borrowed;  /* labels, tags and texts belong to another data set */
     int32_t *tags;     /* of all words, style WORDS; owned */
     size_t tags_capacity;

@@ -1,5 +1,5 @@
-/* The words of a text: its lines, if the last of them has its end too (as cells of CoNLL files and
- * JSON lists come), else what white space separates. */
+/* The words of a text: what white space separates, or the items of a list, a line for each
+ * (um_cell.is_list). */
 #ifndef UM_DATA_WORDS_H
 #define UM_DATA_WORDS_H
 
@@ -13,9 +13,9 @@ struct um_words {
     bool are_lines;
 };
 
-static inline struct um_words um_words(const char *text, size_t n)
+static inline struct um_words um_words(const char *text, size_t n, bool is_list)
 {
-    return (struct um_words){text, text + n, n > 0 && text[n - 1] == '\n'};
+    return (struct um_words){text, text + n, is_list};
 }
 
 static inline bool um_words_is_end(const struct um_words *w, char c)
@@ -38,9 +38,9 @@ static inline bool um_words_next(const char **word, size_t *n, struct um_words *
     return true;
 }
 
-static inline int64_t um_words_count(const char *text, size_t n)
+static inline int64_t um_words_count(const char *text, size_t n, bool is_list)
 {
-    struct um_words words = um_words(text, n);
+    struct um_words words = um_words(text, n, is_list);
     const char *word;
     int64_t count = 0;
     while (um_words_next(&word, &n, &words))

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "delta/head_config.h"
+
 enum um_gguf_change um_delta_gguf_change(const struct um_model *model,
                                          const struct um_param *param)
 {
@@ -91,7 +93,8 @@ static enum um_status lay_over_folded(struct um_model *model, const struct um_de
 enum um_status um_delta_open_folded(struct um_model *model, struct um_delta *delta,
                                     const char *path, struct um_error *err)
 {
-    const struct um_model_options options = {.dropout = -1};
+    const struct um_model_options options = {.heads = um_head_kind(delta->task_class),
+                                             .dropout = -1};
     *model = (struct um_model){0};
     if (!*delta->attached)
         return UM_OK;

@@ -101,7 +101,8 @@ out:
 /* The base, with what the delta attaches to it, if anything. */
 static enum um_status open_model(struct um_export *x, const char *path, struct um_error *err)
 {
-    const struct um_model_options options = {.dropout = -1};
+    const struct um_model_options options = {.heads = um_head_kind(x->delta->task_class),
+                                             .dropout = -1};
     UM_RETURN_IF(um_delta_open_folded(&x->model, x->delta, path, err));
     return um_model_attached(&x->model) ? UM_OK : um_model_open(&x->model, path, &options, err);
 }

@@ -19,7 +19,7 @@ struct import {
     struct um_model model;
     struct um_addition_options options;
     int64_t n_outputs;     /* of a task head that was saved along; 0: none */
-    bool is_tagger;        /* such a head is over single tokens */
+    enum um_heads heads;   /* that the adapter's task needs */
     struct um_delta delta; /* result; entries and values in its arena */
 };
 
@@ -77,9 +77,11 @@ static enum um_status read_config(struct import *x, struct um_error *err)
     if (!is_adalora && strcmp(type, "LORA") != 0)
         return um_fail(err, UM_E_INPUT, "cannot import '%s': peft_type is '%s', expected LORA or "
                        "ADALORA", where, type);
-    x->is_tagger = strcmp(task, "TOKEN_CLS") == 0;
-    if (*task && !x->is_tagger && strcmp(task, "SEQ_CLS") != 0 &&
-        strcmp(task, "CAUSAL_LM") != 0 && strcmp(task, "FEATURE_EXTRACTION") != 0)
+    x->heads = strcmp(task, "TOKEN_CLS") == 0 ? UM_HEADS_TAGS
+               : strcmp(task, "SEQ_CLS") == 0 ? UM_HEADS_TASK
+                                              : UM_HEADS_STORED;
+    if (*task && x->heads == UM_HEADS_STORED && strcmp(task, "CAUSAL_LM") != 0 &&
+        strcmp(task, "FEATURE_EXTRACTION") != 0)
         return um_fail(err, UM_E_INPUT, "cannot import '%s': task_type is '%s', expected SEQ_CLS, "
                        "TOKEN_CLS, CAUSAL_LM or FEATURE_EXTRACTION", where, task);
     if (strcmp(bias, "none") != 0)
@@ -327,9 +329,9 @@ static enum um_status save(struct import *x, const char *model, const char *out,
     d->task = x->n_outputs ? "" : x->model.arch->is_decoder ? "text" : "";
     d->architecture = json_string_value(json_object_get(x->model.folder.config, "model_type"));
     d->prefix = x->model.has_prefix ? "" : x->model.arch->prefix;
-    d->task_class = x->n_outputs == 0 ? ""
-                    : x->is_tagger    ? x->model.arch->tag_class
-                                      : x->model.arch->task_class;
+    d->task_class = x->n_outputs == 0         ? ""
+                    : x->model.is_tagger ? x->model.arch->tag_class
+                                         : x->model.arch->task_class;
     d->attached = attached;
     UM_TRY(um_folder_open(&base, model, err));
     UM_TRY(um_delta_check_attached(d, &x->model, x->folder, err));
@@ -354,7 +356,7 @@ enum um_status um_delta_import_peft(struct um_delta_info *info, const char *fold
     UM_TRY(um_safetensors_open(&x.file, tensors, err));
     x.n_outputs = head_outputs(&x);
     const struct um_model_options options = {
-        .heads = x.is_tagger ? UM_HEADS_TAGS : UM_HEADS_STORED,
+        .heads = x.heads,
         .n_outputs = x.n_outputs,
         .dropout = -1};
     UM_TRY(um_model_open(&x.model, model, &options, err));

@@ -11,10 +11,27 @@ struct tag {
 
 static struct tag read_tag(const char *name)
 {
-    bool has_place = *name && strchr("BIES", *name) && (name[1] == '-' || !name[1]);
+    static const char places[] = "BIESLU", meant[] = "BIESES";
+    const char *place = *name && (name[1] == '-' || !name[1]) ? strchr(places, *name) : NULL;
     if (strcmp(name, "O") == 0)
         return (struct tag){'O', ""};
-    return has_place ? (struct tag){*name, name[1] ? name + 2 : ""} : (struct tag){'I', name};
+    return place ? (struct tag){meant[place - places], name[1] ? name + 2 : ""}
+                 : (struct tag){'I', name};
+}
+
+/* A class's; behind the text's end, and of class -1, it is outside. */
+static struct tag tag_at(const struct um_scored_rows *r, const int64_t *classes, int64_t i,
+                         int64_t end)
+{
+    return i == end || classes[i] < 0 ? (struct tag){'O', ""} : read_tag(r->names[classes[i]]);
+}
+
+int64_t um_class_outside(char *const *names, int64_t n)
+{
+    for (int64_t k = 0; k < n; k++)
+        if (strcmp(names[k], "O") == 0)
+            return k;
+    return -1;
 }
 
 static bool is_outside(struct tag tag)
@@ -25,8 +42,8 @@ static bool is_outside(struct tag tag)
 /* Whether an entity ends between two tags. */
 static bool ends(struct tag tag, struct tag next)
 {
-    return !is_outside(tag) &&
-           (strchr("ES", tag.place) || strchr("BSO", next.place) || strcmp(tag.kind, next.kind) != 0);
+    return !is_outside(tag) && (strchr("ES", tag.place) || strchr("BSO", next.place) ||
+                                strcmp(tag.kind, next.kind) != 0);
 }
 
 /* Whether one begins behind `before`. */
@@ -65,11 +82,8 @@ static void count_text(struct counts *c, const struct um_scored_rows *r, int64_t
     struct walk predicted = {outside, -1}, true_ones = {outside, -1};
     for (int64_t i = first; i <= end; i++) {
         const char *kind, *true_kind;
-        bool is_end = i == end;
-        int64_t start = step(&kind, &predicted,
-                             is_end ? outside : read_tag(r->names[r->predicted[i]]), i);
-        int64_t true_start = step(&true_kind, &true_ones,
-                                  is_end ? outside : read_tag(r->names[r->label[i]]), i);
+        int64_t start = step(&kind, &predicted, tag_at(r, r->predicted, i, end), i);
+        int64_t true_start = step(&true_kind, &true_ones, tag_at(r, r->label, i, end), i);
         c->predicted += start >= 0;
         c->there += true_start >= 0;
         c->right += start >= 0 && start == true_start && strcmp(kind, true_kind) == 0;

@@ -95,8 +95,7 @@ static struct um_value *head(const struct um_model *m, struct um_tape *tape,
 
 static struct um_value *tag(const struct um_model *m, struct um_tape *tape, struct um_value *x)
 {
-    x = um_dropout(tape, x, (float)m->dims.head_dropout);
-    return um_encoder_linear(m, tape, x, HEAD, -1);
+    return um_encoder_tag(m, tape, x, HEAD, m->dims.head_dropout);
 }
 
 static const char *const targets[] = {"query", "value", NULL};

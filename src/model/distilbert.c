@@ -69,8 +69,7 @@ static struct um_value *head(const struct um_model *m, struct um_tape *tape,
 
 static struct um_value *tag(const struct um_model *m, struct um_tape *tape, struct um_value *x)
 {
-    x = um_dropout(tape, x, (float)m->dims.dropout);
-    return um_encoder_linear(m, tape, x, HEAD, -1);
+    return um_encoder_tag(m, tape, x, HEAD, m->dims.dropout);
 }
 
 static const char *const targets[] = {"q_lin", "v_lin", NULL};

@@ -67,3 +67,9 @@ struct um_value *um_encoder_hidden(const struct um_model *model, struct um_tape 
         x = encoder_layer(model, tape, x, l);
     return x;
 }
+
+struct um_value *um_encoder_tag(const struct um_model *model, struct um_tape *tape,
+                                struct um_value *x, int role, double dropout)
+{
+    return um_encoder_linear(model, tape, um_dropout(tape, x, (float)dropout), role, -1);
+}

@@ -27,6 +27,10 @@ struct um_value *um_encoder_hidden(const struct um_model *model, struct um_tape 
                                    const struct um_lookup *lookups, int n_lookups,
                                    int64_t n_tokens);
 
+/* The head that tags tokens: the map `role` over x, which is dropped out first. */
+struct um_value *um_encoder_tag(const struct um_model *model, struct um_tape *tape,
+                                struct um_value *x, int role, double dropout);
+
 /* A linear map over x by the role of its weight; layer -1: of none. */
 struct um_value *um_encoder_linear(const struct um_model *model, struct um_tape *tape,
                                    struct um_value *x, int role, int64_t layer);

@@ -427,21 +427,24 @@ static void add_ends(struct um_model *model, const json_t *config)
     add_end(model, ids);
 }
 
-/* Whether the head is one over tokens: asked for, or by the class that transformers saved. */
-static enum um_status settle_tagger(struct um_model *model, enum um_heads heads,
-                                    struct um_error *err)
+/* Whether a folder is of a class that tags tokens, as transformers saved it. */
+static bool is_saved_tagger(const struct um_model *model)
 {
     const json_t *classes = json_object_get(model->folder.config, "architectures");
     const char *class = json_string_value(json_array_get(classes, 0));
-    model->is_tagger =
-        heads == UM_HEADS_TAGS ||
-        (heads == UM_HEADS_STORED && class && strstr(class, "ForTokenClassification"));
-    if (!model->is_tagger || model->arch->tag)
-        return UM_OK;
-    um_fail(err, UM_E_INPUT, "'%s': a %s model cannot tag words here", model->folder.path,
-            model->arch->name);
-    um_error_hint(err, "it takes an encoder: bert, distilbert");
-    return UM_E_INPUT;
+    return class && strstr(class, "ForTokenClassification");
+}
+
+/* Outputs of the task head, and whether that is over tokens; none where the architecture has no
+ * such head. */
+static void settle_head(struct um_model *model, const struct um_model_options *o)
+{
+    bool is_tagger =
+        o->heads == UM_HEADS_TAGS || (o->heads == UM_HEADS_STORED && is_saved_tagger(model));
+    model->is_tagger = is_tagger && model->arch->tag;
+    model->dims.O = o->n_outputs ? o->n_outputs : stored_outputs(model);
+    if (o->heads == UM_HEADS_VOCABULARY || is_tagger != model->is_tagger)
+        model->dims.O = 0;
 }
 
 enum um_status um_model_open(struct um_model *model, const char *path,
@@ -452,14 +455,11 @@ enum um_status um_model_open(struct um_model *model, const char *path,
     UM_TRY(options->is_plan ? um_folder_open_config(&model->folder, path, err)
                             : um_folder_open(&model->folder, path, err));
     UM_TRY(read_config(model, model->folder.config_path, err));
-    UM_TRY(settle_tagger(model, options->heads, err));
     model->is_shape = !model->folder.gguf && model->folder.n_shards == 0;
     if (model->is_shape)
         UM_TRY(um_model_plan_dtype(model, options->dtype, err));
     UM_TRY(read_factors(model, err));
-    model->dims.O = options->heads == UM_HEADS_VOCABULARY ? 0
-                    : options->n_outputs                  ? options->n_outputs
-                                                          : stored_outputs(model);
+    settle_head(model, options);
     if (options->dropout >= 0)
         model->dims.dropout = model->dims.attention_dropout = model->dims.head_dropout =
             model->dims.embed_dropout = options->dropout;

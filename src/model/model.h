@@ -143,7 +143,7 @@ struct um_model {
 enum um_heads {
     UM_HEADS_STORED,     /* whichever the file has */
     UM_HEADS_TASK,       /* the task's, and no vocabulary's but the table of words */
-    UM_HEADS_TAGS,       /* the same, over single tokens */
+    UM_HEADS_TAGS,       /* the same, over single tokens; none where the architecture has no such */
     UM_HEADS_VOCABULARY, /* the vocabulary's */
 };
 
@@ -157,8 +157,7 @@ struct um_model_options {
 };
 
 /* Opens a folder as the architecture its config names. UM_E_INPUT: unknown model_type (lists the
- * known), missing tensors, wrong shapes, heads that the architecture does not have. Close with
- * um_model_close, also after a failure. */
+ * known), missing tensors, wrong shapes. Close with um_model_close, also after a failure. */
 enum um_status um_model_open(struct um_model *model, const char *path,
                              const struct um_model_options *options, struct um_error *err);
 void um_model_close(struct um_model *model);

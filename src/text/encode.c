@@ -253,13 +253,13 @@ enum um_status um_tokenizer_encode(struct um_tokens *tokens, const struct um_tok
     return put_together(tokens, template, s, n, special, err);
 }
 
-/* Tokens that a template puts before the text. */
+/* Tokens that a template puts before the text; -1: it has no place for one. */
 static int64_t n_before_text(const struct um_template *template)
 {
-    size_t n = 0;
-    while (n < template->n && template->items[n].sequence < 0)
-        n++;
-    return (int64_t)n;
+    for (size_t i = 0; i < template->n; i++)
+        if (template->items[i].sequence == 0)
+            return (int64_t)i;
+    return -1;
 }
 
 enum um_status um_tokenizer_encode_words(struct um_tokens *tokens,
@@ -277,7 +277,8 @@ enum um_status um_tokenizer_encode_words(struct um_tokens *tokens,
     for (size_t w = 0; w < n_words; w++) {
         size_t start = ids->n;
         UM_RETURN_IF(add_text(tokenizer, s, 0, words[w].text, words[w].n, err));
-        words[w].first = ids->n > start && start < most ? before + (int64_t)start : -1;
+        bool is_there = before >= 0 && ids->n > start && start < most;
+        words[w].first = is_there ? before + (int64_t)start : -1;
     }
     const size_t n[2] = {ids->n < most ? ids->n : most, 0};
     tokens->n_truncated = ids->n - n[0];

@@ -148,6 +148,8 @@ static enum um_status try_all(bool *goes_on, struct um_run *run, struct um_calib
     status = copy_values(whole, c, &trial.set, err);
     if (status == UM_OK) {
         status = do_steps(goes_on, run, &trial, err);
+        if (status == UM_E_DIVERGED)
+            um_error_hint(err, "a lower method.trial_lr may help");
         rewind_values(whole, c, &trial.set);
     }
     run->tuning.n_updates += trial.n_updates;

@@ -2,6 +2,7 @@
 #include "train/evaluator.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "data/words.h"
 
@@ -106,12 +107,10 @@ static int64_t n_in_outputs(const struct um_evaluator *e)
     return e->tm->model.dims.O * (e->tokens.words ? um_dataset_n_words(e->data) : e->data->n_rows);
 }
 
-int64_t um_evaluator_bytes(const struct um_evaluator *e)
+int64_t um_evaluator_output_bytes(const struct um_evaluator *e)
 {
-    int64_t bytes = um_encoded_bytes(&e->tokens);
-    if (e->data && um_objective_of(e->data->task) != UM_OBJECTIVE_TOKEN)
-        bytes += n_in_outputs(e) * (int64_t)sizeof(*e->outputs);
-    return bytes;
+    bool has_outputs = e->data && um_objective_of(e->data->task) != UM_OBJECTIVE_TOKEN;
+    return has_outputs ? n_in_outputs(e) * (int64_t)sizeof(*e->outputs) : 0;
 }
 
 static enum um_status run_outputs(struct um_evaluation *evaluation, struct um_evaluator *e,
@@ -171,12 +170,13 @@ enum um_status um_evaluator_run(struct um_evaluation *evaluation, struct um_eval
 static void add_prediction(struct um_str *text, const float *outputs, int64_t n,
                            const char *label, char *const *labels)
 {
+    int64_t class = n > 1 ? um_tag(outputs, n, labels) : -1;
     um_str_addf(text, "%s\t", label);
     if (n == 1)
         um_str_addf(text, "%.9g\t", (double)outputs[0]);
     else
-        um_str_addf(text, "%s\t", labels[um_greatest(outputs, n)]);
-    for (int64_t k = 0; k < n; k++)
+        um_str_addf(text, "%s\t", class < 0 ? "" : labels[class]);
+    for (int64_t k = 0; k < n && um_is_seen(outputs); k++)
         um_str_addf(text, "%s%.9g", k ? " " : "", (double)outputs[k]);
     um_str_add(text, "\n");
 }
@@ -189,12 +189,32 @@ static void add_rows(struct um_str *text, const struct um_evaluator *e, char *co
     for (int64_t i = 0; i < data->n_rows; i++) {
         const struct um_row *row = &data->rows[i];
         char target[32] = "";
+        if (!um_is_seen(e->outputs + i * n))
+            continue; /* stopped before */
         if (data->is_labelled && n == 1)
             (void)um_snprintf(target, sizeof(target), "%.9g", row->target);
         const char *label = data->is_labelled && n > 1 ? labels[row->label] : target;
         um_str_addf(text, "%lld\t", (long long)i + 1);
         add_prediction(text, e->outputs + i * n, n, label, labels);
     }
+}
+
+/* A word, with spaces where it holds what separates columns or lines. */
+static void add_word(struct um_str *text, const char *word, size_t n)
+{
+    size_t start = text->length;
+    um_str_add_n(text, word, n);
+    for (size_t i = start; i < text->length; i++)
+        if (strchr("\t\n\r", text->text[i]))
+            text->text[i] = ' ';
+}
+
+static bool is_any_seen(const struct um_evaluator *e, const struct um_row *row)
+{
+    bool is = false;
+    for (int64_t k = 0; k < row->n_words && !is; k++)
+        is = um_is_seen(e->outputs + (row->first_word + k) * e->tm->model.dims.O);
+    return is;
 }
 
 /* The same of words, with an empty line behind each text. */
@@ -205,13 +225,15 @@ static void add_words(struct um_str *text, const struct um_evaluator *e, char *c
     um_str_add(text, "row\tword\tlabel\tprediction\tscores\n");
     for (int64_t i = 0; i < data->n_rows; i++) {
         const struct um_row *row = &data->rows[i];
-        struct um_words words = um_words(row->text, row->n_text);
+        struct um_words words = um_words(row->text, row->n_text, row->is_list);
         const char *word;
         size_t n_word;
+        if (!e->is_complete && !is_any_seen(e, row))
+            continue; /* stopped before */
         for (int64_t k = 0; um_words_next(&word, &n_word, &words); k++) {
             const char *label = row->tags ? labels[row->tags[k]] : "";
             um_str_addf(text, "%lld\t", (long long)i + 1);
-            um_str_add_n(text, word, n_word);
+            add_word(text, word, n_word);
             um_str_add(text, "\t");
             add_prediction(text, e->outputs + (row->first_word + k) * n, n, label, labels);
         }

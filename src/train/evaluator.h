@@ -15,8 +15,8 @@ struct um_evaluator {
     const struct um_config *config; /* borrows: data.*, eval.*, train.max_length */
     struct um_encoded tokens;       /* no rows: of questions without completions */
     struct um_questions questions;  /* of a task with an answer rule */
-    float *outputs; /* [n_rows, O], or [n_words, O], of a task with a head, by the last run; NaN where
-                       it saw nothing, or was stopped before; owned */
+    float *outputs; /* [n_rows, O], or [n_words, O], of a task with a head, by the last run; NaN
+                       where it saw nothing, or was stopped before; owned */
     bool has_predictions; /* of some rows at least, by the last run, */
     bool is_complete;     /* and of all */
 };
@@ -26,8 +26,8 @@ enum um_status um_evaluator_open(struct um_evaluator *evaluator, struct um_task_
                                  struct um_error *err);
 void um_evaluator_close(struct um_evaluator *evaluator);
 
-/* Memory that it holds between runs: tokens, and outputs once there are any. */
-int64_t um_evaluator_bytes(const struct um_evaluator *evaluator);
+/* Memory that outputs take, from the first run on. */
+int64_t um_evaluator_output_bytes(const struct um_evaluator *evaluator);
 
 /* Says, through the message callback, how many rows were left out or cut, and how many questions
  * have no room for an answer, if any. */

@@ -15,7 +15,7 @@ static enum um_status open_task(struct um_run *run, struct um_error *err)
     run->task = um_task_find(*name || !arch->is_decoder ? name : "text");
     if (!run->task)
         return um_fail(err, UM_E_USAGE, "task: not given; `unmask help tasks` lists them");
-    return um_task_check_decoder(run->task, arch, err);
+    return um_task_check_arch(run->task, arch, err);
 }
 
 /* Outputs of the task head, before the model is there that tells whether it can have one. */

@@ -137,10 +137,11 @@ static int64_t method_bytes(const struct um_run *run, const struct extreme *most
     return um_tuning_bytes(&run->tuning, &load);
 }
 
+/* What is held already. */
 static int64_t data_bytes(const struct um_run *run)
 {
     int64_t n_words = um_dataset_n_words(&run->train) + um_dataset_n_words(&run->eval);
-    return um_encoded_bytes(&run->train_tokens) + um_evaluator_bytes(&run->evaluator) +
+    return um_encoded_bytes(&run->train_tokens) + um_encoded_bytes(&run->evaluator.tokens) +
            (run->train.n_rows + run->eval.n_rows) * (int64_t)sizeof(struct um_row) +
            n_words * (int64_t)sizeof(*run->train.tags);
 }
@@ -195,7 +196,7 @@ enum um_status um_run_plan(struct um_plan *plan, struct um_run *run, struct um_e
     plan->activation_bytes = (int64_t)need.pool_bytes;
     plan->generation_bytes = (int64_t)need.held_bytes;
     plan->method_bytes = method_bytes(run, &most, plan->max_tokens_per_step);
-    plan->data_bytes = data_bytes(run);
+    plan->data_bytes = data_bytes(run) + um_evaluator_output_bytes(&run->evaluator);
     plan->process_bytes = process_bytes(run);
     plan->peak_bytes = plan->weights_bytes + plan->activation_bytes + plan->generation_bytes +
                        plan->method_bytes + plan->data_bytes + plan->process_bytes;

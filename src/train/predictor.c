@@ -1,5 +1,4 @@
 /* Predictors: base and delta laid over each other in memory, put to use. */
-#include <math.h>
 #include <string.h>
 
 #include "data/words.h"
@@ -57,6 +56,8 @@ enum um_status um_predictor_open(struct um_predictor **predictor, const char *pa
     UM_TRY(check_trained(p, delta ? delta : path, err));
     UM_TRY(um_tokenizer_open(&p->tm.tokenizer, path, err));
     p->tm.max_length = p->tm.model.dims.P;
+    if (p->tm.model.is_tagger && p->tm.model.dims.O == 1)
+        UM_TRY(um_fail(err, UM_E_INPUT, "'%s' cannot tag: it knows one class", path));
     if (p->tm.model.dims.O > 1)
         UM_TRY(um_names_read(&p->names, p->tm.model.folder.config, p->tm.model.dims.O, err));
     if (p->delta)
@@ -191,12 +192,12 @@ static void visit_words(const struct um_predictor *p, const struct um_row *row,
                         const float *outputs, um_tagged_fn *visit, void *user)
 {
     int64_t n_outputs = p->tm.model.dims.O;
-    struct um_words words = um_words(row->text, row->n_text);
+    struct um_words words = um_words(row->text, row->n_text, row->is_list);
     struct um_tagged_word w = {.text = row->line - 1};
     for (int64_t k = row->first_word; um_words_next(&w.word, &w.n, &words); k++) {
         const float *of_word = outputs + k * n_outputs;
-        w.logits = isnan(of_word[0]) ? NULL : of_word;
-        w.label = um_greatest(of_word, n_outputs);
+        w.logits = um_is_seen(of_word) ? of_word : NULL;
+        w.label = um_tag(of_word, n_outputs, p->names.items);
         visit(&w, user);
     }
 }
@@ -209,7 +210,7 @@ static int64_t make_rows(struct um_row *rows, int64_t *n_words, int64_t n,
     *n_words = 0;
     for (int64_t i = 0; i < n; i++) {
         size_t length = strlen(texts[i]);
-        int64_t words = um_words_count(texts[i], length);
+        int64_t words = um_words_count(texts[i], length, false);
         if (words > 0)
             rows[n_rows++] = (struct um_row){.text = texts[i],
                                              .n_text = length,
@@ -235,8 +236,6 @@ enum um_status um_predictor_tag(struct um_predictor *p, int64_t n, const char *c
     outputs = UM_NEW(n_words * n_outputs, float);
     if (!outputs)
         UM_TRY(um_fail_memory(err, "outputs", (size_t)(n_words * n_outputs) * sizeof(float)));
-    for (int64_t i = 0; i < n_words * n_outputs; i++)
-        outputs[i] = (float)NAN; /* so words stay of which the model sees nothing */
     status = n_rows ? run_rows(outputs, p, UM_STYLE_WORDS, rows, n_rows, err) : UM_OK;
     for (int64_t i = 0; i < n_rows && status == UM_OK; i++)
         visit_words(p, &rows[i], outputs, visit, user);

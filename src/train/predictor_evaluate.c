@@ -8,7 +8,7 @@ static enum um_status check_task(const struct um_predictor *p, const struct um_t
 {
     const struct um_model *model = &p->tm.model;
     if (um_objective_of(task) == UM_OBJECTIVE_TOKEN) {
-        UM_RETURN_IF(um_task_check_decoder(task, model->arch, err));
+        UM_RETURN_IF(um_task_check_arch(task, model->arch, err));
         return um_predictor_check_words(p, err);
     }
     if (model->dims.O == 0)
@@ -16,7 +16,8 @@ static enum um_status check_task(const struct um_predictor *p, const struct um_t
                        task->name);
     if (model->is_tagger != (task->style == UM_STYLE_WORDS))
         return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model tells something of %s",
-                       task->name, model->is_tagger ? "words, not of texts" : "texts, not of words");
+                       task->name,
+                       model->is_tagger ? "words, not of texts" : "texts, not of words");
     if (task->is_regression != (model->dims.O == 1))
         return um_fail(err, UM_E_USAGE, "task '%s' does not fit: the model has %lld outputs",
                        task->name, (long long)model->dims.O);

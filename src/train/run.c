@@ -125,11 +125,12 @@ static enum um_status open_model(struct um_run *run, struct um_error *err)
         return um_fail(err, UM_E_USAGE, "model: not given; name a Hugging Face folder");
     UM_RETURN_IF(um_model_open(&tm->model, c->model, &options, err));
     UM_RETURN_IF(um_run_attach(run, err));
-    UM_RETURN_IF(um_task_check_decoder(run->task, tm->model.arch, err));
+    UM_RETURN_IF(um_task_check_arch(run->task, tm->model.arch, err));
     UM_RETURN_IF(um_tokenizer_open(&tm->tokenizer, c->model, err));
     UM_RETURN_IF(um_task_model_open_chat(tm, run->task, c->data.template, err));
     tm->max_length = um_max_length_of(&tm->model, c);
     UM_RETURN_IF(um_task_model_encode(&run->train_tokens, tm, &run->train, c, err));
+    UM_RETURN_IF(um_encoded_leave_out(&run->train_tokens, &run->train, err));
     if (!run->eval.is_borrowed) /* from the training rows */
         um_dataset_drop_texts(&run->train);
     return run->eval.n_rows ? um_evaluator_open(&run->evaluator, tm, &run->eval, c, err) : UM_OK;

@@ -42,15 +42,23 @@ const char *um_task_class_of(const struct um_task *task, const struct um_arch *a
     return classes[um_objective_of(task)];
 }
 
-enum um_status um_task_check_decoder(const struct um_task *task, const struct um_arch *arch,
-                                     struct um_error *err)
+enum um_status um_task_check_arch(const struct um_task *task, const struct um_arch *arch,
+                                  struct um_error *err)
 {
-    if (um_objective_of(task) != UM_OBJECTIVE_TOKEN || arch->is_decoder)
-        return UM_OK;
-    um_fail(err, UM_E_USAGE, "task '%s' is to go on with a text, which a %s model cannot",
-            task->name, arch->name);
-    um_error_hint(err, "it takes a decoder: gpt2, llama, mistral, qwen, gemma");
-    return UM_E_USAGE;
+    enum um_objective objective = um_objective_of(task);
+    if (objective == UM_OBJECTIVE_TOKEN && !arch->is_decoder) {
+        um_fail(err, UM_E_USAGE, "task '%s' is to go on with a text, which a %s model cannot",
+                task->name, arch->name);
+        um_error_hint(err, "it takes a decoder: gpt2, llama, mistral, qwen, gemma");
+        return UM_E_USAGE;
+    }
+    if (objective == UM_OBJECTIVE_TAG && !arch->tag) {
+        um_fail(err, UM_E_USAGE, "task '%s' is to tag words, which a %s model cannot here",
+                task->name, arch->name);
+        um_error_hint(err, "it takes an encoder: bert, distilbert");
+        return UM_E_USAGE;
+    }
+    return UM_OK;
 }
 
 struct um_data_options um_data_options_of(const struct um_config *c, bool is_train)

@@ -5,6 +5,8 @@
 #ifndef UM_TRAIN_TASK_MODEL_H
 #define UM_TRAIN_TASK_MODEL_H
 
+#include <math.h>
+
 #include "data/batches.h"
 #include "data/encoded.h"
 #include "metric/metric.h"
@@ -28,9 +30,10 @@ enum um_objective um_objective_of(const struct um_task *task);
 enum um_heads um_heads_of(const struct um_task *task);
 const char *um_task_class_of(const struct um_task *task, const struct um_arch *arch);
 
-/* UM_E_USAGE: the task is to go on with texts, and the model is no decoder. */
-enum um_status um_task_check_decoder(const struct um_task *task, const struct um_arch *arch,
-                                     struct um_error *err);
+/* UM_E_USAGE: the task is to go on with texts, and the model is no decoder; or to tag words, and it
+ * is no encoder. */
+enum um_status um_task_check_arch(const struct um_task *task, const struct um_arch *arch,
+                                  struct um_error *err);
 /* Where a recipe has a task's rows, to train on or to evaluate on. */
 struct um_data_options um_data_options_of(const struct um_config *config, bool is_train);
 
@@ -73,9 +76,9 @@ enum um_status um_task_model_batch(struct um_task_model *tm, const struct um_enc
 /* Both ways of scoring tell the callbacks (NULL: none) of each batch, and are UM_E_INTERRUPTED
  * where those say so. */
 
-/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length), or [n_words, O] of all
- * words of a tagger; NaN where the model sees nothing of a word, or was stopped before. NULL on a dry
- * pool. Fails as um_engine_fail does if any is not finite. */
+/* Outputs [n_rows, O] of all rows, in order of rows (batched by like length), or [n_words, O] of
+ * all words of a tagger; NaN where the model sees nothing of a word, or was stopped before. NULL on
+ * a dry pool. Fails as um_engine_fail does if any is not finite. */
 enum um_status um_task_model_outputs(float *outputs, struct um_task_model *tm,
                                      const struct um_encoded *encoded, const struct um_row *rows,
                                      int64_t batch, const struct um_callbacks *callbacks,
@@ -91,12 +94,19 @@ enum um_status um_task_model_loss(double *loss, struct um_task_model *tm,
 enum um_status um_task_score_rows(struct um_evaluation *evaluation, const struct um_task *task,
                                   const struct um_scored_rows *rows, struct um_error *err);
 
-/* Loss and the task's metrics from outputs. A word that was not seen (NaN) counts as of the first
- * class, which is outside of all entities, and not in the loss. */
+/* Loss and the task's metrics from outputs. A word that was not seen counts as one outside of all
+ * entities, and not in the loss. */
 enum um_status um_task_score(struct um_evaluation *evaluation, const struct um_dataset *data,
                              const float *outputs, int64_t n_outputs, struct um_error *err);
 
-/* The class of greatest output: the first of equals, and where they are NaN. */
+/* The class of greatest output (the first of equals). */
 int64_t um_greatest(const float *outputs, int64_t n);
+/* Whether outputs are there at all (um_task_model_outputs). */
+static inline bool um_is_seen(const float *outputs)
+{
+    return !isnan(outputs[0]);
+}
+/* A word's class; if it was not seen that outside of all entities, or -1 if none is. */
+int64_t um_tag(const float *outputs, int64_t n, char *const *names);
 
 #endif

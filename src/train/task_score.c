@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "metric/entities.h"
 #include "train/task_model.h"
 
 int64_t um_greatest(const float *outputs, int64_t n)
@@ -11,6 +12,11 @@ int64_t um_greatest(const float *outputs, int64_t n)
         if (outputs[k] > outputs[best])
             best = k;
     return best;
+}
+
+int64_t um_tag(const float *outputs, int64_t n, char *const *names)
+{
+    return um_is_seen(outputs) ? um_greatest(outputs, n) : um_class_outside(names, n);
 }
 
 /* -log softmax(outputs)[label]. */
@@ -96,16 +102,16 @@ static double score_words(struct truth *t, const struct um_dataset *data, const 
         for (int64_t k = 0; k < row->n_words; k++) {
             int64_t word = row->first_word + k;
             const float *of_word = outputs + word * n_outputs;
-            t->classes[word] = um_greatest(of_word, n_outputs);
+            t->classes[word] = um_tag(of_word, n_outputs, data->labels);
             t->labels[word] = row->tags[k];
-            if (isnan(of_word[0]))
+            if (!um_is_seen(of_word))
                 continue;
             loss += cross_entropy(of_word, n_outputs, row->tags[k]);
             n_seen++;
         }
         t->starts[i + 1] = row->first_word + row->n_words;
     }
-    return loss / (double)n_seen;
+    return n_seen ? loss / (double)n_seen : (double)NAN;
 }
 
 enum um_status um_task_score(struct um_evaluation *e, const struct um_dataset *data,

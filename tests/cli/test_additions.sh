@@ -114,11 +114,11 @@ sed 's/"init_lora_weights": [a-z]*/"init_lora_weights": "pissa"/' peft.adalora/a
 mv config peft.adalora/adapter_config.json
 expect 3 delta import peft.adalora --model "$base" --out none
 has err "its init_lora_weights 'pissa' changes the base"
-sed 's/"task_type": "SEQ_CLS"/"task_type": "TOKEN_CLS"/' peft.dora/adapter_config.json >config
+sed 's/"task_type": "SEQ_CLS"/"task_type": "QUESTION_ANS"/' peft.dora/adapter_config.json >config
 cp peft.dora/adapter_config.json kept
 mv config peft.dora/adapter_config.json
 expect 3 delta import peft.dora --model "$base" --out none
-has err "task_type is 'TOKEN_CLS'"
+has err "task_type is 'QUESTION_ANS'"
 mv kept peft.dora/adapter_config.json
 sed 's/"bias": "none"/"bias": "all"/' peft.dora/adapter_config.json >config
 mv config peft.dora/adapter_config.json

@@ -49,6 +49,12 @@ cp out predicted
 status=0
 printf 'kiba baba deba kide\n\nloba\tmude\n' | "$unmask" predict run >out || status=$?
 [ "$status" = 0 ] && cmp -s out predicted || fail "predictions of standard input differ: $(cat out)"
+# A text of which the model sees nothing, and line ends within one.
+expect 0 predict run "kiba
+baba
+" "$(printf '\342\200\215')"
+[ "$(cut -f1,3 out | sed 1d | tr '\t\n' '/ ')" = "O/kiba B-X/baba  O/$(printf '\342\200\215')  " ] ||
+    fail "unseen words: $(cat out)"
 expect 0 predict run --scores "kiba"
 has out '^prediction	probability	O	B-X	B-Y	I-X	word$'
 # Words without room or tokens are outside, with nothing to say how sure that is.
@@ -71,6 +77,43 @@ expect 0 delta diff "$base" merged --out diff.safetensors
 expect 0 predict --model "$base" --delta diff.safetensors "kiba baba deba kide" "" "loba	mude"
 cmp -s out predicted || fail "the difference predicts differently"
 expect 0 delta verify run
+
+# A row of which the model sees nothing is learnt nothing of, and counts where it is evaluated.
+{ printf '\342\200\215 NN O\n\n'; cat train.conll; } >odd.conll
+expect 0 train --model "$base" --task tagging --train-file odd.conll --eval-file odd.conll --budget 1500 \
+    --batch 8 --epochs 1 --out odd
+has err '^1 rows have nothing to learn within [0-9]+ tokens and were left out$'
+expect 0 eval odd
+has out '^rows +121$'
+# Classes in another order than those of the data, O last; the model's own numbers.
+sed 's/"0": "O"/"0": "B-Y"/; s/"2": "B-Y"/"2": "O"/' merged/config.json >config
+cp -r merged moved
+cp config moved/config.json
+expect 0 predict --model moved --max-length 4 "loba deba kide"
+[ "$(sed -n 4p out)" = "O		kide" ] || fail "a word without room: $(cat out)"
+awk 'function flush() { if (n) print "{\"tokens\": [" t "], \"tags\": [" g "]}"; n = 0; t = g = "" }
+    BEGIN { k["O"] = 0; k["B-X"] = 1; k["B-Y"] = 2; k["I-X"] = 3 }
+    !NF { flush(); next } { t = t (n ? ", " : "") "\"" $1 "\""; g = g (n++ ? ", " : "") k[$3] }
+    END { flush() }' dev.conll >dev.jsonl
+expect 0 eval --model merged --task tagging --eval-file dev.jsonl --json
+cmp -s out evaluated || fail "tags by their numbers: $(cat out), by names: $(cat evaluated)"
+
+# LoRA on maps that are there for texts alone goes along with the head that was trained, either way.
+expect 0 train --model "$base" --task tagging --train-file train.conll --method lora --targets dense --rank 2 \
+    --max-steps 5 --out dense
+expect 0 merge dense --out dense-merged
+expect 0 delta export dense --format peft --out dense-peft
+expect 0 train --model merged --task classification --train-file train.tsv --eval-file dev.tsv --method lora \
+    --targets dense --rank 2 --batch 8 --max-steps 20 --lr 1e-2 --out texts
+expect 0 eval texts --json
+cp out before
+expect 0 merge texts --out texts-merged
+expect 0 eval --model texts-merged --task classification --eval-file dev.tsv --json
+awk -v a="$(number before loss)" -v b="$(number out loss)" 'BEGIN { exit !(a - b < 1e-5 && b - a < 1e-5) }' ||
+    fail "merged: $(cat out), before: $(cat before)"
+expect 0 train --model "$base" --task tagging --train-file train.conll --method repeat --every 2 --max-steps 6 \
+    --budget 500 --out again-and-again
+has out '^changed +[0-9,]+ parameters in all, of which at most 500 trained at a time: within the budget$'
 
 # Every kind of method; LoRA by way of PEFT's folder and back.
 for method in full bitfit pafi fish; do
@@ -113,8 +156,8 @@ expect 0 inspect --model "$base/config.json" --task tagging --budget 900 --plan
 
 # What does not go.
 decoder=$source/tests/golden/models/llama_tied/model
-expect 3 train --model "$decoder" --task tagging --train-file train.conll --budget 900 --out no
-has err 'a llama model cannot tag words here'
+expect 2 train --model "$decoder" --task tagging --train-file train.conll --budget 900 --out no
+has err "task 'tagging' is to tag words, which a llama model cannot here$"
 has err '^hint: it takes an encoder: bert, distilbert$'
 expect 2 predict run --eval-file dev.conll --task classification
 has err 'the model tells something of words, not of texts$'

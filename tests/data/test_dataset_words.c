@@ -34,7 +34,7 @@ static void assert_row(const struct um_dataset *d, int64_t i, const char *expect
 {
     struct um_str found = {0};
     const struct um_row *row = &d->rows[i];
-    struct um_words words = um_words(row->text, row->n_text);
+    struct um_words words = um_words(row->text, row->n_text, row->is_list);
     const char *word;
     size_t n;
     um_str_add(&found, "");
@@ -83,6 +83,9 @@ static void test_columns_of_conll(void **state)
     assert_int_equal(d.n_labels, 9);
     assert_int_equal(d.rows[1].tags[0], 5);
     um_dataset_close(&d);
+    d = parse("conll2003", "EU NNP B-NP B-ORG\nsays VBZ O O\n", "train.txt", &o);
+    assert_row(&d, 0, "EU/B-ORG says/O"); /* as the data set was shipped first */
+    um_dataset_close(&d);
     o.is_train = o.needs_labels = false;
     d = parse("tagging", "EU\n.\n\nBonn\n", "a.conll", &o);
     assert_false(d.is_labelled);
@@ -109,6 +112,46 @@ static void test_other_formats(void **state)
     o.label = "ner_tags";
     d = parse("conll2003", "{\"tokens\": [\"EU\", \".\"], \"ner_tags\": [3, 0]}\n", "a.json", &o);
     assert_row(&d, 0, "EU/B-ORG ./O");
+    um_dataset_close(&d);
+}
+
+/* A model's classes, which the data calls by their numbers. */
+static void test_tags_by_number(void **state)
+{
+    (void)state;
+    char o_name[] = "O", x_name[] = "B-X";
+    char *const names[] = {x_name, o_name};
+    struct um_data_options o = options();
+    o.names = names;
+    o.n_names = o.n_classes = 2;
+    o.is_train = false;
+    static const char text[] = "{\"tokens\": [\"a\", \"b\"], \"tags\": [0, 1]}\n";
+    struct um_dataset d = parse("tagging", text, "a.jsonl", &o);
+    assert_row(&d, 0, "a/B-X b/O");
+    um_dataset_close(&d);
+    o.n_names = 0;
+    d = parse("tagging", text, "a.jsonl", &o);
+    assert_row(&d, 0, "a/0 b/1");
+    um_dataset_close(&d);
+}
+
+/* Sentences without words stay, as rows of which nothing is learnt. */
+static void test_empty_rows(void **state)
+{
+    (void)state;
+    const struct um_data_options o = options();
+    struct um_dataset d = parse("tagging",
+                                "{\"tokens\": [], \"tags\": []}\n"
+                                "{\"tokens\": [\"a\", \"b\"], \"tags\": [\"O\", \"X\"]}\n",
+                                "a.jsonl", &o);
+    assert_int_equal(d.n_rows, 2);
+    assert_int_equal(d.rows[0].n_words, 0);
+    assert_row(&d, 1, "a/O b/X");
+    um_dataset_close(&d);
+    struct um_data_options table = o;
+    table.header = "yes";
+    d = parse("tagging", "tokens\ttags\na b\tO X\n", "a.tsv", &table);
+    assert_row(&d, 0, "a/O b/X");
     um_dataset_close(&d);
 }
 
@@ -145,13 +188,16 @@ static void test_what_does_not_fit(void **state)
     assert_bad("tagging", "a\nb\n", "a.conll", "no column '2'");
     assert_bad("tagging", "-DOCSTART- O\n\n", "a.conll", "has no rows");
     assert_bad("tagging", "a X\n\nb\t\n", "a.conll", "a.conll:3: a tag is empty");
-    assert_bad("conll2003", "a NNP 0\n", "a.txt", "a.txt:1: label 'NNP' is not one of 'O', 'B-PER'");
+    assert_bad("conll2003", "a NNP 0\n", "a.txt",
+               "a.txt:1: label 'NNP' is not one of 'O', 'B-PER'");
     assert_bad("tagging", "{\"tokens\": [\"a\"], \"tags\": [\"O\", \"X\"]}\n", "a.jsonl",
                "a.jsonl:1: 1 words, but 2 tags");
     assert_bad("tagging", "{\"tokens\": [\"a\", {}], \"tags\": [\"O\", \"X\"]}\n", "a.jsonl",
                "'tokens' is an object or an array");
-    assert_bad("tagging", "{\"tokens\": [], \"tags\": [\"O\", \"X\"]}\n", "a.jsonl",
-               "a.jsonl:1: no words");
+    assert_bad("tagging", "{\"tokens\": [], \"tags\": []}\n", "a.jsonl", "has no words");
+    assert_bad("tagging", "tokens tags\nEU X\n", "a.tsv",
+               "a.tsv:1: 'tokens' is the name of a column");
+    assert_bad("conll2003", "a O 0\nb O 0\n", "a.txt", "all 2 words have the one label 'O'");
     struct um_data_options o = options();
     struct um_dataset d;
     struct um_error err;
@@ -199,6 +245,8 @@ int main(void)
         cmocka_unit_test(test_conll),
         cmocka_unit_test(test_columns_of_conll),
         cmocka_unit_test(test_other_formats),
+        cmocka_unit_test(test_tags_by_number),
+        cmocka_unit_test(test_empty_rows),
         cmocka_unit_test(test_held_out_rows),
         cmocka_unit_test(test_what_does_not_fit),
         cmocka_unit_test(test_too_many_tags),

@@ -201,7 +201,12 @@ static void test_out_of_memory_is_said(void **state)
     (void)state;
     const int64_t classes[] = {0, 1, 1};
     const double values[] = {0.5, 1.5, 1};
-    struct um_scored_rows rows = {.n = 3, .n_classes = 2, .predicted = classes, .label = classes, .value = values, .target = values};
+    struct um_scored_rows rows = {.n = 3,
+                                  .n_classes = 2,
+                                  .predicted = classes,
+                                  .label = classes,
+                                  .value = values,
+                                  .target = values};
     for (size_t i = 0; i < um_n_metrics; i++) {
         double found;
         struct um_error err = {0};

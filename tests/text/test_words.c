@@ -42,7 +42,7 @@ static void check_line(struct um_tokens *tokens, const struct um_tokenizer *toke
     const char *ids = strchr(text + 1, '\t'), *first = ids ? strchr(ids + 1, '\t') : NULL;
     assert_non_null(first);
     size_t n = 0;
-    struct um_words walk = um_words(text + 1, (size_t)(ids - text - 1));
+    struct um_words walk = um_words(text + 1, (size_t)(ids - text - 1), false);
     while (um_words_next(&words[n].text, &words[n].n, &walk))
         assert_true(++n < WORDS_MAX);
     assert_ok(um_tokenizer_encode_words(tokens, tokenizer, words, n, max_length, &err), err);
