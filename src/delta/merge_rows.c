@@ -106,7 +106,7 @@ static void patch(struct um_merge *m, const struct um_merge_tensor *t, int64_t f
 static int64_t n_lengths(const struct um_merge_tensor *t)
 {
     const struct um_param *map = t->folded;
-    return !map || !map->low_rank->magnitude ? 0 : map->is_turned ? map->cols : map->rows;
+    return map && map->low_rank->magnitude ? um_map_outputs(map) : 0;
 }
 
 static enum um_status make_room(struct um_merge *m, const struct um_merge_tensor *t, size_t n,

@@ -190,8 +190,7 @@ static enum um_status attach_pair(struct um_model *model, struct um_param *weigh
 {
     const struct um_addition_options *o = &model->attached->options;
     const struct um_addition *a = o->addition;
-    int64_t n_out = weight->is_turned ? weight->cols : weight->rows;
-    int64_t n_in = weight->is_turned ? weight->rows : weight->cols;
+    int64_t n_out = um_map_outputs(weight), n_in = weight->n_elements / n_out;
     double rank = (double)o->rank;
     char module[300];
     (void)snprintf(module, sizeof(module), "%.*s",

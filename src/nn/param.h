@@ -51,6 +51,12 @@ struct um_param {
     int64_t n_overlay;
 };
 
+/* Outputs of a map, however it is stored. */
+static inline int64_t um_map_outputs(const struct um_param *map)
+{
+    return map->is_turned ? map->cols : map->rows;
+}
+
 /* Floats of scratch that um_param_read needs for all rows: 0 if the values are fp32. */
 int64_t um_param_scratch(const struct um_param *param);
 
