@@ -383,27 +383,39 @@ static enum um_status read_words_row(struct um_dataset *data, int64_t i, const s
     return um_dataset_read_tags(data, i, data->is_labelled ? &tags : NULL, err);
 }
 
+/* How rows of a style are read. */
+struct reader {
+    enum um_status (*find)(struct columns *columns, struct um_dataset *data,
+                           const struct um_data_options *options, struct um_error *err);
+    enum um_status (*read)(struct um_dataset *data, int64_t i, const struct columns *columns,
+                           struct um_error *err);
+};
+
+static const struct reader *reader_of(enum um_style style)
+{
+    static const struct reader pairs = {find_columns, read_row},
+                               words = {find_columns, read_words_row},
+                               prose = {find_token_columns, read_token_row};
+    return um_style_is_prose(style) ? &prose : style == UM_STYLE_WORDS ? &words : &pairs;
+}
+
 static enum um_status read_rows(struct um_dataset *data, const struct um_data_options *o,
                                 struct um_error *err)
 {
     const struct um_table *t = &data->table;
+    const struct reader *reader = reader_of(data->task->style);
     struct columns columns = {0};
-    enum um_style style = data->task->style;
-    UM_RETURN_IF(
-        (um_style_is_prose(style) ? find_token_columns : find_columns)(&columns, data, o, err));
+    UM_RETURN_IF(reader->find(&columns, data, o, err));
     UM_RETURN_IF(known_labels(data, o, columns.label, err));
     data->rows = UM_NEW(t->n_rows, struct um_row);
     if (!data->rows)
         return um_fail_memory(err, t->path, (size_t)t->n_rows * sizeof(*data->rows));
     for (int64_t i = 0; i < t->n_rows; i++)
-        UM_RETURN_IF((style == UM_STYLE_PAIR    ? read_row
-                      : style == UM_STYLE_WORDS ? read_words_row
-                                                : read_token_row)(data, i, &columns, err));
+        UM_RETURN_IF(reader->read(data, i, &columns, err));
     data->n_rows = o->n_rows > 0 && o->n_rows < t->n_rows ? o->n_rows : t->n_rows;
     UM_RETURN_IF(um_dataset_settle_tags(data, o->is_train, err));
-    if (style == UM_STYLE_PAIR && o->is_train && data->is_labelled && !data->task->is_regression)
-        UM_RETURN_IF(check_classes(data, err));
-    return UM_OK;
+    bool has_classes = data->task->style == UM_STYLE_PAIR && !data->task->is_regression;
+    return has_classes && o->is_train && data->is_labelled ? check_classes(data, err) : UM_OK;
 }
 
 /* How a file of this name is read. */

@@ -27,6 +27,10 @@ struct worker {
     struct um_marked marked;
 };
 
+/* Appends what a row comes to. */
+typedef enum um_status encode_fn(struct chunk *chunk, struct worker *worker,
+                                 const struct um_row *row, struct um_error *err);
+
 enum { CHUNK_ROWS = 256 };
 
 enum um_status um_check_ids(const struct um_tokenizer *tokenizer, const int32_t *ids, size_t n,
@@ -170,10 +174,11 @@ static enum um_status encode_chunk(struct chunk *c, const struct um_dataset *dat
     struct worker w = {.data = data, .options = o};
     enum um_status status = UM_OK;
     int64_t last = first + CHUNK_ROWS < data->n_rows ? first + CHUNK_ROWS : data->n_rows;
+    encode_fn *encode = o->prose.style == UM_STYLE_PAIR    ? encode_pair
+                        : o->prose.style == UM_STYLE_WORDS ? encode_words
+                                                           : encode_prose;
     for (int64_t row = first; row < last && status == UM_OK; row++)
-        status = (o->prose.style == UM_STYLE_PAIR    ? encode_pair
-                  : o->prose.style == UM_STYLE_WORDS ? encode_words
-                                                     : encode_prose)(c, &w, &data->rows[row], err);
+        status = encode(c, &w, &data->rows[row], err);
     um_free(w.words);
     um_tokens_free(&w.tokens);
     um_prose_free(&w.prose);
