@@ -43,6 +43,15 @@ static void add_formatted(struct um_str *s, const char *fmt, va_list args)
     va_end(again);
 }
 
+void um_str_add_flat(struct um_str *s, const char *text, size_t n)
+{
+    size_t start = s->length;
+    um_str_add_n(s, text, n);
+    for (size_t i = start; i < s->length; i++)
+        if (strchr("\t\n\r", s->text[i]))
+            s->text[i] = ' ';
+}
+
 void um_str_addf(struct um_str *s, const char *fmt, ...)
 {
     va_list args;

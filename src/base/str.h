@@ -21,6 +21,8 @@ struct um_str {
 
 void um_str_add(struct um_str *s, const char *text);
 void um_str_add_n(struct um_str *s, const char *text, size_t n);
+/* With spaces where the text holds a tab or a line end, which part columns and lines. */
+void um_str_add_flat(struct um_str *s, const char *text, size_t n);
 void um_str_addf(struct um_str *s, const char *fmt, ...) UM_PRINTF(2, 3);
 void um_str_add_item(struct um_str *s, const char *text); /* with ", " before it, but the first */
 void um_str_clear(struct um_str *s); /* keeps the memory */

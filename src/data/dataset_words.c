@@ -91,8 +91,9 @@ static bool has_tags_of(const struct um_task *task, const struct um_table *t, si
 size_t um_dataset_tag_column(const struct um_dataset *data)
 {
     const struct um_table *t = &data->table;
-    for (size_t c = 1; c < t->n_columns; c++)
-        if (data->task->style == UM_STYLE_WORDS && !t->columns && has_tags_of(data->task, t, c))
+    bool is_needed = data->task->style == UM_STYLE_WORDS && !t->columns;
+    for (size_t c = 1; is_needed && c < t->n_columns; c++)
+        if (has_tags_of(data->task, t, c))
             return c;
     return t->n_columns > 1 && !data->task->labels[0] ? t->n_columns - 1 : 1;
 }

@@ -45,14 +45,10 @@ static enum um_status add_list(struct um_table_reader *r, const json_t *list, st
     um_str_add(&lines, "");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *item = json_array_get(list, i);
-        size_t start = lines.length;
         if (json_is_string(item))
-            um_str_add(&lines, json_string_value(item));
+            um_str_add_flat(&lines, json_string_value(item), json_string_length(item));
         else
             um_str_addf(&lines, "%lld", (long long)json_integer_value(item));
-        for (size_t k = start; k < lines.length; k++)
-            if (strchr("\n\r\t", lines.text[k]))
-                lines.text[k] = ' ';
         um_str_add(&lines, "\n");
     }
     char *copy = lines.failed ? NULL : um_table_room(r, lines.length);

@@ -2,7 +2,6 @@
 #include "train/evaluator.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "data/words.h"
 
@@ -199,16 +198,6 @@ static void add_rows(struct um_str *text, const struct um_evaluator *e, char *co
     }
 }
 
-/* A word, with spaces where it holds what separates columns or lines. */
-static void add_word(struct um_str *text, const char *word, size_t n)
-{
-    size_t start = text->length;
-    um_str_add_n(text, word, n);
-    for (size_t i = start; i < text->length; i++)
-        if (strchr("\t\n\r", text->text[i]))
-            text->text[i] = ' ';
-}
-
 static bool is_any_seen(const struct um_evaluator *e, const struct um_row *row)
 {
     bool is = false;
@@ -233,7 +222,7 @@ static void add_words(struct um_str *text, const struct um_evaluator *e, char *c
         for (int64_t k = 0; um_words_next(&word, &n_word, &words); k++) {
             const char *label = row->tags ? labels[row->tags[k]] : "";
             um_str_addf(text, "%lld\t", (long long)i + 1);
-            add_word(text, word, n_word);
+            um_str_add_flat(text, word, n_word);
             um_str_add(text, "\t");
             add_prediction(text, e->outputs + (row->first_word + k) * n, n, label, labels);
         }
